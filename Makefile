@@ -1,0 +1,33 @@
+# `make demo` and `make test` are all a fresh clone needs; both set up .venv first.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+
+.PHONY: demo test check doctest setup clean
+
+demo: $(VENV)/.installed
+	$(BIN)/bayesalloc compare watershed --out runs/demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+doctest: $(VENV)/.installed
+	$(BIN)/python -m pytest --doctest-modules bayesalloc models -p no:cacheprovider -q
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { \
+	  echo "bayesalloc needs Python 3.12 or newer, and '$(PYTHON)' is `$(PYTHON) -V 2>&1`: run 'make PYTHON=python3.13 demo', with the path of a newer one." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs dist

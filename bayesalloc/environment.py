@@ -1,0 +1,191 @@
+"""What is simulated: an environment, written once as small NumPyro programs, and the NumPyro model derived from it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jaxtyping import Array, ArrayLike
+from numpyro.contrib.control_flow import scan
+from numpyro.primitives import Messenger
+
+from bayesalloc.errors import InputError, listed
+from bayesalloc.intervene import Following, Message, Model
+
+
+class Outcome(NamedTuple):
+    """One field of an environment's outcome that reports are about.
+
+    Attributes:
+        unit: the unit of measurement, for axes and tables ("1" for a pure number).
+        better: which direction is good for the common good; "" where neither is.
+        dims: names of its axes after the year, each with labels in `Environment.coords`.
+    """
+
+    unit: str
+    better: Literal["higher", "lower", ""] = ""
+    dims: tuple[str, ...] = ()
+
+
+class Environment(NamedTuple):
+    """A decision problem over time: pure functions, each a small NumPyro program whose randomness is sample sites.
+
+    Attributes:
+        name: what it is called in reports and files.
+        prior: `() -> params`, the unknown constants; its sites are the priors.
+        initial: `params -> state`, where it starts.
+        step: `(state, action, params) -> (state, outcome)`, one period; its sites are the exogenous noise, not centred
+            on anything the action changes, and `outcome` is a NamedTuple.
+        arms: `names or None -> {name: action}`, the actions that have a name; None asks for the default ones.
+        outcomes: the fields of `outcome` that reports are about.
+        coords: labels of every dimension used in `outcomes`.
+        baseline: the arm that effects are measured against unless the user names another.
+        observe: `(state, params) -> Observation`, what a decision-maker sees.
+        reward: `outcome -> array`, per agent or per objective.
+        measure: `(outcomes, params, data) -> None`, the measurement model over all years; see `measured`.
+        read: `(table, mechanism) -> Recorded`, how a user's record becomes data; see `bayesalloc.records`.
+        payoff: the outcome that is each agent's private payoff, or "".
+        deviate: `(action, agent) -> action`, the same action with one agent (an index) no longer complying.
+        refusal: the arm that holds when an agent refuses, or "".
+    """
+
+    name: str
+    prior: Callable[[], Any]
+    initial: Callable[[Any], Any]
+    step: Callable[[Any, Any, Any], tuple[Any, Any]]
+    arms: Callable[[Sequence[str] | None], dict[str, Any]]
+    outcomes: Mapping[str, Outcome]
+    coords: Mapping[str, Sequence[str]] = {}
+    baseline: str = ""
+    observe: Callable[[Any, Any], Any] | None = None
+    reward: Callable[[Any], Array] | None = None
+    measure: Callable[[Any, Any, Mapping[str, ArrayLike]], None] | None = None
+    read: Callable[..., "Recorded"] | None = None
+    payoff: str = ""
+    deviate: Callable[[Any, ArrayLike], Any] | None = None
+    refusal: str = ""
+
+
+class Observation(NamedTuple):
+    """What a decision-maker sees: `values`, shape (n_values,), and `mask`, shape (n_actions,), True where allowed."""
+
+    values: Array
+    mask: Array
+
+
+class Recorded(NamedTuple):
+    """A record as an environment reads it: the environment that fits it, its data, and the years it covers.
+
+    Attributes:
+        environment: the environment, sized to the record.
+        data: keywords of the model, NaN where a cell is missing.
+        labels: per year (and group), the name of the arm in force; shape (year, ...).
+        years: the year of each period.
+        warnings: sentences on what was assumed or ignored.
+    """
+
+    environment: Environment
+    data: dict[str, Any]
+    labels: Any
+    years: list[int]
+    warnings: list[str] = []
+
+
+def stack(actions: Sequence[Any]) -> Any:
+    """Actions of one structure, stacked on a new leading axis.
+
+    >>> stack([{"a": 1.0}, {"a": 2.0}])["a"].tolist()
+    [1.0, 2.0]
+    """
+    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *actions)
+
+
+def as_model(env: Environment, arms: Mapping[str, Any] | None = None, horizon: int = 20) -> Model:
+    """The environment as a plain NumPyro model function, for NUTS, SVI, `Predictive` and ArviZ.
+
+    The model has a top-level site `mechanism`, the index of the arm in force (one number, or one per year), so that
+    NumPyro's own `do(model, data={"mechanism": k})` chooses an arm. Every outcome is a deterministic site with a
+    leading year axis. Data keywords default to None, and NaN in them means missing: a keyword named after a site of
+    `step` conditions that site, the others go to `env.measure`.
+
+    Args:
+        env: the environment.
+        arms: name -> action; default: the environment's own.
+        horizon: number of years.
+
+    Returns:
+        `model(mechanism=None, **data)`.
+
+    Raises:
+        InputError: (when the model runs) for a data keyword that the environment cannot use.
+    """
+    actions = stack(list((env.arms(None) if arms is None else arms).values()))
+    n_arms = len(jax.tree.leaves(actions)[0])
+
+    def model(mechanism: ArrayLike | None = None, **data: ArrayLike | None) -> None:
+        given = {name: jnp.asarray(value) for name, value in data.items() if value is not None}
+        params = env.prior()
+        index = numpyro.sample("mechanism", dist.Categorical(probs=jnp.ones(n_arms) / n_arms), obs=mechanism)
+        index = jnp.asarray(index)
+        index = jnp.broadcast_to(index, (horizon, *index.shape[1:]))
+
+        def body(state: Any, arm: Array) -> tuple[Any, Any]:
+            return env.step(state, jax.tree.map(lambda leaf: leaf[arm], actions), params)
+
+        conditions = _Given(given)
+        with conditions:
+            _, outcomes = scan(body, env.initial(params), index)
+        for name in env.outcomes:
+            numpyro.deterministic(name, getattr(outcomes, name))
+        rest = {name: value for name, value in given.items() if name not in conditions.reached}
+        if env.measure is not None:
+            env.measure(outcomes, params, rest)
+        elif rest:
+            raise InputError(f"{env.name} cannot use the data {listed(rest)}; it has {listed(env.outcomes)}")
+
+    return model
+
+
+def measured(name: str, distribution: dist.Distribution, data: Mapping[str, ArrayLike]) -> None:
+    """A measurement site `<name>_observed`: data where `data` has `name`, and NaN in it counts as missing.
+
+    Args:
+        name: the data column; its array has the distribution's shape.
+        distribution: what a measurement would be, given the truth.
+        data: column -> values.
+    """
+    values = data.get(name)
+    if values is None:
+        numpyro.sample(f"{name}_observed", distribution)
+        return
+    values = jnp.asarray(values)
+    there = ~jnp.isnan(values)
+    with numpyro.handlers.mask(mask=there):
+        numpyro.sample(f"{name}_observed", distribution, obs=jnp.where(there, values, 0.5))
+
+
+class _Given(Following):
+    """Conditions sites inside the time scan on data with a leading year axis; NaN leaves a site unconditioned.
+
+    A missing value is filled with its expectation and carries no density.
+    """
+
+    def __init__(self, data: Mapping[str, Array], period: Array | None = None, reached: set[str] | None = None) -> None:
+        self.data, self.period = data, period
+        self.reached: set[str] = set() if reached is None else reached
+        super().__init__()
+
+    def inside(self, period: Array | None, horizon: int | None) -> Messenger:
+        return _Given(self.data, self.period if period is None else period, self.reached)
+
+    def site(self, msg: Message) -> None:
+        if msg["type"] != "sample" or msg["name"] not in self.data or self.period is None:
+            return
+        self.reached.add(msg["name"])
+        value = self.data[msg["name"]][self.period]
+        missing = jnp.isnan(value)
+        msg["value"] = jnp.where(missing, msg["fn"].mean, value)
+        msg["fn"] = msg["fn"].mask(~missing)
+        msg["is_observed"] = True

@@ -1,0 +1,187 @@
+"""The one vectorized simulator: vmap over replicates and arms, scan over years, in chunks, sharded over devices.
+
+Replicate `r` is future `r % futures` of parameter draw `r // futures`. Its keys depend on those two numbers and on
+nothing else, so arms are paired and a replicate stays the same when their number grows.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import shard_map
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, ArrayLike
+from numpyro import handlers
+
+from bayesalloc.environment import Environment
+from bayesalloc.errors import InputError
+from bayesalloc.intervene import Intervention, seed_by_name
+
+Policy = Callable[[Any, Any, Array], Any]
+
+
+def hold(action: Any, observation: Any, rng_key: Array) -> Any:
+    """The policy that takes the same action in every period: `arms` of `rollout` are then the actions themselves."""
+    return action
+
+
+def trajectory(
+    env: Environment,
+    policy: Policy,
+    arm: Any,
+    rng_key: Array,
+    horizon: int,
+    *,
+    params: Any = None,
+    sites: Mapping[str, Array] | None = None,
+    interventions: Mapping[str, ArrayLike] | None = None,
+    start: int | None = None,
+    stop: int | None = None,
+    future: ArrayLike = 0,
+) -> Any:
+    """One replicate under one arm: the outcomes with a leading year axis.
+
+    Args:
+        env: the environment.
+        policy: `(arm, observation, key) -> action`.
+        arm: what the policy is given: an action for `hold`, or a network's weights, ...
+        rng_key: the key of the parameter draw.
+        horizon: number of years.
+        params: the environment's parameters; None: drawn from the prior.
+        sites: noise to be replayed, site -> values with a leading year axis.
+        interventions: site -> value, as in `do`.
+        start, stop: periods of the intervention, as in `do`.
+        future: which future of this parameter draw.
+    """
+    noise_key = jax.random.fold_in(rng_key, 1 + jnp.asarray(future))
+    root = Intervention({} if interventions is None else interventions, start=start, stop=stop, horizon=horizon)
+    with root:
+        if params is None:
+            params = seed_by_name(env.prior, jax.random.fold_in(rng_key, 0))()
+        state = seed_by_name(env.initial, noise_key)(params)
+
+    def period(state: Any, t: Array) -> tuple[Any, Any]:
+        key = jax.random.fold_in(noise_key, t)
+        replayed = {name: values[t] for name, values in (sites or {}).items()}
+        observation = None if env.observe is None else env.observe(state, params)
+        action = policy(arm, observation, jax.random.fold_in(key, 0))
+        with seed_by_name(rng_key=key), handlers.substitute(data=replayed), root.inside(t, horizon):
+            return env.step(state, action, params)
+
+    _, outcomes = jax.lax.scan(period, state, jnp.arange(horizon))
+    root.check()
+    return outcomes
+
+
+def rollout(
+    env: Environment,
+    policy: Policy,
+    rng_key: Array,
+    *,
+    arms: Any,
+    replicates: int,
+    horizon: int,
+    futures: int = 1,
+    params: Any = None,
+    sites: Mapping[str, ArrayLike] | None = None,
+    interventions: Mapping[str, ArrayLike] | None = None,
+    start: int | None = None,
+    stop: int | None = None,
+    expect: Callable[[Any], Any] | None = None,
+    chunk_size: int = 512,
+    devices: int | None = None,
+) -> Any:
+    """Outcomes of every arm in every replicate and year, or the mean of a function of them, streamed.
+
+    Args:
+        env: the environment.
+        policy: `(arm, observation, key) -> action`; `hold` where the arms are actions.
+        rng_key: a key from `jax.random.key` or `jax.random.PRNGKey`.
+        arms: what the policy is given, stacked on a leading axis (see `environment.stack`).
+        replicates: number of replicates.
+        horizon: number of years.
+        futures: replicates that share each parameter draw.
+        params: parameters with a leading axis of ceil(replicates / futures) draws; None: drawn from the prior.
+        sites: noise to be replayed, site -> values of shape (draw, year, ...).
+        interventions: site -> value, as in `bayesalloc.do`.
+        start, stop: periods of the intervention, as in `bayesalloc.do`.
+        expect: function of one replicate's outcomes (all arms, leading axes arm and year) whose mean over the
+            replicates is wanted; None: the outcomes themselves. With it memory does not grow with `replicates`.
+        chunk_size: replicates simulated at once on one device; a few hundred fit a processor's cache.
+        devices: how many devices to use; None: all.
+
+    Returns:
+        The outcomes, each field of shape (replicate, arm, year, ...); or the mean of `expect`.
+
+    Raises:
+        InputError: where a count is below 1.
+        InterventionError: see `bayesalloc.do`.
+    """
+    for name, count in {"replicates": replicates, "horizon": horizon, "futures": futures, "chunk": chunk_size}.items():
+        if count < 1:
+            raise InputError(f"{name} is {count}; it must be at least 1")
+    if interventions:  # refuse at once, while the values are known, what the compiled program could only fail on
+        first = jax.tree.map(lambda leaf: leaf[0], (arms, params, dict(sites or {})))
+        jax.eval_shape(
+            lambda: trajectory(
+                env, policy, first[0], rng_key, horizon, params=first[1], sites=first[2],
+                interventions=interventions, start=start, stop=stop,
+            )
+        )  # fmt: skip
+    n_devices = len(jax.devices()) if devices is None else devices
+    chunk_size = min(chunk_size, -(-replicates // n_devices))
+    inputs = jax.tree.map(jnp.asarray, (arms, params, dict(sites or {}), dict(interventions or {})))
+    shape = (replicates, horizon, futures, start, stop, chunk_size, n_devices)
+    return _run(env, policy, expect, jnp.asarray(rng_key), inputs, shape)
+
+
+@eqx.filter_jit
+def _run(env: Environment, policy: Policy, expect: Any, rng_key: Array, inputs: Any, shape: tuple[Any, ...]) -> Any:
+    replicates, horizon, futures, start, stop, chunk_size, n_devices = shape
+    arms, all_params, all_sites, interventions = inputs
+    per_device = -(-replicates // (chunk_size * n_devices))
+    mesh = Mesh(np.array(jax.devices()[:n_devices]), ("device",))
+
+    def replicate(index: Array) -> Any:
+        draw, future = index // futures, index % futures
+        params, sites = jax.tree.map(lambda leaf: leaf[draw], (all_params, all_sites))
+        key = jax.random.fold_in(rng_key, draw)
+
+        def under(arm: Any) -> Any:
+            return trajectory(
+                env, policy, arm, key, horizon, params=params, sites=sites, interventions=interventions,
+                start=start, stop=stop, future=future,
+            )  # fmt: skip
+
+        return jax.vmap(under)(arms)
+
+    def chunk(first: Array) -> Any:
+        index = first + jnp.arange(chunk_size)
+        outcomes = jax.vmap(replicate)(jnp.minimum(index, replicates - 1))  # padding repeats the last replicate
+        if expect is None:
+            return outcomes
+        values = jax.vmap(expect)(outcomes)
+        counts = index < replicates
+
+        def total(value: Array) -> Array:
+            mask = counts.reshape(-1, *[1] * (value.ndim - 1))
+            return jnp.where(mask, value, jnp.zeros_like(value)).sum(0)
+
+        return jax.tree.map(total, values)
+
+    def shard(firsts: Array) -> Any:
+        if expect is None:
+            return jax.lax.map(chunk, firsts)
+        zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(chunk, firsts[0]))
+        sums, _ = jax.lax.scan(lambda acc, first: (jax.tree.map(jnp.add, acc, chunk(first)), None), zero, firsts)
+        return jax.tree.map(lambda leaf: leaf[None], sums)
+
+    firsts = jnp.arange(per_device * n_devices) * chunk_size
+    spec = PartitionSpec("device")
+    parts = shard_map(shard, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)(firsts)
+    if expect is not None:
+        return jax.tree.map(lambda leaf: leaf.sum(0) / replicates, parts)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:replicates], parts)

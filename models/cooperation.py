@@ -1,0 +1,187 @@
+"""Hierarchical agent cooperation: people in groups contribute a share of an endowment to a common good.
+
+A person's willingness is a baseline plus a group's and a person's own tendency, partially pooled; a mechanism
+multiplies it and adds its own volatility; what is contributed is censored at none and all of the endowment (a
+two-limit Tobit model: Tobin 1958, Econometrica 26:24; for public goods games, e.g. Bardsley & Moffatt 2007, Theory and
+Decision 62:161). The watershed uses the same functions for its five agents.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jaxtyping import Array, ArrayLike
+from jax.scipy.special import log_ndtr
+from numpyro.distributions import constraints
+
+from bayesalloc.environment import Environment, Outcome, Recorded
+from bayesalloc.errors import InputError, listed
+
+
+POOLING = (0.15, 0.5)  # prior of the spread of groups and of people, in shares of the endowment
+
+
+def tendencies(name: str, n: int, spread: tuple[float, float]) -> Array:
+    """Tendencies of `n` agents or groups around the baseline, partially pooled: sites `<name>_spread` and `<name>`.
+
+    Shape (n,), in shares of the endowment. `spread` is the median and log standard deviation of the prior of their
+    standard deviation.
+    """
+    median, log_sd = spread
+    spread_site = numpyro.sample(f"{name}_spread", dist.LogNormal(np.log(median), log_sd))
+    with numpyro.plate(f"{name}_plate", n):
+        return numpyro.sample(name, dist.Normal(0.0, spread_site))
+
+
+def contribution(willingness: Array, modifier: ArrayLike, volatility: ArrayLike, shock: ArrayLike) -> Array:
+    """Share contributed: willingness x modifier + volatility x shock, censored at none (0) and all (1)."""
+    return jnp.clip(willingness * modifier + volatility * shock, 0.0, 1.0)
+
+
+class CensoredNormal(dist.Distribution):
+    """The distribution of `contribution` over a standard normal shock: a normal with its tails piled up at 0 and 1.
+
+    Args:
+        loc: mean before censoring.
+        scale: standard deviation before censoring, > 0.
+    """
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012 - NumPyro's protocol
+    support = constraints.unit_interval
+    reparametrized_params = ["loc", "scale"]  # noqa: RUF012
+
+    def __init__(self, loc: ArrayLike, scale: ArrayLike, *, validate_args: bool | None = None) -> None:
+        self.loc, self.scale = jnp.broadcast_arrays(jnp.asarray(loc), jnp.asarray(scale))
+        super().__init__(batch_shape=self.loc.shape, event_shape=(), validate_args=validate_args)
+
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+        return contribution(self.loc, 1.0, self.scale, jax.random.normal(key, sample_shape + self.batch_shape))
+
+    def log_prob(self, value: ArrayLike) -> Array:
+        z = (value - self.loc) / self.scale
+        inside = -0.5 * z**2 - jnp.log(self.scale) - 0.5 * jnp.log(2 * jnp.pi)
+        none, everything = log_ndtr((0.0 - self.loc) / self.scale), log_ndtr((self.loc - 1.0) / self.scale)
+        return jnp.where(value <= 0.0, none, jnp.where(value >= 1.0, everything, inside))
+
+    @property
+    def mean(self) -> Array:
+        """Mean after censoring, in closed form."""
+        low, high = -self.loc / self.scale, (1.0 - self.loc) / self.scale
+        cdf, pdf = jax.scipy.stats.norm.cdf, jax.scipy.stats.norm.pdf
+        inside = cdf(high) - cdf(low)
+        return self.loc * inside + self.scale * (pdf(low) - pdf(high)) + 1.0 - cdf(high)
+
+
+class Params(NamedTuple):
+    """Unknown constants: shares of the endowment, but `modifier` (a factor, geometric mean 1 over mechanisms)."""
+
+    baseline: Array
+    group: Array
+    person: Array
+    modifier: Array
+    volatility: Array
+
+
+class Round(NamedTuple):
+    """Outcome of one round: what each person contributed, in the endowment's unit, and the mean of it."""
+
+    contribution: Array
+    contributions: Array
+
+
+def game(
+    group_of: Sequence[int] = tuple(np.repeat(np.arange(20), 3)),
+    endowment: ArrayLike = 20.0,
+    mechanisms: Sequence[str] = ("control", "treatment"),
+    *,
+    repeated: bool = False,
+    unit: str = "endowment unit",
+) -> Environment:
+    """A public goods game as an environment.
+
+    Args:
+        group_of: the index of each person's group; shape (person,).
+        endowment: what a person can give in a round; a number, or shape (person,).
+        mechanisms: labels of the mechanisms.
+        repeated: whether there are several rounds; with only one, a person's own tendency cannot be told from noise
+            and is left out.
+        unit: unit of the endowment.
+    """
+    group_of, mechanisms = np.asarray(group_of), tuple(mechanisms)
+    n_people, n_groups, n_mechanisms = len(group_of), int(group_of.max()) + 1, len(mechanisms)
+    stake = np.broadcast_to(np.asarray(endowment, np.float32), (n_people,))
+
+    def prior() -> Params:
+        baseline = numpyro.sample("baseline", dist.Normal(0.5, 0.25))
+        log_modifier = (
+            numpyro.sample("log_modifier", dist.ZeroSumNormal(0.5, (n_mechanisms,)))
+            if n_mechanisms > 1
+            else jnp.zeros(1)
+        )
+        with numpyro.plate("mechanism_plate", n_mechanisms):
+            volatility = numpyro.sample("volatility", dist.LogNormal(np.log(0.3), 0.5))
+        person = tendencies("person", n_people, POOLING) if repeated else jnp.zeros(n_people)
+        return Params(baseline, tendencies("group", n_groups, POOLING), person, jnp.exp(log_modifier), volatility)
+
+    def step(state: tuple[()], mechanism: Array, params: Params) -> tuple[tuple[()], Round]:
+        mechanism = jnp.broadcast_to(mechanism, (n_people,))
+        willingness = params.baseline + params.group[group_of] + params.person
+        share = numpyro.sample(
+            "share",
+            CensoredNormal(willingness * params.modifier[mechanism], params.volatility[mechanism]).to_event(1),
+        )
+        return state, Round((share * stake).mean(), share * stake)
+
+    def arms(names: Sequence[str] | None) -> dict[str, Any]:
+        strange = set(names or ()) - set(mechanisms)
+        if strange:
+            raise InputError(f"cooperation has no mechanism '{listed(strange)}'; there are {listed(mechanisms)}")
+        return {name: np.int32(mechanisms.index(name)) for name in names or mechanisms}
+
+    return Environment(
+        name="cooperation",
+        prior=prior,
+        initial=lambda params: (),
+        step=step,
+        arms=arms,
+        outcomes={"contribution": Outcome(unit, "higher")},
+        baseline=mechanisms[0],
+        read=read,
+    )
+
+
+def read(table: Any, mechanism: str | None = None) -> Recorded:
+    """A record with columns group, person, mechanism, contribution, endowment and optionally round (see contracts)."""
+    group = table.labels("group")
+    person = [f"{g}\t{p}" for g, p in zip(group, table.labels("person"), strict=True)]
+    endowment = table.numbers("endowment", low=0.0, required=True)
+    given = table.numbers("contribution", low=0.0)
+    label = table.labels("mechanism") if mechanism is None else [mechanism] * len(group)
+    rounds = table.integers("round") if "round" in table.columns else [1] * len(group)
+    people, groups, mechanisms = (list(dict.fromkeys(values)) for values in (person, group, label))
+    years = sorted(set(rounds))
+    share = np.full((len(years), len(people)), np.nan, np.float32)
+    force = np.zeros((len(years), len(people)), np.int32)
+    stake, group_of = np.zeros(len(people), np.float32), np.zeros(len(people), np.int32)
+    seen: dict[tuple[int, int], int] = {}
+    for row in range(len(group)):
+        i, t = people.index(person[row]) if len(people) < 50 else _index(people)[person[row]], years.index(rounds[row])
+        if (t, i) in seen:
+            raise table.error(row, "person", f"the same person, group and round stand in row {seen[t, i]} already")
+        seen[t, i] = table.row(row)
+        if endowment[row] <= 0:
+            raise table.error(row, "endowment", f"is {endowment[row]:g}; it must be above 0")
+        if given[row] > endowment[row]:
+            raise table.error(row, "contribution", f"is {given[row]:g}; at most the endowment {endowment[row]:g}")
+        share[t, i] = given[row] / endowment[row]
+        force[t, i], stake[i] = mechanisms.index(label[row]), endowment[row]
+        group_of[i] = groups.index(group[row])
+    env = game(tuple(group_of), tuple(stake), mechanisms, repeated=len(years) > 1)
+    return Recorded(env, {"share": share}, force, years, [])
+
+
+environment = game()
