@@ -22,11 +22,13 @@ class Outcome(NamedTuple):
         unit: the unit of measurement, for axes and tables ("1" for a pure number).
         better: which direction is good for the common good; "" where neither is.
         dims: names of its axes after the year, each with labels in `Environment.coords`.
+        at: what one number stands for the years: a stock is reported at the horizon, a flow as the mean over the years.
     """
 
     unit: str
     better: Literal["higher", "lower", ""] = ""
     dims: tuple[str, ...] = ()
+    at: Literal["horizon", "years"] = "years"
 
 
 class Environment(NamedTuple):
@@ -84,6 +86,8 @@ class Recorded(NamedTuple):
         labels: per year (and group), the name of the arm in force; shape (year, ...).
         years: the year of each period.
         warnings: sentences on what was assumed or ignored.
+        noncentered: pooled sites about which the record says little, for which the sampler does better with the
+            non-centred form (Betancourt & Girolami 2015, arXiv:1312.0906).
     """
 
     environment: Environment
@@ -91,6 +95,7 @@ class Recorded(NamedTuple):
     labels: Any
     years: list[int]
     warnings: list[str] = []
+    noncentered: tuple[str, ...] = ()
 
 
 def stack(actions: Sequence[Any]) -> Any:
@@ -151,6 +156,8 @@ def as_model(env: Environment, arms: Mapping[str, Any] | None = None, horizon: i
 def measured(name: str, distribution: dist.Distribution, data: Mapping[str, ArrayLike]) -> None:
     """A measurement site `<name>_observed`: data where `data` has `name`, and NaN in it counts as missing.
 
+    Without any data the site is drawn (a simulated record); with some, but not of this name, nothing was measured.
+
     Args:
         name: the data column; its array has the distribution's shape.
         distribution: what a measurement would be, given the truth.
@@ -158,6 +165,8 @@ def measured(name: str, distribution: dist.Distribution, data: Mapping[str, Arra
     """
     values = data.get(name)
     if values is None:
+        if data:
+            return
         numpyro.sample(f"{name}_observed", distribution)
         return
     values = jnp.asarray(values)

@@ -245,3 +245,24 @@ def do(model: Model, data: Mapping[str, ArrayLike], *, start: int | None = None,
 
     intervened.__name__ = getattr(model, "__name__", "model")
     return intervened
+
+
+class _Unobserved(Following):
+    """Makes observed sites random again, inside scans too."""
+
+    def inside(self, period: Array | None, horizon: int | None) -> Messenger:
+        return _Unobserved()
+
+    def site(self, msg: Message) -> None:
+        if msg["type"] == "sample" and msg["is_observed"]:
+            msg["value"], msg["is_observed"] = None, False
+
+
+def unobserved(model: Model) -> Model:
+    """The model with every observed site drawn instead, so that it simulates data where it was given data."""
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        with _Unobserved():
+            return model(*args, **kwargs)
+
+    return forward

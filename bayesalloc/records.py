@@ -17,16 +17,17 @@ class Table:
 
     Args:
         path: the file.
+        text: its content, where it has been read already.
 
     Raises:
         InputError: for a file that is missing, empty, not text, or whose rows differ in length.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, text: str | None = None) -> None:
         self.path = Path(path)
         self.used: set[str] = set()
         try:
-            text = self.path.read_text(encoding="utf-8-sig")
+            text = self.path.read_text(encoding="utf-8-sig") if text is None else text
         except FileNotFoundError:
             raise InputError(f"{self.path}: no such file") from None
         except (UnicodeDecodeError, OSError) as error:

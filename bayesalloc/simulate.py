@@ -20,12 +20,17 @@ from bayesalloc.environment import Environment
 from bayesalloc.errors import InputError
 from bayesalloc.intervene import Intervention, seed_by_name
 
-Policy = Callable[[Any, Any, Array], Any]
+Policy = Callable[[Any, Any, Array, Array], Any]
 
 
-def hold(action: Any, observation: Any, rng_key: Array) -> Any:
+def hold(action: Any, observation: Any, period: Array, rng_key: Array) -> Any:
     """The policy that takes the same action in every period: `arms` of `rollout` are then the actions themselves."""
     return action
+
+
+def schedule(actions: Any, observation: Any, period: Array, rng_key: Array) -> Any:
+    """The policy that takes a planned action in each period: an arm is actions with a leading period axis."""
+    return jax.tree.map(lambda leaf: leaf[period], actions)
 
 
 def trajectory(
@@ -46,7 +51,7 @@ def trajectory(
 
     Args:
         env: the environment.
-        policy: `(arm, observation, key) -> action`.
+        policy: `(arm, observation, period, key) -> action`.
         arm: what the policy is given: an action for `hold`, or a network's weights, ...
         rng_key: the key of the parameter draw.
         horizon: number of years.
@@ -67,7 +72,7 @@ def trajectory(
         key = jax.random.fold_in(noise_key, t)
         replayed = {name: values[t] for name, values in (sites or {}).items()}
         observation = None if env.observe is None else env.observe(state, params)
-        action = policy(arm, observation, jax.random.fold_in(key, 0))
+        action = policy(arm, observation, t, jax.random.fold_in(key, 0))
         with seed_by_name(rng_key=key), handlers.substitute(data=replayed), root.inside(t, horizon):
             return env.step(state, action, params)
 
@@ -90,15 +95,16 @@ def rollout(
     interventions: Mapping[str, ArrayLike] | None = None,
     start: int | None = None,
     stop: int | None = None,
-    expect: Callable[[Any], Any] | None = None,
+    collect: Callable[[Any], Any] | None = None,
+    average: bool = False,
     chunk_size: int = 512,
     devices: int | None = None,
 ) -> Any:
-    """Outcomes of every arm in every replicate and year, or the mean of a function of them, streamed.
+    """Outcomes of every arm in every replicate and year, or a function of them, or the mean of it, streamed.
 
     Args:
         env: the environment.
-        policy: `(arm, observation, key) -> action`; `hold` where the arms are actions.
+        policy: `(arm, observation, period, key) -> action`; `hold` where the arms are actions.
         rng_key: a key from `jax.random.key` or `jax.random.PRNGKey`.
         arms: what the policy is given, stacked on a leading axis (see `environment.stack`).
         replicates: number of replicates.
@@ -108,13 +114,14 @@ def rollout(
         sites: noise to be replayed, site -> values of shape (draw, year, ...).
         interventions: site -> value, as in `bayesalloc.do`.
         start, stop: periods of the intervention, as in `bayesalloc.do`.
-        expect: function of one replicate's outcomes (all arms, leading axes arm and year) whose mean over the
-            replicates is wanted; None: the outcomes themselves. With it memory does not grow with `replicates`.
+        collect: function of one replicate's outcomes (all arms, leading axes arm and year); None: the outcomes.
+        average: whether to return the mean over replicates of what is collected; memory then does not grow with them.
         chunk_size: replicates simulated at once on one device; a few hundred fit a processor's cache.
         devices: how many devices to use; None: all.
 
     Returns:
-        The outcomes, each field of shape (replicate, arm, year, ...); or the mean of `expect`.
+        What is collected, with a leading replicate axis: the outcomes have shape (replicate, arm, year, ...). Or its
+        mean.
 
     Raises:
         InputError: where a count is below 1.
@@ -134,13 +141,13 @@ def rollout(
     n_devices = len(jax.devices()) if devices is None else devices
     chunk_size = min(chunk_size, -(-replicates // n_devices))
     inputs = jax.tree.map(jnp.asarray, (arms, params, dict(sites or {}), dict(interventions or {})))
-    shape = (replicates, horizon, futures, start, stop, chunk_size, n_devices)
-    return _run(env, policy, expect, jnp.asarray(rng_key), inputs, shape)
+    shape = (replicates, horizon, futures, start, stop, chunk_size, n_devices, average)
+    return _run(env, policy, collect, jnp.asarray(rng_key), inputs, shape)
 
 
 @eqx.filter_jit
-def _run(env: Environment, policy: Policy, expect: Any, rng_key: Array, inputs: Any, shape: tuple[Any, ...]) -> Any:
-    replicates, horizon, futures, start, stop, chunk_size, n_devices = shape
+def _run(env: Environment, policy: Policy, collect: Any, rng_key: Array, inputs: Any, shape: tuple[Any, ...]) -> Any:
+    replicates, horizon, futures, start, stop, chunk_size, n_devices, average = shape
     arms, all_params, all_sites, interventions = inputs
     per_device = -(-replicates // (chunk_size * n_devices))
     mesh = Mesh(np.array(jax.devices()[:n_devices]), ("device",))
@@ -161,9 +168,9 @@ def _run(env: Environment, policy: Policy, expect: Any, rng_key: Array, inputs: 
     def chunk(first: Array) -> Any:
         index = first + jnp.arange(chunk_size)
         outcomes = jax.vmap(replicate)(jnp.minimum(index, replicates - 1))  # padding repeats the last replicate
-        if expect is None:
-            return outcomes
-        values = jax.vmap(expect)(outcomes)
+        values = outcomes if collect is None else jax.vmap(collect)(outcomes)
+        if not average:
+            return values
         counts = index < replicates
 
         def total(value: Array) -> Array:
@@ -173,7 +180,7 @@ def _run(env: Environment, policy: Policy, expect: Any, rng_key: Array, inputs: 
         return jax.tree.map(total, values)
 
     def shard(firsts: Array) -> Any:
-        if expect is None:
+        if not average:
             return jax.lax.map(chunk, firsts)
         zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(chunk, firsts[0]))
         sums, _ = jax.lax.scan(lambda acc, first: (jax.tree.map(jnp.add, acc, chunk(first)), None), zero, firsts)
@@ -182,6 +189,6 @@ def _run(env: Environment, policy: Policy, expect: Any, rng_key: Array, inputs: 
     firsts = jnp.arange(per_device * n_devices) * chunk_size
     spec = PartitionSpec("device")
     parts = shard_map(shard, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)(firsts)
-    if expect is not None:
+    if average:
         return jax.tree.map(lambda leaf: leaf.sum(0) / replicates, parts)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:replicates], parts)

@@ -52,7 +52,8 @@ def main() -> None:
         ]
         last = ba.rollout(
             watershed.environment, ba.hold, key, arms=stack(changed), replicates=REPLICATES, horizon=HORIZON,
-            params=params, expect=lambda years: jnp.concatenate([years.forest_health[:, -1], years.erosion[:, -1]]),
+            params=params, average=True,
+            collect=lambda years: jnp.concatenate([years.forest_health[:, -1], years.erosion[:, -1]]),
         )  # fmt: skip
         return np.asarray(last, float)
 

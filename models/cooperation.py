@@ -157,31 +157,35 @@ def game(
 def read(table: Any, mechanism: str | None = None) -> Recorded:
     """A record with columns group, person, mechanism, contribution, endowment and optionally round (see contracts)."""
     group = table.labels("group")
-    person = [f"{g}\t{p}" for g, p in zip(group, table.labels("person"), strict=True)]
-    endowment = table.numbers("endowment", low=0.0, required=True)
-    given = table.numbers("contribution", low=0.0)
-    label = table.labels("mechanism") if mechanism is None else [mechanism] * len(group)
-    rounds = table.integers("round") if "round" in table.columns else [1] * len(group)
-    people, groups, mechanisms = (list(dict.fromkeys(values)) for values in (person, group, label))
-    years = sorted(set(rounds))
+    person = list(zip(group, table.labels("person"), strict=True))
+    endowment = table.numbers("endowment", low=0.0, above=True, required=True)
+    given = table.numbers("contribution", low=0.0, required_column=True)
+    label = [mechanism] * len(table) if mechanism is not None else table.labels("mechanism")
+    rounds = table.integers("round") if "round" in table.columns else [1] * len(table)
+    people, groups, mechanisms, years = (_places(values) for values in (person, group, label, sorted(rounds)))
     share = np.full((len(years), len(people)), np.nan, np.float32)
-    force = np.zeros((len(years), len(people)), np.int32)
+    force = np.full((len(years), len(people)), label[0], dtype=object)
     stake, group_of = np.zeros(len(people), np.float32), np.zeros(len(people), np.int32)
     seen: dict[tuple[int, int], int] = {}
-    for row in range(len(group)):
-        i, t = people.index(person[row]) if len(people) < 50 else _index(people)[person[row]], years.index(rounds[row])
+    for row in range(len(table)):
+        t, i = years[rounds[row]], people[person[row]]
         if (t, i) in seen:
-            raise table.error(row, "person", f"the same person, group and round stand in row {seen[t, i]} already")
-        seen[t, i] = table.row(row)
-        if endowment[row] <= 0:
-            raise table.error(row, "endowment", f"is {endowment[row]:g}; it must be above 0")
+            raise table.error(row, "person", f"'{person[row][1]}' of this group and round stands in line {seen[t, i]}")
         if given[row] > endowment[row]:
-            raise table.error(row, "contribution", f"is {given[row]:g}; at most the endowment {endowment[row]:g}")
-        share[t, i] = given[row] / endowment[row]
-        force[t, i], stake[i] = mechanisms.index(label[row]), endowment[row]
-        group_of[i] = groups.index(group[row])
-    env = game(tuple(group_of), tuple(stake), mechanisms, repeated=len(years) > 1)
-    return Recorded(env, {"share": share}, force, years, [])
+            raise table.error(row, "contribution", f"is {given[row]:g}; it must be in [0, {endowment[row]:g}]")
+        if stake[i] and stake[i] != np.float32(endowment[row]):
+            raise table.error(row, "endowment", f"is {endowment[row]:g}, and {stake[i]:g} before; a person has one")
+        seen[t, i] = table.row(row)
+        share[t, i], force[t, i] = given[row] / endowment[row], label[row]
+        stake[i], group_of[i] = endowment[row], groups[group[row]]
+    env = game(tuple(group_of), tuple(stake), tuple(mechanisms), repeated=len(years) > 1)
+    pooled = ("group", "person") if len(years) > 1 else ("group",)
+    return Recorded(env, {"share": share}, force, list(years), [], pooled)
+
+
+def _places(values: Sequence[Any]) -> dict[Any, int]:
+    """Distinct values in order of appearance, with their places."""
+    return {value: place for place, value in enumerate(dict.fromkeys(values))}
 
 
 environment = game()

@@ -212,7 +212,8 @@ def read(table: Any, mechanism: str | None = None) -> Recorded:
     if np.isfinite(data["erosion"]).any():  # the load of bare land if the middle of the record stands for half cover
         load = float(np.nanmedian(data["erosion"]) * np.exp(0.5 * constants["erosion_decay"][0]))
         constants["erosion_reference"] = (load, constants["erosion_reference"][1])
-    return Recorded(catchment(constants, RECORD_INITIAL_HEALTH), data, labels, span, warnings)
+    noncentered = () if "contribution" in data else ("tendency",)
+    return Recorded(catchment(constants, RECORD_INITIAL_HEALTH), data, labels, span, warnings, noncentered)
 
 
 def catchment(
@@ -242,8 +243,8 @@ def catchment(
         step=step,
         arms=arms,
         outcomes={
-            "forest_health": Outcome("1", "higher"),
-            "erosion": Outcome("t/yr", "lower"),
+            "forest_health": Outcome("1", "higher", at="horizon"),
+            "erosion": Outcome("t/yr", "lower", at="horizon"),
             "contribution": Outcome("share of capacity", "", ("agent",)),
             "payoff": Outcome("kEUR/yr", "higher", ("agent",)),
             "payment": Outcome("kEUR/yr", "", ("agent",)),

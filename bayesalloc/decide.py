@@ -1,0 +1,97 @@
+"""What effects mean for a choice: each agent's payoff, refusal and gain from deviating, fairness, regret and tail risk."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from bayesalloc.environment import Environment, Outcome
+
+if TYPE_CHECKING:
+    from bayesalloc.effects import Simulated
+
+TAIL = 0.1  # CVaR is the mean of the worst tenth
+
+
+def agents(simulated: "Simulated", env: Environment, arms: list[str]) -> xr.Dataset:
+    """Private payoffs and incentives, per arm and agent, in the payoff's unit per year.
+
+    `would_refuse`: probability (over parameters) that the agent's expected payoff is below what it would have if there
+    were no agreement. `deviation_gain`: expected gain of the agent if it alone did not comply; above zero the
+    mechanism is not incentive compatible for it. `gini` and `worst_off` are per arm.
+    """
+    payoff = simulated.values[env.payoff]
+    given, without = payoff.mean(1), simulated.refusal.mean(1)[:, None]
+    fairness = gini(payoff.mean((0, 1)))
+    expected = payoff.mean((0, 1))
+    dims = ("arm", "agent")
+    return xr.Dataset(
+        {
+            "payoff": (dims, expected),
+            "would_refuse": (dims, (given < without).mean(0)),
+            "gain_over_refusal": (dims, (given - without).mean(0)),
+            "deviation_gain": (dims, (simulated.deviation - payoff).mean((0, 1))),
+            "gini": (("arm",), fairness),
+            "worst_off": (("arm",), [env.coords["agent"][i] for i in expected.argmin(1)]),
+        },
+        {"arm": arms, "agent": list(env.coords["agent"])},
+    )
+
+
+def gini(payoffs: Float[np.ndarray, "... agent"]) -> Float[np.ndarray, "..."]:
+    """Gini coefficient in [0, 1], normalised so that negative payoffs are allowed.
+
+    sum_ij |x_i - x_j| / (2 (n - 1) sum_i |x_i|); for payoffs >= 0 this is the usual Gini times n / (n - 1), and 1 when
+    one agent has all. Source: Raffinetti, Siletti & Vernizzi 2015, Statistical Methods & Applications 24:507.
+
+    >>> gini(np.array([[1.0, 1.0, 1.0], [0.0, 0.0, 1.0]])).tolist()
+    [0.0, 1.0]
+    """
+    n = payoffs.shape[-1]
+    differences = np.abs(payoffs[..., :, None] - payoffs[..., None, :]).sum((-1, -2))
+    total = 2 * (n - 1) * np.abs(payoffs).sum(-1)
+    return np.divide(differences, total, out=np.zeros_like(differences), where=total > 0)
+
+
+def decision(
+    values: Mapping[str, Any], outcomes: Mapping[str, Outcome], coords: Mapping[str, Sequence[str]], arms: list[str]
+) -> xr.Dataset:
+    """Decision measures per criterion (an outcome with a good direction, or one agent's share of it) and arm.
+
+    Given the parameters, an arm's worth is its expected outcome over futures, signed so that more is better.
+    `prob_best`: probability that the arm is the best. `expected_regret`: how much worse than the best arm it is on
+    average. `cvar`: mean outcome of the worst tenth of draws and futures, in the outcome's own sign. `evpi`: what
+    knowing the parameters would be worth (per criterion; Raiffa & Schlaifer 1961).
+    """
+    rows: dict[str, tuple[np.ndarray, float]] = {}
+    for name, outcome in outcomes.items():
+        if not outcome.better:
+            continue
+        sign = 1.0 if outcome.better == "higher" else -1.0
+        if outcome.dims:
+            for i, label in enumerate(coords[outcome.dims[0]]):
+                rows[f"{name}.{label}"] = (values[name][..., i], sign)
+        else:
+            rows[name] = (values[name], sign)
+    best, regret, cvar, evpi = [], [], [], []
+    for value, sign in rows.values():
+        worth = sign * value.mean(1)
+        top = worth.max(1, keepdims=True)
+        ties = worth == top
+        best.append((ties / ties.sum(1, keepdims=True)).mean(0))
+        regret.append((top - worth).mean(0))
+        every = np.sort(sign * value.reshape(-1, value.shape[2]), axis=0)
+        cvar.append(sign * every[: max(1, int(TAIL * len(every)))].mean(0))
+        evpi.append(top.mean() - worth.mean(0).max())
+    dims, shape = ("criterion", "arm"), (len(rows), len(arms))
+    return xr.Dataset(
+        {
+            "prob_best": (dims, np.reshape(best, shape)),
+            "expected_regret": (dims, np.reshape(regret, shape)),
+            "cvar": (dims, np.reshape(cvar, shape)),
+            "evpi": (("criterion",), np.reshape(evpi, shape[:1])),
+        },
+        {"criterion": list(rows), "arm": arms},
+    )
