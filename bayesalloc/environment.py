@@ -194,7 +194,14 @@ class _Given(Following):
             return
         self.reached.add(msg["name"])
         value = self.data[msg["name"]][self.period]
-        missing = jnp.isnan(value)
-        msg["value"] = jnp.where(missing, msg["fn"].mean, value)
-        msg["fn"] = msg["fn"].mask(~missing)
+        there = ~jnp.isnan(value)
+        msg["value"] = jnp.where(there, value, msg["fn"].mean)
+        msg["fn"] = _masked(msg["fn"], there)
         msg["is_observed"] = True
+
+
+def _masked(fn: dist.Distribution, there: Array) -> dist.Distribution:
+    """The distribution without the density of what is missing; independent events are masked one by one."""
+    if isinstance(fn, dist.Independent):
+        return _masked(fn.base_dist, there).to_event(fn.reinterpreted_batch_ndims)
+    return fn.mask(there.all(axis=tuple(range(-fn.event_dim, 0))))

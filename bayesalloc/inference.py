@@ -180,6 +180,7 @@ def fit(
         "mechanism": mechanism or "",
         "arms": json.dumps(list(problem.arms)),
         "record": "\n".join([",".join(table.columns), *(",".join(r) for r in zip(*table.columns.values(), strict=True))]),
+        "sampled": json.dumps([name for name in posterior if name not in extra]),
         "record_name": str(table.path.name),
         "warnings": json.dumps(problem.warnings),
     }
@@ -320,8 +321,7 @@ def diagnose(tree: xr.DataTree) -> Verdict:
         why = f"Pareto k of the guide is {k:.2f} ({'at most' if usable else 'above'} {PARETO_K_MAX})"
         return Verdict(None, None, None, None, k, usable, why + note, checks)
     posterior = tree["posterior"].to_dataset()
-    varying = [name for name in posterior if float(posterior[name].std()) > 0]
-    chosen = posterior[varying]
+    chosen = posterior[[name for name in posterior if name in json.loads(tree.attrs["sampled"])]]
 
     def extreme(values: xr.Dataset, which: Callable[[np.ndarray], float]) -> float:
         everything = np.concatenate([np.ravel(values[name].values) for name in values])

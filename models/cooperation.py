@@ -42,30 +42,50 @@ def contribution(willingness: Array, modifier: ArrayLike, volatility: ArrayLike,
     return jnp.clip(willingness * modifier + volatility * shock, 0.0, 1.0)
 
 
-class CensoredNormal(dist.Distribution):
-    """The distribution of `contribution` over a standard normal shock: a normal with its tails piled up at 0 and 1.
+class Contributed(dist.Distribution):
+    """The distribution of a share contributed: `contribution` over a standard normal shock, and two kinds of people.
+
+    With probability `nothing` a person gives nothing whatever the circumstances, with probability `everything` all of
+    it (the free riders and the unconditional givers of Fischbacher, Gaechter & Fehr 2001, Economics Letters 71:397).
 
     Args:
-        loc: mean before censoring.
-        scale: standard deviation before censoring, > 0.
+        loc: mean of the others before censoring.
+        scale: their standard deviation before censoring, > 0.
+        nothing, everything: probabilities, together below 1.
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012 - NumPyro's protocol
+    arg_constraints = {  # noqa: RUF012 - NumPyro's protocol
+        "loc": constraints.real,
+        "scale": constraints.positive,
+        "nothing": constraints.unit_interval,
+        "everything": constraints.unit_interval,
+    }
     support = constraints.unit_interval
-    reparametrized_params = ["loc", "scale"]  # noqa: RUF012
 
-    def __init__(self, loc: ArrayLike, scale: ArrayLike, *, validate_args: bool | None = None) -> None:
-        self.loc, self.scale = jnp.broadcast_arrays(jnp.asarray(loc), jnp.asarray(scale))
+    def __init__(
+        self, loc: ArrayLike, scale: ArrayLike, nothing: ArrayLike = 0.0, everything: ArrayLike = 0.0,
+        *, validate_args: bool | None = None,
+    ) -> None:  # fmt: skip
+        given = (jnp.asarray(each, float) for each in (loc, scale, nothing, everything))
+        self.loc, self.scale, self.nothing, self.everything = jnp.broadcast_arrays(*given)
         super().__init__(batch_shape=self.loc.shape, event_shape=(), validate_args=validate_args)
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
-        return contribution(self.loc, 1.0, self.scale, jax.random.normal(key, sample_shape + self.batch_shape))
+        """Draws; the same key gives the same person and the same shock under any parameters."""
+        kind_key, shock_key = jax.random.split(key)
+        kind = jax.random.uniform(kind_key, sample_shape + self.batch_shape)
+        shock = jax.random.normal(shock_key, sample_shape + self.batch_shape)
+        share = contribution(self.loc, 1.0, self.scale, shock)
+        return jnp.where(kind < self.nothing, 0.0, jnp.where(kind > 1.0 - self.everything, 1.0, share))
 
     def log_prob(self, value: ArrayLike) -> Array:
+        """Log density inside (0, 1), log probability at 0 and 1."""
+        others = jnp.log1p(-self.nothing - self.everything)
         z = (value - self.loc) / self.scale
-        inside = -0.5 * z**2 - jnp.log(self.scale) - 0.5 * jnp.log(2 * jnp.pi)
-        none, everything = log_ndtr((0.0 - self.loc) / self.scale), log_ndtr((self.loc - 1.0) / self.scale)
-        return jnp.where(value <= 0.0, none, jnp.where(value >= 1.0, everything, inside))
+        inside = others - 0.5 * z**2 - jnp.log(self.scale) - 0.5 * jnp.log(2 * jnp.pi)
+        none = jnp.logaddexp(jnp.log(self.nothing), others + log_ndtr((0.0 - self.loc) / self.scale))
+        every = jnp.logaddexp(jnp.log(self.everything), others + log_ndtr((self.loc - 1.0) / self.scale))
+        return jnp.where(value <= 0.0, none, jnp.where(value >= 1.0, every, inside))
 
     @property
     def mean(self) -> Array:
@@ -73,17 +93,22 @@ class CensoredNormal(dist.Distribution):
         low, high = -self.loc / self.scale, (1.0 - self.loc) / self.scale
         cdf, pdf = jax.scipy.stats.norm.cdf, jax.scipy.stats.norm.pdf
         inside = cdf(high) - cdf(low)
-        return self.loc * inside + self.scale * (pdf(low) - pdf(high)) + 1.0 - cdf(high)
+        others = self.loc * inside + self.scale * (pdf(low) - pdf(high)) + 1.0 - cdf(high)
+        return self.everything + (1.0 - self.nothing - self.everything) * others
 
 
 class Params(NamedTuple):
-    """Unknown constants: shares of the endowment, but `modifier` (a factor, geometric mean 1 over mechanisms)."""
+    """Unknown constants: shares of the endowment; `modifier` is a factor, geometric mean 1 over mechanisms.
+
+    `kinds` has shape (mechanism, 3): probabilities of giving nothing, of giving everything, and of neither.
+    """
 
     baseline: Array
     group: Array
     person: Array
     modifier: Array
     volatility: Array
+    kinds: Array
 
 
 class Round(NamedTuple):
@@ -124,15 +149,17 @@ def game(
         )
         with numpyro.plate("mechanism_plate", n_mechanisms):
             volatility = numpyro.sample("volatility", dist.LogNormal(np.log(0.3), 0.5))
+            kinds = numpyro.sample("kinds", dist.Dirichlet(np.array([1.0, 1.0, 10.0], np.float32)))
         person = tendencies("person", n_people, POOLING) if repeated else jnp.zeros(n_people)
-        return Params(baseline, tendencies("group", n_groups, POOLING), person, jnp.exp(log_modifier), volatility)
+        return Params(baseline, tendencies("group", n_groups, POOLING), person, jnp.exp(log_modifier), volatility, kinds)
 
     def step(state: tuple[()], mechanism: Array, params: Params) -> tuple[tuple[()], Round]:
         mechanism = jnp.broadcast_to(mechanism, (n_people,))
         willingness = params.baseline + params.group[group_of] + params.person
+        nothing, everything, _ = params.kinds[mechanism].T
+        loc = willingness * params.modifier[mechanism]
         share = numpyro.sample(
-            "share",
-            CensoredNormal(willingness * params.modifier[mechanism], params.volatility[mechanism]).to_event(1),
+            "share", Contributed(loc, params.volatility[mechanism], nothing, everything).to_event(1)
         )
         return state, Round((share * stake).mean(), share * stake)
 

@@ -156,10 +156,10 @@ def observe(state: State, params: Params) -> Observation:
 
 
 def measure(years: Year, params: Params, data: Mapping[str, ArrayLike]) -> None:
-    """Yearly measurements: forest health and contributions with normal error, erosion with log-normal error."""
-    measured("forest_health", dist.Normal(years.forest_health, params.health_error), data)
+    """Yearly measurements: forest health in [0, 1] and contributions with normal error, erosion with log-normal."""
+    measured("forest_health", dist.TruncatedNormal(years.forest_health, params.health_error, low=0.0, high=1.0), data)
     measured("erosion", dist.LogNormal(jnp.log(years.erosion), params.erosion_error), data)
-    measured("contribution", dist.Normal(years.contribution, params.contribution_error), data)
+    measured("contribution", dist.TruncatedNormal(years.contribution, params.contribution_error, low=0.0), data)
 
 
 def arms(names: Sequence[str] | None) -> dict[str, Terms]:
@@ -192,8 +192,11 @@ def read(table: Any, mechanism: str | None = None) -> Recorded:
         "forest_health": spread(table.numbers("forest_health", low=0.0, high=1.0, required_column=True)),
         "erosion": spread(table.numbers("erosion", low=0.0, required_column=True, above=True)),
     }
-    shares = [table.numbers(f"contribution_{agent}", low=0.0, high=1.0) for agent in AGENTS]
+    shares = [table.numbers(f"contribution_{agent}", low=0.0) for agent in AGENTS]
     if any(np.isfinite(share).any() for share in shares):
+        largest = float(np.nanmax(shares))
+        if largest > 1.5:
+            warnings.append(f"a contribution reaches {largest:g}; contributions are shares of an agent's capacity")
         data["contribution"] = np.stack([spread(share) for share in shares], axis=-1)
     if mechanism is not None:
         labels = [mechanism] * len(span)

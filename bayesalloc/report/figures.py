@@ -1,0 +1,338 @@
+"""Figures of results: each a function from a tree to a matplotlib Figure, without pyplot and its global state.
+
+Colours are those of Okabe & Ito (2008), which remain distinct under colour blindness; the control is grey.
+"""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from bayesalloc.report import (
+    INTERVAL,
+    MANY,
+    alike,
+    bracket,
+    flat,
+    group,
+    intervention,
+    main_outcomes,
+    measure,
+    number,
+    payoff_name,
+    payoff_unit,
+    percent,
+    statistics,
+    summaries,
+    with_unit,
+    words,
+)
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+GREY, FAINT, INK = "#595959", "#d9d9d9", "#222222"
+SMALL = 8.5
+PANEL = (3.7, 2.5)  # inches
+PANELS = 12  # a figure has at most as many
+
+
+def trajectories(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Figure:
+    """Mean and interval of each outcome over the years, one panel per outcome, one labelled line per arm.
+
+    Args:
+        tree: a result of `compare` or `counterfactual` with the group `outcomes`.
+        outcomes: which; default: those of one number that have a good direction.
+    """
+    chosen = list(outcomes or main_outcomes(tree))[:PANELS]
+    data, colours, tail = group(tree, "outcomes"), arm_colours(tree), (1 - tree.attrs["interval"]) / 2
+    values, years = flat(data, "arm", "draw", "year"), data["year"].values
+    figure, panels = _panels(len(chosen), right=0.85)
+    for axes, outcome in zip(panels, chosen, strict=True):
+        ends = {}
+        for (arm, colour), of_arm in zip(colours.items(), values[outcome], strict=True):
+            low, high = np.quantile(of_arm, [tail, 1 - tail], axis=0)
+            axes.fill_between(years, low, high, color=colour, alpha=0.16, linewidth=0)
+            axes.plot(years, of_arm.mean(0), color=colour, linewidth=1.8, solid_capstyle="round")
+            ends[arm] = of_arm.mean(0)[-1]
+        axes.set_xlim(years[0], years[-1])
+        _titled(axes, tree, outcome)
+        axes.set_xlabel("year", fontsize=SMALL, color=INK)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        _label_ends(axes, ends, colours)
+    return figure
+
+
+def effects_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Figure:
+    """Average effect of each treatment with its interval (thick) and the interval of one future (thin).
+
+    Args:
+        tree: a result of `compare`.
+        outcomes: which, one panel each; default: all of one number.
+    """
+    chosen = list(outcomes or main_outcomes(tree, directed=False))[:PANELS]
+    effects, colours = statistics(group(tree, "effects"), "treatment"), arm_colours(tree)
+    rows = len(colours) - 1
+    figure, panels = _panels(len(chosen), height=0.95 + 0.5 * rows, left=1.15, right=0.15)
+    for axes, outcome in zip(panels, chosen, strict=True):
+        decimals = alike(effects[outcome].values())
+        for row, (arm, s) in enumerate(effects[outcome].items()):
+            axes.plot([s["one_low"], s["one_high"]], [row, row], color=colours[arm], linewidth=1.2)
+            axes.plot([s["low"], s["high"]], [row, row], color=colours[arm], linewidth=5, solid_capstyle="butt")
+            axes.plot(s["ate"], row, "o", color="white", markeredgecolor=colours[arm], markersize=5.5, zorder=3)
+            shown = bracket(s, "ate", decimals, signed=True).partition(" ")[0]
+            axes.annotate(shown, (s["ate"], row), (0, 6), textcoords="offset points", ha="center", fontsize=SMALL)
+        axes.axvline(0, color=GREY, linewidth=0.9, zorder=0)
+        _rows(axes, list(effects[outcome]))
+        _with_zero(axes)
+        better = measure(tree, outcome).better
+        hint = {"higher": "  (right is better)", "lower": "  (left is better)"}.get(better, "")
+        _titled(axes, tree, outcome, f"{plain(outcome)}{hint}")
+        unit = measure(tree, outcome).unit
+        axes.set_xlabel(f"difference from {plain(tree.attrs['control'])}{f', {unit}' if unit else ''}", fontsize=SMALL)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    return figure
+
+
+def uncertainty_split(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Figure:
+    """Shares of the variance of one future's effect: unknown parameters, chance, and the simulation's own error.
+
+    Args:
+        tree: a result of `compare`.
+        outcomes: which; default: all of one number.
+    """
+    chosen = list(outcomes or main_outcomes(tree, directed=False))[:PANELS]
+    effects = statistics(group(tree, "effects"), "treatment")
+    parts = {"var_parameter": "unknown parameters", "var_process": "chance", "var_monte_carlo": "simulation error"}
+    shades = dict(zip(parts, (COLOURS[0], COLOURS[4], GREY), strict=True))
+    bars = []
+    for outcome in chosen:
+        for arm, s in effects[outcome].items():
+            total = sum(s[part] for part in parts)
+            if math.isfinite(total) and total > 1e-12 * s["ate"] ** 2:
+                bars.append((f"{outcome}: {arm}", [s[part] / total for part in parts]))
+    height = 0.85 + 0.3 * max(len(bars), 1)
+    figure = Figure(figsize=(6.4, height))
+    axes = _axes(figure, (2.75, 0.5, 3.4, height - 0.85))
+    for row, (_, shares) in enumerate(bars):
+        start = 0.0
+        for part, share in zip(parts, shares, strict=True):
+            axes.barh(row, share, 0.62, start, color=shades[part])
+            if share >= 0.12:
+                colour = INK if part == "var_process" else "white"
+                axes.text(start + share / 2, row, f"{100 * share:.0f} %", ha="center", va="center", color=colour,
+                          fontsize=SMALL)  # fmt: skip
+            start += share
+    _rows(axes, [label for label, _ in bars], wrap=60)
+    axes.set_xlim(0, 1)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
+    axes.set_xlabel("share of the variance of the effect in one future", fontsize=SMALL)
+    _key(figure, {name: shades[part] for part, name in parts.items()})
+    return figure
+
+
+def payoffs(tree: xr.DataTree) -> Figure:
+    """Each agent's payoff under each arm, and what it would have without an agreement; crossed where it would refuse.
+
+    Args:
+        tree: a result of `compare` with the group `agents`.
+    """
+    agents, colours = group(tree, "agents"), arm_colours(tree)
+    arms, step = statistics(group(tree, "arms"), "arm"), 1 / (len(colours) + 1)
+    names, payoff = agents["agent"].values.tolist(), payoff_name(tree)
+    height = 0.95 + len(names) * max(0.45, 0.17 * (len(colours) + 1))
+    figure = Figure(figsize=(6.4, height))
+    axes = _axes(figure, (1.2, 0.5, 4.95, height - 0.95))
+    for row, agent in enumerate(names):
+        without = float((agents["payoff"] - agents["gain_over_refusal"]).sel(agent=agent).mean())
+        axes.plot([without, without], [row - 0.42, row + 0.42], color=INK, linewidth=1.3, linestyle=(0, (3, 2)))
+        for i, (arm, colour) in enumerate(colours.items()):
+            cell, y = agents.sel(agent=agent, arm=arm), row + (i - (len(colours) - 1) / 2) * step
+            mean, stats = float(cell["payoff"]), arms.get(f"{payoff}.{agent}", {}).get(arm, {})
+            if stats:
+                axes.plot([stats["low"], stats["high"]], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
+            refuse = float(cell["would_refuse"])
+            likely = refuse >= 0.5
+            axes.plot(mean, y, "X" if likely else "o", color=colour, markersize=8 if likely else 5.5, zorder=3)
+            if refuse >= 0.05:
+                text = f"refuses: {percent(refuse, tree.attrs['draws'])}"
+                place = (stats.get("high", mean), y)
+                axes.annotate(text, place, (6, 0), textcoords="offset points", va="center", fontsize=SMALL - 1)
+    _rows(axes, names)
+    for row in range(1, len(names)):
+        axes.axhline(row - 0.5, color=FAINT, linewidth=0.7, zorder=0)
+    unit = payoff_unit(tree)
+    axes.set_xlabel(f"payoff{f', {unit}' if unit else ''}", fontsize=SMALL)
+    _key(figure, {plain(arm): colour for arm, colour in colours.items()}, dashed="without an agreement")
+    return figure
+
+
+def counterfactual_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Figure:
+    """What was recorded, what the model says was, and what would have been, one panel per outcome.
+
+    Args:
+        tree: a result of `counterfactual`.
+        outcomes: which; default: those of one number that have a good direction.
+    """
+    chosen = list(outcomes or main_outcomes(tree))[:PANELS]
+    figure, record, since = trajectories(tree, chosen), group(tree, "record"), tree.attrs["from_year"]
+    for axes, outcome in zip(figure.axes, chosen, strict=True):
+        recorded = flat(record, "year").get(f"{outcome}_observed")
+        if recorded is not None:
+            axes.plot(record["year"].values, recorded, "o", color=INK, markersize=3.2, zorder=3)
+        axes.axvline(since - 0.5, color=INK, linewidth=0.9, linestyle=(0, (3, 2)))
+        label = textwrap.fill(f"{plain(intervention(tree))} from {since}", 22)
+        low = axes.get_ylim()[0]
+        axes.annotate(label, (since - 0.5, low), (4, 3), textcoords="offset points", fontsize=SMALL - 1, va="bottom")
+    return figure
+
+
+def predictive_check(tree: xr.DataTree) -> Figure:
+    """Whether the fitted model reproduces the record: posterior predictive interval and the observations.
+
+    One panel per data site: over the years, or with the observations sorted by what the model predicts.
+
+    Args:
+        tree: a result of `fit`.
+    """
+    observed, predicted = group(tree, "observed_data"), group(tree, "posterior_predictive")
+    sites = [str(name) for name in observed.data_vars if name in predicted][:PANELS]
+    figure, panels = _panels(len(sites), right=0.2)
+    for axes, site in zip(panels, sites, strict=True):
+        yearly = observed[site].dims == ("year",)
+        seen = observed[site].values.astype(float).ravel()
+        drawn = predicted[site].values.reshape(-1, seen.size)
+        low, middle, high = np.quantile(drawn, [(1 - INTERVAL) / 2, 0.5, (1 + INTERVAL) / 2], axis=0)
+        if yearly:
+            x = observed["year"].values
+            axes.fill_between(x, low, high, color=COLOURS[0], alpha=0.18, linewidth=0)
+            axes.plot(x, middle, color=COLOURS[0], linewidth=1.6)
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        else:
+            there = np.flatnonzero(np.isfinite(seen))
+            order = there[np.argsort(middle[there], kind="stable")]
+            order = order[np.linspace(0, len(order) - 1, min(len(order), 150)).astype(int)]
+            low, middle, high, seen, x = low[order], middle[order], high[order], seen[order], np.arange(len(order))
+            axes.vlines(x, low, high, color=COLOURS[0], alpha=0.35, linewidth=1.5)
+        outside = (seen < low) | (seen > high)
+        axes.plot(x[~outside], seen[~outside], "o", color=INK, markersize=3.2, zorder=3)
+        axes.plot(x[outside], seen[outside], "X", color=COLOURS[1], markersize=6, zorder=4)
+        axes.set_xlabel("year" if yearly else "observations, sorted by what is predicted", fontsize=SMALL)
+        axes.set_title(plain(site.removesuffix("_observed")), loc="left", fontsize=10, fontweight="bold", color=INK)
+    return figure
+
+
+def parameters(tree: xr.DataTree) -> Figure:
+    """Prior and posterior intervals of each parameter, on a scale on which every prior interval runs from 0 to 1.
+
+    Args:
+        tree: a result of `fit`.
+    """
+    prior, posterior = summaries(tree, "prior"), summaries(tree)
+    sites = [label.partition(".")[0] for label in posterior]
+    labels = [label for label, site in zip(posterior, sites, strict=True) if sites.count(site) <= MANY]
+    labels = [label for label in labels if label in prior and prior[label]["high"] > prior[label]["low"]]
+    height = 1.0 + 0.27 * max(len(labels), 1)
+    figure = Figure(figsize=(6.4, height))
+    axes = _axes(figure, (1.75, 0.5, 2.9, height - 0.95))
+    for row, label in enumerate(labels):
+        low, width = prior[label]["low"], prior[label]["high"] - prior[label]["low"]
+        scaled = {name: (posterior[label][name] - low) / width for name in ("low", "mean", "high")}
+        axes.plot([0, 1], [row, row], color=FAINT, linewidth=8, solid_capstyle="butt")
+        axes.plot([scaled["low"], scaled["high"]], [row, row], color=COLOURS[0], linewidth=3, solid_capstyle="butt")
+        axes.plot(scaled["mean"], row, "o", color="white", markeredgecolor=COLOURS[0], markersize=5)
+        place = (1.03, row)
+        axes.annotate(bracket(posterior[label], "mean"), place, xycoords=("axes fraction", "data"), va="center",
+                      fontsize=SMALL, color=INK)  # fmt: skip
+    _rows(axes, labels, wrap=40)
+    left, right = axes.get_xlim()
+    axes.set_xlim(max(left, -1.0), min(right, 2.0))
+    axes.set_xticks([0, 1], ["prior low", "prior high"])
+    _key(figure, {f"prior, {100 * INTERVAL:.0f} % interval": FAINT, "posterior, with its mean": COLOURS[0]})
+    return figure
+
+
+def arm_colours(tree: xr.DataTree) -> dict[str, str]:
+    """Arm -> colour: grey for what is compared with, the palette in turn for the others."""
+    arms = (group(tree, "arms") if "arms" in tree.children else group(tree, "outcomes"))["arm"].values.tolist()
+    control = tree.attrs.get("control", "factual")
+    others = [arm for arm in arms if arm != control]
+    return {arm: GREY if arm == control else COLOURS[others.index(arm) % len(COLOURS)] for arm in arms}
+
+
+def plain(name: str) -> str:
+    """A name as matplotlib shows it: `words`, with dollar signs that start no formula."""
+    return words(name).replace("$", r"\$")
+
+
+def _panels(
+    count: int, *, height: float = PANEL[1], left: float = 0.55, right: float = 0.2
+) -> tuple[Figure, list[Axes]]:
+    """A figure of equal panels, at most three beside each other; margins in inches."""
+    columns = max(1, min(count, 3))
+    figure = Figure(figsize=(PANEL[0] * columns, height * math.ceil(max(count, 1) / columns)))
+    top = figure.get_figheight()
+    places = [(i % columns * PANEL[0] + left, top - (i // columns + 1) * height + 0.5) for i in range(count)]
+    return figure, [_axes(figure, (x, y, PANEL[0] - left - right, height - 0.8)) for x, y in places]
+
+
+def _axes(figure: Figure, box: tuple[float, float, float, float]) -> Axes:
+    """Bare axes at a place given in inches: left, bottom, width, height."""
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#999999")
+    axes.tick_params(labelsize=SMALL, color="#999999", labelcolor=INK, length=3)
+    return axes
+
+
+def _titled(axes: Axes, tree: xr.DataTree, outcome: str, title: str = "") -> None:
+    unit = measure(tree, outcome).unit
+    text = title or f"{plain(outcome)}{f', {unit}' if unit else ''}"
+    axes.set_title(text, loc="left", fontsize=10, fontweight="bold", color=INK)
+
+
+def _rows(axes: Axes, names: Sequence[str], wrap: int = 15) -> None:
+    """One labelled row per name, from the top down."""
+    axes.set_yticks(range(len(names)), [textwrap.fill(plain(name), wrap) for name in names])
+    axes.set_ylim(len(names) - 0.45, -0.55)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def _with_zero(axes: Axes) -> None:
+    """Limits of x that hold zero, with room for labels, also where nothing has a width."""
+    low, high = (min(axes.get_xlim()[0], 0.0), max(axes.get_xlim()[1], 0.0))
+    room = 0.08 * (high - low) or 1.0
+    axes.set_xlim(low - room, high + room)
+
+
+def _label_ends(axes: Axes, ends: Mapping[str, float], colours: Mapping[str, str]) -> None:
+    """Names beside the right ends of lines, moved apart where they would overlap."""
+    low, high = axes.get_ylim()
+    figure = axes.get_figure()
+    inches = axes.get_position().height * figure.get_figheight() if isinstance(figure, Figure) else 1.0
+    labels = {arm: textwrap.fill(plain(arm), 13) for arm in ends}
+    size = {arm: 1.2 * SMALL / 72 / inches * (label.count("\n") + 1) for arm, label in labels.items()}
+    order = sorted(ends, key=lambda arm: ends[arm])
+    place = [(ends[arm] - low) / (high - low) for arm in order]
+    for _ in range(50):
+        for i in range(1, len(order)):
+            overlap = (size[order[i]] + size[order[i - 1]]) / 2 - (place[i] - place[i - 1])
+            if overlap > 0:
+                place[i - 1], place[i] = place[i - 1] - overlap / 2, place[i] + overlap / 2
+    for arm, y in zip(order, place, strict=True):
+        axes.annotate(labels[arm], (1.02, y), xycoords="axes fraction", va="center", fontsize=SMALL, color=colours[arm])
+
+
+def _key(figure: Figure, colours: Mapping[str, str], dashed: str = "") -> None:
+    """Names of colours in rows above the axes."""
+    handles = [Line2D([], [], color=colour, linewidth=5) for colour in colours.values()]
+    handles += [Line2D([], [], color=INK, linewidth=1.3, linestyle=(0, (3, 2)))] if dashed else []
+    names = [*colours, *([dashed] if dashed else [])]
+    figure.legend(handles, names, loc="upper left", ncols=4, frameon=False, fontsize=SMALL, handlelength=1.2,
+                  columnspacing=1.4, borderaxespad=0.1)  # fmt: skip

@@ -1,0 +1,136 @@
+"""Do the 89 % intervals cover the truth? Simulated 20-year watershed records, fitted by NUTS, counted.
+
+    python benchmarks/recovery.py --records 200
+
+For each record the truth is drawn from the prior for records (RECORD_CONSTANTS), 20 years are simulated under cost
+sharing with forest health, erosion and the five contributions measured, a tenth of the cells go missing, and the model
+is fitted. Counted is how often the 89 % interval covers the true parameter, and the true average effect of a
+performance contract against cost sharing on forest health and erosion at the horizon. Written to
+benchmarks/results/recovery.json.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro import handlers
+from numpyro.infer import MCMC, NUTS
+
+import bayesalloc as ba
+from bayesalloc.environment import stack
+from bayesalloc.models import watershed
+
+YEARS, INTERVAL = 20, 0.89
+PARAMETERS = [name for name in watershed.Params._fields if name != "tendency"] + ["tendency", "tendency_spread"]
+OUTCOMES = ("forest_health", "erosion")
+
+
+def main() -> None:
+    """Simulate, fit, count, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--records", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="number of the first record (to continue a run)")
+    parser.add_argument("--warmup", type=int, default=500)
+    parser.add_argument("--draws", type=int, default=250)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "recovery.json")
+    options = parser.parse_args()
+    env = watershed.catchment(watershed.RECORD_CONSTANTS, watershed.RECORD_INITIAL_HEALTH)
+    arms = env.arms(["cost_sharing", "performance_contract"])
+    model = ba.as_model(env, {"cost_sharing": arms["cost_sharing"]}, YEARS)
+    in_force = jnp.zeros(YEARS, int)
+    mcmc = MCMC(
+        NUTS(model, target_accept_prob=0.9), num_warmup=options.warmup, num_samples=options.draws, num_chains=4,
+        chain_method="sequential", jit_model_args=True, progress_bar=False,
+    )  # fmt: skip
+
+    @jax.jit
+    def simulate(key: jax.Array) -> tuple[dict, dict]:
+        trace = handlers.trace(ba.seed_by_name(lambda: model(mechanism=in_force), key)).get_trace()
+        data = {name: trace[f"{name}_observed"]["value"] for name in ("forest_health", "erosion", "contribution")}
+        gone = {
+            name: jax.random.bernoulli(jax.random.fold_in(key, place), 0.1, value.shape)
+            for place, (name, value) in enumerate(data.items())
+        }
+        missing = {name: jnp.where(gone[name], jnp.nan, value) for name, value in data.items()}
+        return missing, {name: trace[name]["value"] for name in PARAMETERS}
+
+    def effects(sample: dict, key: jax.Array, draws: int, futures: int) -> np.ndarray:
+        def params(one: dict) -> watershed.Params:
+            return ba.seed_by_name(handlers.substitute(env.prior, data=one), key)()
+
+        horizon = ba.rollout(
+            env, ba.hold, key, arms=stack(list(arms.values())), replicates=draws * futures, futures=futures,
+            horizon=YEARS, params=jax.vmap(params)(sample), collect=collect,
+        )  # fmt: skip
+        value = np.asarray(horizon).reshape(draws, futures, 2, len(OUTCOMES)).mean(1)
+        return value[:, 1] - value[:, 0]
+
+    def collect(years: watershed.Year) -> jax.Array:
+        return jnp.stack([getattr(years, name)[:, -1] for name in OUTCOMES], -1)
+
+    covered: dict[str, list[bool]] = {}
+    rhats, divergences, seconds = [], 0, []
+    tail = [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2]
+    for record in range(options.first, options.first + options.records):
+        start = time.perf_counter()
+        key = jax.random.fold_in(jax.random.key(2026), record)
+        data, truth = simulate(key)
+        mcmc.run(jax.random.fold_in(key, 1), mechanism=in_force, extra_fields=("diverging",), **data)
+        grouped = {name: np.asarray(v) for name, v in mcmc.get_samples(group_by_chain=True).items()}
+        posterior = {name: grouped[name].reshape(-1, *grouped[name].shape[2:]) for name in PARAMETERS}
+        divergences += int(mcmc.get_extra_fields()["diverging"].sum())
+        rhats.append(max(split_rhat(grouped[name]) for name in PARAMETERS))
+        for name in PARAMETERS:
+            low, high = np.quantile(posterior[name], tail, axis=0)
+            inside = (low <= truth[name]) & (truth[name] <= high)
+            covered.setdefault(name, []).extend(np.atleast_1d(inside).tolist())
+        few = {name: jnp.asarray(value[:: max(1, len(value) // 200)][:200]) for name, value in posterior.items()}
+        found = effects(few, jax.random.fold_in(key, 2), 200, 64)
+        true = effects({name: value[None] for name, value in truth.items()}, jax.random.fold_in(key, 3), 1, 12_800)[0]
+        low, high = np.quantile(found, tail, axis=0)
+        for place, name in enumerate(OUTCOMES):
+            covered.setdefault(f"ate_{name}", []).append(bool(low[place] <= true[place] <= high[place]))
+        seconds.append(time.perf_counter() - start)
+        if record % 10 == 9:
+            write(options, covered, rhats, divergences, seconds)
+            print(record + 1, {name: round(float(np.mean(c)), 3) for name, c in covered.items()}, flush=True)
+    write(options, covered, rhats, divergences, seconds)
+
+
+def split_rhat(draws: np.ndarray) -> float:
+    """The largest split R-hat of a variable; shape (chain, draw, ...)."""
+    half = draws.shape[1] // 2
+    parts = np.concatenate([draws[:, :half], draws[:, half : 2 * half]])
+    within, between = parts.var(1, ddof=1).mean(0), half * parts.mean(1).var(0, ddof=1)
+    return float(np.max(np.sqrt(((half - 1) / half * within + between / half) / within)))
+
+
+def write(options: argparse.Namespace, covered: dict, rhats: list, divergences: int, seconds: list) -> None:
+    """Coverage with its distance from 0.89 in standard errors of a binomial count over records."""
+    error = float(np.sqrt(INTERVAL * (1 - INTERVAL) / len(rhats)))
+    table = {
+        name: {
+            "covered": round(float(np.mean(c)), 4),
+            "standard_errors_off": round((float(np.mean(c)) - INTERVAL) / error, 2),
+        }
+        for name, c in covered.items()
+    }
+    result = {
+        "command": f"python benchmarks/recovery.py --records {options.records} --warmup {options.warmup} --draws {options.draws}",
+        "records": len(rhats),
+        "standard_error": round(error, 4),
+        "coverage": table,
+        "rhat": {"median": round(float(np.median(rhats)), 4), "max": round(float(np.max(rhats)), 4)},
+        "divergences": divergences,
+        "seconds_per_record": round(float(np.median(seconds)), 2),
+    }
+    options.out.parent.mkdir(exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
