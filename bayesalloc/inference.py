@@ -22,6 +22,7 @@ from bayesalloc.errors import InputError, listed
 from bayesalloc.intervene import Model, seed_by_name, unobserved
 from bayesalloc.records import Table
 
+DENSE_MAX = 40  # parameters in the dense block of the mass matrix
 RHAT_MAX, ESS_MIN, PARETO_K_MAX = 1.01, 400.0, 0.7  # Vehtari et al. 2021, Bayesian Analysis 16:667; 2024, JMLR 25:72
 
 
@@ -221,7 +222,7 @@ def _nuts(
     problem: Problem, keywords: Any, key: Array, chains: int, warmup: int, draws: int, progress: bool  # noqa: FBT001
 ) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
     model = handlers.reparam(problem.model, config={name: LocScaleReparam(0) for name in problem.noncentered})
-    kernel = NUTS(model, target_accept_prob=0.9)
+    kernel = NUTS(model, target_accept_prob=0.9, dense_mass=_correlated(problem))
     mcmc = MCMC(
         kernel, num_warmup=warmup, num_samples=draws, num_chains=chains, chain_method="vectorized",
         progress_bar=progress,
@@ -231,6 +232,18 @@ def _nuts(
     names = {"num_steps": "n_steps", "accept_prob": "acceptance_rate", "potential_energy": "energy"}
     samples = dict(mcmc.get_samples(group_by_chain=True))
     return samples, {names.get(name, name): values for name, values in stats.items()}, set(_outcomes(problem))
+
+
+def _correlated(problem: Problem) -> list[tuple[str, ...]]:
+    """The parameters outside the scan: few and correlated, so that they share a dense block of the mass matrix."""
+    names, size = [], 0
+    for name, site in trace_of(problem).items():
+        latent = site["type"] == "sample" and not site["is_observed"] and not site.get("_control_flow_done")
+        n_values = np.size(site["value"])
+        if latent and size + n_values <= DENSE_MAX and not site["fn"].support.is_discrete:
+            names.append(f"{name}_decentered" if name in problem.noncentered else name)
+            size += n_values
+    return [tuple(names)] if names else []
 
 
 def _svi(

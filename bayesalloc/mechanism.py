@@ -19,6 +19,8 @@ from msgspec import Meta, field
 
 from bayesalloc.errors import InputError, listed
 
+SWITCH_WIDTH = 0.02  # in units of forest health
+
 Factor = Annotated[float, Meta(ge=0, le=5, extra={"unit": "1"})]
 Fraction = Annotated[float, Meta(ge=0, le=1, extra={"unit": "1"})]
 Spread = Annotated[float, Meta(ge=0, le=2, extra={"unit": "1"})]
@@ -218,9 +220,13 @@ class Ledger(NamedTuple):
 
 
 def standard_modifier(terms: Terms, health: Array, price_ratio: Array) -> Array:
-    """`modifier` below the threshold and `modifier_above` from there on, times price_ratio ** response."""
-    step = jnp.where(health < terms.threshold, terms.modifier, terms.modifier_above)
-    return step * price_ratio**terms.response
+    """`modifier` below the threshold and `modifier_above` above it, times price_ratio ** response.
+
+    The change-over is a logistic curve of width SWITCH_WIDTH in forest health: a jump, however small, makes the
+    density of a record that crosses the threshold discontinuous, and NUTS then stalls.
+    """
+    above = jax.nn.sigmoid((health - terms.threshold) / SWITCH_WIDTH)
+    return (terms.modifier + above * (terms.modifier_above - terms.modifier)) * price_ratio**terms.response
 
 
 def standard_payments(terms: Terms, ledger: Ledger) -> tuple[Float[Array, " agent"], Array]:

@@ -26,6 +26,7 @@ from bayesalloc.models import watershed
 
 YEARS, INTERVAL = 20, 0.89
 PARAMETERS = [name for name in watershed.Params._fields if name != "tendency"] + ["tendency", "tendency_spread"]
+PARAMETERS_SAMPLED = tuple(PARAMETERS)
 OUTCOMES = ("forest_health", "erosion")
 
 
@@ -43,7 +44,7 @@ def main() -> None:
     model = ba.as_model(env, {"cost_sharing": arms["cost_sharing"]}, YEARS)
     in_force = jnp.zeros(YEARS, int)
     mcmc = MCMC(
-        NUTS(model, target_accept_prob=0.9), num_warmup=options.warmup, num_samples=options.draws, num_chains=4,
+        NUTS(model, target_accept_prob=0.9, dense_mass=[PARAMETERS_SAMPLED]), num_warmup=options.warmup, num_samples=options.draws, num_chains=4,
         chain_method="sequential", jit_model_args=True, progress_bar=False,
     )  # fmt: skip
 

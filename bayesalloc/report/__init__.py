@@ -306,8 +306,12 @@ def fit_sentences(tree: xr.DataTree, verdict: "Verdict", name: Callable[[str], s
     """Whether a posterior can be used and why, and what was assumed about the record."""
     use = "can be used" if verdict.usable else "should not be used yet"
     model, record = name(tree.attrs["model"]), tree.attrs["record_name"]
-    warnings = [f"Note: {warning}." for warning in json.loads(tree.attrs["warnings"])]
-    return [f"The posterior of {model} given {record} {use}: {verdict.why}.", *warnings]
+    return [f"The posterior of {model} given {record} {use}: {verdict.why}."]
+
+
+def notes(tree: xr.DataTree) -> list[str]:
+    """What was assumed or is to be kept in mind: the attribute `warnings` of a result, as sentences."""
+    return [f"Note: {warning}." for warning in json.loads(tree.attrs.get("warnings", "[]"))]
 
 
 def _size(

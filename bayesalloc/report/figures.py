@@ -17,6 +17,8 @@ from matplotlib.ticker import MaxNLocator
 from bayesalloc.report import (
     INTERVAL,
     MANY,
+    MAY_REFUSE,
+    REFUSES,
     alike,
     bracket,
     flat,
@@ -24,13 +26,11 @@ from bayesalloc.report import (
     intervention,
     main_outcomes,
     measure,
-    number,
     payoff_name,
     payoff_unit,
     percent,
     statistics,
     summaries,
-    with_unit,
     words,
 )
 
@@ -38,6 +38,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY, FAINT, INK = "#595959", "#d9d9d9", "#222222"
 SMALL = 8.5
 PANEL = (3.7, 2.5)  # inches
+WIDE = 5.2
 PANELS = 12  # a figure has at most as many
 
 
@@ -51,17 +52,21 @@ def trajectories(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Fi
     chosen = list(outcomes or main_outcomes(tree))[:PANELS]
     data, colours, tail = group(tree, "outcomes"), arm_colours(tree), (1 - tree.attrs["interval"]) / 2
     values, years = flat(data, "arm", "draw", "year"), data["year"].values
-    figure, panels = _panels(len(chosen), right=0.85)
+    figure, panels = _panels(len(chosen), right=1.0)
     for axes, outcome in zip(panels, chosen, strict=True):
         ends = {}
         for (arm, colour), of_arm in zip(colours.items(), values[outcome], strict=True):
             low, high = np.quantile(of_arm, [tail, 1 - tail], axis=0)
-            axes.fill_between(years, low, high, color=colour, alpha=0.16, linewidth=0)
-            axes.plot(years, of_arm.mean(0), color=colour, linewidth=1.8, solid_capstyle="round")
+            axes.fill_between(years, low, high, color=colour, alpha=0.13, linewidth=0)
+            # The control is dashed and on top, so that a treatment that changes nothing stays visible under it.
+            style, top = ((0, (4, 1.5)), 3) if colour == GREY else ("-", 2)
+            axes.plot(years, of_arm.mean(0), color=colour, linewidth=1.8, linestyle=style, zorder=top)
             ends[arm] = of_arm.mean(0)[-1]
-        axes.set_xlim(years[0], years[-1])
-        _titled(axes, tree, outcome)
-        axes.set_xlabel("year", fontsize=SMALL, color=INK)
+        axes.set_xlim(years[0] - 0.02 * (years[-1] - years[0]), years[-1])
+        unit = measure(tree, outcome).unit
+        title = f"{plain(outcome)}{f', {unit}' if unit else ''}"
+        axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
+        axes.set_xlabel("year", fontsize=SMALL)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         _label_ends(axes, ends, colours)
     return figure
@@ -84,15 +89,15 @@ def effects_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Fi
             axes.plot([s["one_low"], s["one_high"]], [row, row], color=colours[arm], linewidth=1.2)
             axes.plot([s["low"], s["high"]], [row, row], color=colours[arm], linewidth=5, solid_capstyle="butt")
             axes.plot(s["ate"], row, "o", color="white", markeredgecolor=colours[arm], markersize=5.5, zorder=3)
-            shown = bracket(s, "ate", decimals, signed=True).partition(" ")[0]
+            shown = minus(bracket(s, "ate", decimals, signed=True).partition(" ")[0])
             axes.annotate(shown, (s["ate"], row), (0, 6), textcoords="offset points", ha="center", fontsize=SMALL)
         axes.axvline(0, color=GREY, linewidth=0.9, zorder=0)
         _rows(axes, list(effects[outcome]))
         _with_zero(axes)
-        better = measure(tree, outcome).better
-        hint = {"higher": "  (right is better)", "lower": "  (left is better)"}.get(better, "")
-        _titled(axes, tree, outcome, f"{plain(outcome)}{hint}")
-        unit = measure(tree, outcome).unit
+        unit, better = measure(tree, outcome).unit, measure(tree, outcome).better
+        hint = {"higher": "better \N{RIGHTWARDS ARROW}", "lower": "\N{LEFTWARDS ARROW} better"}.get(better, "")
+        axes.set_title(hint, loc="right", fontsize=SMALL, color=GREY)
+        axes.set_title(plain(outcome), loc="left", fontsize=10, fontweight="bold", color=INK)
         axes.set_xlabel(f"difference from {plain(tree.attrs['control'])}{f', {unit}' if unit else ''}", fontsize=SMALL)
         axes.xaxis.set_major_locator(MaxNLocator(5))
     return figure
@@ -108,30 +113,29 @@ def uncertainty_split(tree: xr.DataTree, outcomes: Sequence[str] | None = None) 
     chosen = list(outcomes or main_outcomes(tree, directed=False))[:PANELS]
     effects = statistics(group(tree, "effects"), "treatment")
     parts = {"var_parameter": "unknown parameters", "var_process": "chance", "var_monte_carlo": "simulation error"}
-    shades = dict(zip(parts, (COLOURS[0], COLOURS[4], GREY), strict=True))
+    shades = dict(zip(parts, (COLOURS[5], "#c8c8c8", INK), strict=True))
     bars = []
     for outcome in chosen:
         for arm, s in effects[outcome].items():
             total = sum(s[part] for part in parts)
             if math.isfinite(total) and total > 1e-12 * s["ate"] ** 2:
-                bars.append((f"{outcome}: {arm}", [s[part] / total for part in parts]))
-    height = 0.85 + 0.3 * max(len(bars), 1)
-    figure = Figure(figsize=(6.4, height))
-    axes = _axes(figure, (2.75, 0.5, 3.4, height - 0.85))
+                bars.append((f"{words(outcome)}: {words(arm)}", [s[part] / total for part in parts]))
+    height = 0.8 + 0.3 * max(len(bars), 1)
+    figure = Figure(figsize=(WIDE, height))
+    axes = _axes(figure, (2.1, 0.5, WIDE - 2.35, height - 0.8))
     for row, (_, shares) in enumerate(bars):
         start = 0.0
         for part, share in zip(parts, shares, strict=True):
             axes.barh(row, share, 0.62, start, color=shades[part])
             if share >= 0.12:
-                colour = INK if part == "var_process" else "white"
-                axes.text(start + share / 2, row, f"{100 * share:.0f} %", ha="center", va="center", color=colour,
-                          fontsize=SMALL)  # fmt: skip
+                place = (start + share / 2, row)
+                axes.annotate(f"{100 * share:.0f} %", place, ha="center", va="center", color=INK, fontsize=SMALL)
             start += share
-    _rows(axes, [label for label, _ in bars], wrap=60)
+    _rows(axes, [label for label, _ in bars], wrap=30)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
     axes.set_xlabel("share of the variance of the effect in one future", fontsize=SMALL)
-    _key(figure, {name: shades[part] for part, name in parts.items()})
+    _key(figure, {name: shades[part] for part, name in parts.items()}, 3)
     return figure
 
 
@@ -144,9 +148,9 @@ def payoffs(tree: xr.DataTree) -> Figure:
     agents, colours = group(tree, "agents"), arm_colours(tree)
     arms, step = statistics(group(tree, "arms"), "arm"), 1 / (len(colours) + 1)
     names, payoff = agents["agent"].values.tolist(), payoff_name(tree)
-    height = 0.95 + len(names) * max(0.45, 0.17 * (len(colours) + 1))
-    figure = Figure(figsize=(6.4, height))
-    axes = _axes(figure, (1.2, 0.5, 4.95, height - 0.95))
+    head, inside = 0.1 + 0.2 * math.ceil((len(colours) + 1) / 2), len(names) * max(0.45, 0.17 * (len(colours) + 1))
+    figure = Figure(figsize=(WIDE, head + inside + 0.5))
+    axes = _axes(figure, (1.2, 0.5, WIDE - 1.4, inside))
     for row, agent in enumerate(names):
         without = float((agents["payoff"] - agents["gain_over_refusal"]).sel(agent=agent).mean())
         axes.plot([without, without], [row - 0.42, row + 0.42], color=INK, linewidth=1.3, linestyle=(0, (3, 2)))
@@ -156,10 +160,10 @@ def payoffs(tree: xr.DataTree) -> Figure:
             if stats:
                 axes.plot([stats["low"], stats["high"]], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
             refuse = float(cell["would_refuse"])
-            likely = refuse >= 0.5
+            likely = refuse >= REFUSES
             axes.plot(mean, y, "X" if likely else "o", color=colour, markersize=8 if likely else 5.5, zorder=3)
-            if refuse >= 0.05:
-                text = f"refuses: {percent(refuse, tree.attrs['draws'])}"
+            if refuse >= MAY_REFUSE:
+                text = f"would refuse: {percent(refuse, tree.attrs['draws'])}"
                 place = (stats.get("high", mean), y)
                 axes.annotate(text, place, (6, 0), textcoords="offset points", va="center", fontsize=SMALL - 1)
     _rows(axes, names)
@@ -167,7 +171,7 @@ def payoffs(tree: xr.DataTree) -> Figure:
         axes.axhline(row - 0.5, color=FAINT, linewidth=0.7, zorder=0)
     unit = payoff_unit(tree)
     axes.set_xlabel(f"payoff{f', {unit}' if unit else ''}", fontsize=SMALL)
-    _key(figure, {plain(arm): colour for arm, colour in colours.items()}, dashed="without an agreement")
+    _key(figure, {plain(arm): colour for arm, colour in colours.items()}, 2, dashed="without an agreement")
     return figure
 
 
@@ -185,9 +189,11 @@ def counterfactual_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None
         if recorded is not None:
             axes.plot(record["year"].values, recorded, "o", color=INK, markersize=3.2, zorder=3)
         axes.axvline(since - 0.5, color=INK, linewidth=0.9, linestyle=(0, (3, 2)))
-        label = textwrap.fill(f"{plain(intervention(tree))} from {since}", 22)
-        low = axes.get_ylim()[0]
-        axes.annotate(label, (since - 0.5, low), (4, 3), textcoords="offset points", fontsize=SMALL - 1, va="bottom")
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.2 * (high - low))
+        label = textwrap.fill(f"{plain(intervention(tree))} from {since}", 22, break_long_words=False)
+        place = (since - 0.5, high + 0.2 * (high - low))
+        axes.annotate(label, place, (4, 0), textcoords="offset points", fontsize=SMALL - 1, va="top")
     return figure
 
 
@@ -236,9 +242,9 @@ def parameters(tree: xr.DataTree) -> Figure:
     sites = [label.partition(".")[0] for label in posterior]
     labels = [label for label, site in zip(posterior, sites, strict=True) if sites.count(site) <= MANY]
     labels = [label for label in labels if label in prior and prior[label]["high"] > prior[label]["low"]]
-    height = 1.0 + 0.27 * max(len(labels), 1)
-    figure = Figure(figsize=(6.4, height))
-    axes = _axes(figure, (1.75, 0.5, 2.9, height - 0.95))
+    height = 0.8 + 0.27 * max(len(labels), 1)
+    figure = Figure(figsize=(WIDE, height))
+    axes = _axes(figure, (1.5, 0.5, WIDE - 3.0, height - 0.8))
     for row, label in enumerate(labels):
         low, width = prior[label]["low"], prior[label]["high"] - prior[label]["low"]
         scaled = {name: (posterior[label][name] - low) / width for name in ("low", "mean", "high")}
@@ -246,13 +252,13 @@ def parameters(tree: xr.DataTree) -> Figure:
         axes.plot([scaled["low"], scaled["high"]], [row, row], color=COLOURS[0], linewidth=3, solid_capstyle="butt")
         axes.plot(scaled["mean"], row, "o", color="white", markeredgecolor=COLOURS[0], markersize=5)
         place = (1.03, row)
-        axes.annotate(bracket(posterior[label], "mean"), place, xycoords=("axes fraction", "data"), va="center",
+        axes.annotate(minus(bracket(posterior[label], "mean")), place, xycoords=("axes fraction", "data"), va="center",
                       fontsize=SMALL, color=INK)  # fmt: skip
     _rows(axes, labels, wrap=40)
     left, right = axes.get_xlim()
     axes.set_xlim(max(left, -1.0), min(right, 2.0))
     axes.set_xticks([0, 1], ["prior low", "prior high"])
-    _key(figure, {f"prior, {100 * INTERVAL:.0f} % interval": FAINT, "posterior, with its mean": COLOURS[0]})
+    _key(figure, {f"prior, {100 * INTERVAL:.0f} % interval": FAINT, "posterior, with its mean": COLOURS[0]}, 2)
     return figure
 
 
@@ -269,11 +275,16 @@ def plain(name: str) -> str:
     return words(name).replace("$", r"\$")
 
 
+def minus(text: str) -> str:
+    """Hyphens of negative numbers as minus signs, like those of the axes."""
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
 def _panels(
     count: int, *, height: float = PANEL[1], left: float = 0.55, right: float = 0.2
 ) -> tuple[Figure, list[Axes]]:
     """A figure of equal panels, at most three beside each other; margins in inches."""
-    columns = max(1, min(count, 3))
+    columns = 2 if count == 4 else max(1, min(count, 3))
     figure = Figure(figsize=(PANEL[0] * columns, height * math.ceil(max(count, 1) / columns)))
     top = figure.get_figheight()
     places = [(i % columns * PANEL[0] + left, top - (i // columns + 1) * height + 0.5) for i in range(count)]
@@ -290,15 +301,9 @@ def _axes(figure: Figure, box: tuple[float, float, float, float]) -> Axes:
     return axes
 
 
-def _titled(axes: Axes, tree: xr.DataTree, outcome: str, title: str = "") -> None:
-    unit = measure(tree, outcome).unit
-    text = title or f"{plain(outcome)}{f', {unit}' if unit else ''}"
-    axes.set_title(text, loc="left", fontsize=10, fontweight="bold", color=INK)
-
-
 def _rows(axes: Axes, names: Sequence[str], wrap: int = 15) -> None:
     """One labelled row per name, from the top down."""
-    axes.set_yticks(range(len(names)), [textwrap.fill(plain(name), wrap) for name in names])
+    axes.set_yticks(range(len(names)), [textwrap.fill(plain(name), wrap, break_long_words=False) for name in names])
     axes.set_ylim(len(names) - 0.45, -0.55)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -316,7 +321,7 @@ def _label_ends(axes: Axes, ends: Mapping[str, float], colours: Mapping[str, str
     low, high = axes.get_ylim()
     figure = axes.get_figure()
     inches = axes.get_position().height * figure.get_figheight() if isinstance(figure, Figure) else 1.0
-    labels = {arm: textwrap.fill(plain(arm), 13) for arm in ends}
+    labels = {arm: textwrap.fill(plain(arm), 14, break_long_words=False) for arm in ends}
     size = {arm: 1.2 * SMALL / 72 / inches * (label.count("\n") + 1) for arm, label in labels.items()}
     order = sorted(ends, key=lambda arm: ends[arm])
     place = [(ends[arm] - low) / (high - low) for arm in order]
@@ -326,13 +331,15 @@ def _label_ends(axes: Axes, ends: Mapping[str, float], colours: Mapping[str, str
             if overlap > 0:
                 place[i - 1], place[i] = place[i - 1] - overlap / 2, place[i] + overlap / 2
     for arm, y in zip(order, place, strict=True):
-        axes.annotate(labels[arm], (1.02, y), xycoords="axes fraction", va="center", fontsize=SMALL, color=colours[arm])
+        end = (1.02, low + y * (high - low))
+        axes.annotate(labels[arm], end, xycoords=("axes fraction", "data"), va="center", fontsize=SMALL,
+                      color=colours[arm], annotation_clip=False)  # fmt: skip
 
 
-def _key(figure: Figure, colours: Mapping[str, str], dashed: str = "") -> None:
+def _key(figure: Figure, colours: Mapping[str, str], columns: int, dashed: str = "") -> None:
     """Names of colours in rows above the axes."""
     handles = [Line2D([], [], color=colour, linewidth=5) for colour in colours.values()]
     handles += [Line2D([], [], color=INK, linewidth=1.3, linestyle=(0, (3, 2)))] if dashed else []
     names = [*colours, *([dashed] if dashed else [])]
-    figure.legend(handles, names, loc="upper left", ncols=4, frameon=False, fontsize=SMALL, handlelength=1.2,
+    figure.legend(handles, names, loc="upper left", ncols=columns, frameon=False, fontsize=SMALL, handlelength=1.2,
                   columnspacing=1.4, borderaxespad=0.1)  # fmt: skip

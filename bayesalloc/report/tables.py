@@ -28,15 +28,16 @@ from bayesalloc.report import (
     listing,
     main_outcomes,
     measure,
+    notes,
     number,
     overall,
-    summaries,
     payoff_name,
     payoff_unit,
     percent,
     places,
     setting,
     statistics,
+    summaries,
     top_places,
     yearly,
 )
@@ -171,7 +172,7 @@ def arms_sheets(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str, pe
     for start in range(0, len(names), per_table):
         chosen = names[start : start + per_table]
         rows = [
-            [_labelled(tree, o, name), *(bracket(arms[o][arm], "mean", alike(arms[o].values())) for arm in chosen)]
+            [labelled(tree, o, name), *(bracket(arms[o][arm], "mean", alike(arms[o].values())) for arm in chosen)]
             for o in outcomes
         ]
         sheets.append(Sheet(f"Outcomes: mean [{_level(tree)} of futures]", ["outcome", *map(name, chosen)], rows))
@@ -194,7 +195,7 @@ def effects_sheets(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str)
             # A share of a control mean that may be zero or negative would mislead.
             relative = 100 * s["relative"] if arms[outcome][control]["low"] > 0 else math.nan
             row = [
-                _labelled(tree, outcome, name),
+                labelled(tree, outcome, name),
                 bracket(s, "ate", decimals, signed=True),
                 "[" + bracket(one, "ate", decimals, signed=True).partition("[")[2],
                 f"{number(relative, 0, signed=True)} %" if math.isfinite(relative) else MISSING,
@@ -229,7 +230,7 @@ def agents_sheet(tree: xr.DataTree, name: Name = str) -> Sheet:
 def decision_sheet(tree: xr.DataTree, name: Name = str) -> Sheet:
     """Decision measures per criterion and arm."""
     rows = [
-        [_labelled(tree, criterion, name), name(arm), *cells]
+        [labelled(tree, criterion, name), name(arm), *cells]
         for criterion, by_arm in _decisions(tree).items()
         for arm, cells in by_arm.items()
     ]
@@ -298,7 +299,7 @@ def overall_sheet(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str) 
             none = found["low"] == found["high"] == 0
             chance = MISSING if none else percent(found["prob_positive"], tree.attrs["draws"])
             effect = bracket(found, "mean", signed=True)
-            rows.append([_labelled(tree, outcome, name), when[measure(tree, outcome).at], *means, effect, chance])
+            rows.append([labelled(tree, outcome, name), when[measure(tree, outcome).at], *means, effect, chance])
     header = ["outcome", "when", "factual", "counterfactual", f"difference [{_level(tree)}]", "P(>0)"]
     return Sheet(f"Counterfactual: {name(intervention(tree))} from {first} on", header, rows, keys=2)
 
@@ -311,7 +312,7 @@ def years_sheet(tree: xr.DataTree, outcome: str, name: Name = str) -> Sheet:
         effect = bracket(row["effect"], "mean", decimals, signed=True)
         rows.append([str(row["year"]), *(number(row[key], size) for key in shown), effect])
     header = ["year", "recorded", "factual", "counterfactual", f"difference [{_level(tree)}]"]
-    return Sheet(_labelled(tree, outcome, name), header, rows)
+    return Sheet(labelled(tree, outcome, name), header, rows)
 
 
 def comparison_text(tree: xr.DataTree) -> Group:
@@ -323,12 +324,13 @@ def comparison_text(tree: xr.DataTree) -> Group:
     sheets += _decision_pivots(tree)
     ends = [outcome for outcome in main if measure(tree, outcome).at == "horizon"]
     note = f"; {listing(ends)} in the last year, all else as the mean of the years" if ends else ""
-    return _document([f"{tree.attrs['model']}: {setting(tree)}{note}.", *comparison_sentences(tree)], sheets)
+    made = f"{tree.attrs['model']}: {setting(tree)}{note}."
+    return _document([made, *comparison_sentences(tree), *notes(tree)], sheets)
 
 
 def fit_text(tree: xr.DataTree, verdict: "Verdict") -> Group:
     """A fit for the terminal: whether it can be used, the parameters, and the predictive checks."""
-    return _document(fit_sentences(tree, verdict), [parameters_sheet(tree), checks_sheet(verdict)])
+    return _document([*fit_sentences(tree, verdict), *notes(tree)], [parameters_sheet(tree), checks_sheet(verdict)])
 
 
 def counterfactual_text(tree: xr.DataTree) -> Group:
@@ -336,7 +338,7 @@ def counterfactual_text(tree: xr.DataTree) -> Group:
     main = main_outcomes(tree)[:MANY]
     sheets = [overall_sheet(tree, main_outcomes(tree, directed=False)), *(years_sheet(tree, name) for name in main)]
     made = f"{tree.attrs['model']}: counterfactual, with the record's own noise; {tree.attrs['draws']} posterior draws."
-    return _document([made, *counterfactual_sentences(tree)], sheets)
+    return _document([made, *counterfactual_sentences(tree), *notes(tree)], sheets)
 
 
 def _decision_pivots(tree: xr.DataTree) -> list[Sheet]:
@@ -346,7 +348,7 @@ def _decision_pivots(tree: xr.DataTree) -> list[Sheet]:
     for start in range(0, len(arms), ARMS_PER_TABLE):
         chosen = arms[start : start + ARMS_PER_TABLE]
         rows = [
-            [_labelled(tree, criterion, str), *(f"{by_arm[arm][0]}  {by_arm[arm][1]:>6}" for arm in chosen)]
+            [labelled(tree, criterion, str), *(f"{by_arm[arm][0]}  {by_arm[arm][1]:>6}" for arm in chosen)]
             for criterion, by_arm in decisions.items()
         ]
         sheets.append(Sheet("Decision: probability of being best, expected regret", ["criterion", *chosen], rows))
@@ -377,7 +379,13 @@ def _rendered(sheet: Sheet) -> Table:
     return table
 
 
-def _labelled(tree: xr.DataTree, outcome: str, name: Name) -> str:
+def every_outcome(tree: xr.DataTree) -> list[str]:
+    """All outcomes of a comparison or counterfactual, those of several agents one by one."""
+    return list(flat(group(tree, "effects"), "statistic", "treatment" if "arms" in tree.children else "year"))
+
+
+def labelled(tree: xr.DataTree, outcome: str, name: Name = str) -> str:
+    """An outcome with its unit."""
     unit = measure(tree, outcome).unit
     return f"{name(outcome)} ({unit})" if unit else name(outcome)
 
