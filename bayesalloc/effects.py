@@ -50,7 +50,7 @@ class Simulated(NamedTuple):
 
 def compare(
     model: Environment | Model,
-    arms: Sequence[str] | Mapping[str, Arm] | None,
+    arms: Sequence[str] | Mapping[str, Arm | Mapping[str, Any]] | None,
     rng_key: Array,
     *,
     draws: int = 500,
@@ -66,7 +66,8 @@ def compare(
 
     Args:
         model: an environment, or a plain NumPyro model function.
-        arms: names or paths of actions, or name -> Arm; None: the environment's own arms.
+        arms: names or paths of actions; or name -> Arm, or for short name -> {site: value}, where for an environment
+            `mechanism` may be a name or path; None: the environment's own arms.
         rng_key: a key; two calls with the same key are paired too.
         draws: parameter draws, from the prior or the posterior.
         horizon: years to simulate (environments).
@@ -94,7 +95,7 @@ def compare(
     problem = None if posterior is None else inference.restore(model, posterior)
     if isinstance(model, Environment):
         env = model if problem is None or problem.environment is None else problem.environment
-        named = arms if isinstance(arms, Mapping) else {name: Arm(a) for name, a in env.arms(arms).items()}
+        named = _arms(env, arms)
         params = None if posterior is None else posterior_params(env, posterior, draws)
         simulated = _simulate(env, named, rng_key, draws, futures, horizon, params)
         outcomes, coords, name = env.outcomes, env.coords, env.name
@@ -102,7 +103,7 @@ def compare(
     else:
         if not isinstance(arms, Mapping):
             raise InputError("a plain model is compared under interventions on its sites: give --do SITE=VALUE")
-        named = dict(arms)
+        named = {name: arm if isinstance(arm, Arm) else Arm(sites=arm) for name, arm in arms.items()}
         given = problem.data if problem is not None else dict(data or {})
         simulated = _simulate_plain(model, named, rng_key, draws, futures, given, posterior)
         outcomes, coords = {name: Outcome("") for name in simulated.values}, {}
@@ -151,12 +152,25 @@ def ate(
     >>> round(float(effects["y"].sel(statistic="ate").item()), 4)
     2.0
     """
-    arms = {}
-    for role, arm in (("control", control), ("treatment", treatment)):
-        if isinstance(arm, str | bytes) and isinstance(model, Environment):
-            arm = Arm(next(iter(model.arms([arm]).values())))
-        arms[role] = arm if isinstance(arm, Arm) else Arm(sites=arm)
+    arms = {
+        role: {"mechanism": arm} if isinstance(arm, str) else arm
+        for role, arm in (("control", control), ("treatment", treatment))
+    }
     return compare(model, arms, rng_key, baseline="control", **options)["effects"].to_dataset()
+
+
+def _arms(env: Environment, arms: Any) -> dict[str, Arm]:
+    """Arms of an environment from any of the forms that `compare` takes."""
+    if not isinstance(arms, Mapping):
+        return {name: Arm(action) for name, action in env.arms(arms).items()}
+    named = {}
+    for name, arm in arms.items():
+        if not isinstance(arm, Arm):
+            sites = dict(arm)
+            mechanism = sites.pop("mechanism", env.baseline)
+            arm = Arm(next(iter(env.arms([mechanism]).values())), sites)
+        named[name] = arm
+    return named
 
 
 def posterior_params(env: Environment, posterior: xr.DataTree, draws: int) -> Any:
@@ -190,7 +204,7 @@ def _simulate(
     for name, arm in arms.items():
         label = repr({site: np.asarray(value).tolist() for site, value in sorted(arm.sites.items())})
         groups.setdefault(label, []).append(name)
-    fallback = next(iter(env.arms(None).values()))
+    fallback = env.arms([env.baseline])[env.baseline] if env.baseline else next(iter(env.arms(None).values()))
     n_agents = len(env.coords.get("agent", ())) if env.payoff else 0
     parts, refusal = [], None
     for names in groups.values():

@@ -180,7 +180,7 @@ def fit(
         "method": method,
         "mechanism": mechanism or "",
         "arms": json.dumps(list(problem.arms)),
-        "record": "\n".join([",".join(table.columns), *(",".join(r) for r in zip(*table.columns.values(), strict=True))]),
+        "record": table.text(),
         "sampled": json.dumps([name for name in posterior if name not in extra]),
         "record_name": str(table.path.name),
         "warnings": json.dumps(problem.warnings),

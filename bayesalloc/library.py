@@ -1,5 +1,6 @@
 """Finds models and mechanisms by name or by path, and loads a user's own files the same way."""
 
+import functools
 import importlib
 import importlib.util
 import tomllib
@@ -77,8 +78,10 @@ def load_model(name_or_path: str | Path) -> Environment | Model:
     module = importlib.import_module(f"bayesalloc.models.{path.stem}") if shipped else _run(path)
     for name in (attribute,) if attribute else ("environment", "model"):
         found: Any = getattr(module, name, None)
-        if isinstance(found, Environment) or callable(found):
+        if isinstance(found, Environment):
             return found
+        if callable(found):
+            return _guarded(found, path)
     raise InputError(f"{path}: defines no '{attribute or 'environment'}'" + ("" if attribute else " and no 'model'"))
 
 
@@ -102,8 +105,29 @@ def _run(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises is the user's to read, in one sentence
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        where = f", line {lines[-1]}" if lines else ""
-        raise InputError(f"{path}{where}: raised {type(error).__name__}: {error}") from error
+    except Exception as error:
+        raise _raised(path, error) from error
     return module
+
+
+def _guarded(model: Model, path: Path) -> Model:
+    """The user's model; what it raises when it runs is reported as the file's fault, with the line."""
+
+    @functools.wraps(model)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return model(*args, **kwargs)
+        except InputError:
+            raise
+        except Exception as error:
+            raise _raised(path, error) from error
+
+    return guarded
+
+
+def _raised(path: Path, error: Exception) -> InputError:
+    """Whatever a user's file raises is the user's to read, in one sentence."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    where = f", line {lines[-1]}" if lines else ""
+    first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+    return InputError(f"{path}{where}: raised {type(error).__name__}: {first}")

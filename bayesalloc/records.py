@@ -1,6 +1,7 @@
 """Reads a user's CSV: every refusal names the file, the column, the row and what is allowed."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,6 +51,12 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    def text(self) -> str:
+        """The table as CSV text, as a posterior carries it."""
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([self.columns, *zip(*self.columns.values(), strict=True)])
+        return buffer.getvalue()
 
     def row(self, index: int) -> int:
         """The line in the file of a row counted from 0."""

@@ -35,8 +35,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--records", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="number of the first record (to continue a run)")
-    parser.add_argument("--warmup", type=int, default=500)
-    parser.add_argument("--draws", type=int, default=250)
+    parser.add_argument("--warmup", type=int, default=400)
+    parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "recovery.json")
     options = parser.parse_args()
     env = watershed.catchment(watershed.RECORD_CONSTANTS, watershed.RECORD_INITIAL_HEALTH)
@@ -44,8 +44,8 @@ def main() -> None:
     model = ba.as_model(env, {"cost_sharing": arms["cost_sharing"]}, YEARS)
     in_force = jnp.zeros(YEARS, int)
     mcmc = MCMC(
-        NUTS(model, target_accept_prob=0.9, dense_mass=[PARAMETERS_SAMPLED]), num_warmup=options.warmup, num_samples=options.draws, num_chains=4,
-        chain_method="sequential", jit_model_args=True, progress_bar=False,
+        NUTS(model, target_accept_prob=0.9, dense_mass=[PARAMETERS_SAMPLED]), num_warmup=options.warmup, num_samples=options.draws, num_chains=1,
+        jit_model_args=True, progress_bar=False,
     )  # fmt: skip
 
     @jax.jit
@@ -59,13 +59,15 @@ def main() -> None:
         missing = {name: jnp.where(gone[name], jnp.nan, value) for name, value in data.items()}
         return missing, {name: trace[name]["value"] for name in PARAMETERS}
 
-    def effects(sample: dict, key: jax.Array, draws: int, futures: int) -> np.ndarray:
-        def params(one: dict) -> watershed.Params:
-            return ba.seed_by_name(handlers.substitute(env.prior, data=one), key)()
+    @jax.jit
+    @jax.vmap
+    def to_params(one: dict) -> watershed.Params:
+        return ba.seed_by_name(handlers.substitute(env.prior, data=one), jax.random.key(0))()
 
+    def effects(sample: dict, key: jax.Array, draws: int, futures: int) -> np.ndarray:
         horizon = ba.rollout(
             env, ba.hold, key, arms=stack(list(arms.values())), replicates=draws * futures, futures=futures,
-            horizon=YEARS, params=jax.vmap(params)(sample), collect=collect,
+            horizon=YEARS, params=to_params(sample), collect=collect,
         )  # fmt: skip
         value = np.asarray(horizon).reshape(draws, futures, 2, len(OUTCOMES)).mean(1)
         return value[:, 1] - value[:, 0]
@@ -121,7 +123,7 @@ def write(options: argparse.Namespace, covered: dict, rhats: list, divergences: 
         for name, c in covered.items()
     }
     result = {
-        "command": f"python benchmarks/recovery.py --records {options.records} --warmup {options.warmup} --draws {options.draws}",
+        "command": f"python benchmarks/recovery.py --records {options.records}",
         "records": len(rhats),
         "standard_error": round(error, 4),
         "coverage": table,

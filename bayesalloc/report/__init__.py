@@ -96,7 +96,12 @@ def main_outcomes(tree: xr.DataTree, *, directed: bool = True) -> list[str]:
     good = [name for name in scalar if known[name].better]
     rest = [name for name in scalar if name not in good]
     chosen = (good or rest) if directed else good + rest
-    return chosen or list(flat(group(tree, "effects"), "statistic"))
+    return chosen or every_outcome(tree)
+
+
+def every_outcome(tree: xr.DataTree) -> list[str]:
+    """All outcomes of a comparison or counterfactual, those of several agents one by one."""
+    return list(flat(group(tree, "effects"), "statistic", "treatment" if "arms" in tree.children else "year"))
 
 
 def words(name: str) -> str:
@@ -296,7 +301,7 @@ def counterfactual_sentences(tree: xr.DataTree, name: Callable[[str], str] = str
     differences, clauses = overall(tree), []
     for outcome in main_outcomes(tree)[:MANY]:
         effect, known = differences[outcome], measure(tree, outcome)
-        direction, size = _size(effect, "mean", 0, known.unit, 0.0 if clauses else tree.attrs["interval"])
+        direction, size = _size(effect, "mean", None, known.unit, 0.0 if clauses else tree.attrs["interval"])
         clauses.append(verbs[direction].format(f"{name(outcome)} {when[known.at]}", size))
     clauses[0] = clauses[0].replace(when["horizon"], f"{when['horizon']} would have been", 1)
     return [f"With {name(intervention(tree))} from {first} on, {listing(clauses)}."]
@@ -315,14 +320,17 @@ def notes(tree: xr.DataTree) -> list[str]:
 
 
 def _size(
-    effect: Mapping[str, float], mean: str, decimals: int, unit: str, interval: float
+    effect: Mapping[str, float], mean: str, decimals: int | None, unit: str, interval: float
 ) -> tuple[int | None, str]:
     """Direction of an effect (0 where it is open, None where there is none), and its size with its interval."""
     low, high = effect["low"], effect["high"]
-    decimals = max(decimals, places(low, high, effect[mean]) - 1)
+    own = places(low, high, effect[mean])
+    decimals = own if decimals is None else max(decimals, own - 1)
     label = f"{100 * interval:.0f} % interval " if interval else ""
     if low == high == 0:
         return None, ""
+    if not math.isfinite(low + high):
+        return 0, " (its size is not a finite number)"
     if low <= 0 <= high:
         return 0, f" ({label}{with_unit(f'{number(low, decimals)} to {number(high, decimals)}', unit)})"
     near, far = sorted((abs(low), abs(high)))
@@ -362,12 +370,12 @@ def _incentives(tree: xr.DataTree, name: Callable[[str], str]) -> list[str]:
             refusing += [f"under {name(arm)} {_counted(who, labels)} {verb}"] if who else []
         who = [labels[i] for i in np.flatnonzero(gain > 0)]
         most = f"{labels[int(gain.argmax())]} most, {with_unit(number(float(gain.max())), unit)}"
-        deviating += [f"under {name(arm)} {_counted(who, labels)} ({most})"] if who else []
+        deviating += [f"under {name(arm)} for {_counted(who, labels)} ({most})"] if who else []
         faithful += [] if who else [name(arm)]
     nobody = "Nobody is likely to be worse off under any of them than without an agreement."
     found = [f"Who would refuse: {'; '.join(refusing)}." if refusing else nobody]
     found += [f"Under {listing(faithful)} nobody would gain by not complying alone."] if faithful else []
-    return found + ([f"Who would gain by not complying alone: {'; '.join(deviating)}."] if deviating else [])
+    return found + ([f"Not complying alone would pay: {'; '.join(deviating)}."] if deviating else [])
 
 
 def _counted(who: Sequence[str], everybody: Sequence[str]) -> str:

@@ -38,7 +38,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY, FAINT, INK = "#595959", "#d9d9d9", "#222222"
 SMALL = 8.5
 PANEL = (3.7, 2.5)  # inches
-WIDE = 5.2
+WIDE = 4.8
 PANELS = 12  # a figure has at most as many
 
 
@@ -90,7 +90,8 @@ def effects_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Fi
             axes.plot([s["low"], s["high"]], [row, row], color=colours[arm], linewidth=5, solid_capstyle="butt")
             axes.plot(s["ate"], row, "o", color="white", markeredgecolor=colours[arm], markersize=5.5, zorder=3)
             shown = minus(bracket(s, "ate", decimals, signed=True).partition(" ")[0])
-            axes.annotate(shown, (s["ate"], row), (0, 6), textcoords="offset points", ha="center", fontsize=SMALL)
+            axes.annotate(shown, (s["ate"], row), (0, 6), textcoords="offset points", ha="center", fontsize=SMALL,
+                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6})  # fmt: skip
         axes.axvline(0, color=GREY, linewidth=0.9, zorder=0)
         _rows(axes, list(effects[outcome]))
         _with_zero(axes)
@@ -103,8 +104,10 @@ def effects_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Fi
     return figure
 
 
-def uncertainty_split(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Figure:
+def uncertainty_split(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Figure | None:
     """Shares of the variance of one future's effect: unknown parameters, chance, and the simulation's own error.
+
+    None where no effect has a spread to split.
 
     Args:
         tree: a result of `compare`.
@@ -120,7 +123,9 @@ def uncertainty_split(tree: xr.DataTree, outcomes: Sequence[str] | None = None) 
             total = sum(s[part] for part in parts)
             if math.isfinite(total) and total > 1e-12 * s["ate"] ** 2:
                 bars.append((f"{words(outcome)}: {words(arm)}", [s[part] / total for part in parts]))
-    height = 0.8 + 0.3 * max(len(bars), 1)
+    if not bars:
+        return None
+    height = 0.8 + 0.3 * len(bars)
     figure = Figure(figsize=(WIDE, height))
     axes = _axes(figure, (2.1, 0.5, WIDE - 2.35, height - 0.8))
     for row, (_, shares) in enumerate(bars):
@@ -197,18 +202,19 @@ def counterfactual_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None
     return figure
 
 
-def predictive_check(tree: xr.DataTree) -> Figure:
+def predictive_check(tree: xr.DataTree, sites: Sequence[str] | None = None) -> Figure:
     """Whether the fitted model reproduces the record: posterior predictive interval and the observations.
 
     One panel per data site: over the years, or with the observations sorted by what the model predicts.
 
     Args:
         tree: a result of `fit`.
+        sites: which data sites; default: all.
     """
     observed, predicted = group(tree, "observed_data"), group(tree, "posterior_predictive")
-    sites = [str(name) for name in observed.data_vars if name in predicted][:PANELS]
-    figure, panels = _panels(len(sites), right=0.2)
-    for axes, site in zip(panels, sites, strict=True):
+    chosen = list(sites or map(str, observed.data_vars))[:PANELS]
+    figure, panels = _panels(len(chosen), right=0.2)
+    for axes, site in zip(panels, chosen, strict=True):
         yearly = observed[site].dims == ("year",)
         seen = observed[site].values.astype(float).ravel()
         drawn = predicted[site].values.reshape(-1, seen.size)
@@ -226,7 +232,7 @@ def predictive_check(tree: xr.DataTree) -> Figure:
             axes.vlines(x, low, high, color=COLOURS[0], alpha=0.35, linewidth=1.5)
         outside = (seen < low) | (seen > high)
         axes.plot(x[~outside], seen[~outside], "o", color=INK, markersize=3.2, zorder=3)
-        axes.plot(x[outside], seen[outside], "X", color=COLOURS[1], markersize=6, zorder=4)
+        axes.plot(x[outside], seen[outside], "x", color=COLOURS[1], markersize=5, markeredgewidth=2, zorder=4)
         axes.set_xlabel("year" if yearly else "observations, sorted by what is predicted", fontsize=SMALL)
         axes.set_title(plain(site.removesuffix("_observed")), loc="left", fontsize=10, fontweight="bold", color=INK)
     return figure

@@ -1,5 +1,6 @@
 """Results as JSON (the contract of the command line) and as tables, for a terminal here and for a page elsewhere."""
 
+import itertools
 import json
 import math
 import textwrap
@@ -80,22 +81,16 @@ def comparison_json(tree: xr.DataTree, files: Mapping[str, str], seed: int) -> d
             for outcome, by in effects.items()
         ],
         "agents": _agents(tree, arms),
-        "fairness": {
-            arm: {key: value.sel(arm=arm).item() for key, value in group(tree, "agents")[["gini", "worst_off"]].items()}
-            for arm in names if "agents" in tree.children
-        },
+        "fairness": {arm: {"gini": gini, "worst_off": worst} for arm, gini, worst in fairness(tree)},
         "decision": {key: _nested(decision[key]) for key in ("prob_best", "expected_regret", "cvar", "evpi")},
         "files": dict(files),
     })  # fmt: skip
 
 
 def fit_json(tree: xr.DataTree, verdict: "Verdict", files: Mapping[str, str]) -> dict[str, Any]:
-    """The JSON of `bayesalloc fit`; sites with several values are named `tendency.dam_owner`.
+    """The JSON of `bayesalloc fit`, whose `verdict` is from `diagnose`; see `comparison_json`.
 
-    Args:
-        tree: a result of `fit`.
-        verdict: what `diagnose` says of it.
-        files: what was written: kind of file -> path.
+    Sites with several values are named `tendency.dam_owner`.
     """
     numbers = ("rhat_max", "ess_bulk_min", "ess_tail_min", "divergences", "pareto_k", "usable", "why", "checks")
     return _plain({
@@ -109,13 +104,7 @@ def fit_json(tree: xr.DataTree, verdict: "Verdict", files: Mapping[str, str]) ->
 
 
 def counterfactual_json(tree: xr.DataTree, files: Mapping[str, str], seed: int) -> dict[str, Any]:
-    """The JSON of `bayesalloc counterfactual`: per outcome and year, and per outcome over the years.
-
-    Args:
-        tree: a result of `counterfactual`.
-        files: what was written: kind of file -> path.
-        seed: the seed of the run.
-    """
+    """The JSON of `bayesalloc counterfactual`: per outcome and year, and over the years; see `comparison_json`."""
     return _plain({
         **_header(tree, seed),
         "intervention": tree.attrs["intervention"],
@@ -149,6 +138,13 @@ def _agents(tree: xr.DataTree, arms: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def fairness(tree: xr.DataTree) -> list[tuple[str, float, str]]:
+    """Arm, Gini coefficient of the payoffs, and who is worst off; empty where there are no agents."""
+    agents = group(tree, "agents")
+    columns = (agents[key].values.tolist() for key in ("arm", "gini", "worst_off"))
+    return list(zip(*columns, strict=True)) if agents else []
+
+
 def _nested(array: xr.DataArray) -> dict[str, Any]:
     labels = [str(label) for label in array[array.dims[0]].values]
     return {label: _nested(array[i]) if array.ndim > 1 else array[i].item() for i, label in enumerate(labels)}
@@ -169,8 +165,7 @@ def arms_sheets(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str, pe
     arms = statistics(group(tree, "arms"), "arm")
     names = group(tree, "arms")["arm"].values.tolist()
     sheets = []
-    for start in range(0, len(names), per_table):
-        chosen = names[start : start + per_table]
+    for chosen in itertools.batched(names, per_table):
         rows = [
             [labelled(tree, o, name), *(bracket(arms[o][arm], "mean", alike(arms[o].values())) for arm in chosen)]
             for o in outcomes
@@ -222,18 +217,17 @@ def agents_sheet(tree: xr.DataTree, name: Name = str) -> Sheet:
             refuse = percent(cell["would_refuse"], tree.attrs["draws"])
             rows.append([name(agent), name(arm), bracket(cell["payoff"], "mean", decimals), over, refuse, deviating])
     unit = f", {payoff_unit(tree)}" if payoff_unit(tree) else ""
-    header = ["agent", "arm", f"payoff [{_level(tree)}]", "over no agreement", "would refuse"]
-    header.append("gain from not complying")
+    gains = ("over no agreement", "would refuse", "gain from not complying")
+    header = ["agent", "arm", f"payoff [{_level(tree)}]", *gains]
     return Sheet(f"Agents: private payoff{unit}", header, rows, keys=2)
 
 
 def decision_sheet(tree: xr.DataTree, name: Name = str) -> Sheet:
     """Decision measures per criterion and arm."""
-    rows = [
-        [labelled(tree, criterion, name), name(arm), *cells]
-        for criterion, by_arm in _decisions(tree).items()
-        for arm, cells in by_arm.items()
-    ]
+    rows = []
+    for criterion, by_arm in _decisions(tree).items():
+        for i, (arm, (*cells, knowing)) in enumerate(by_arm.items()):
+            rows.append([labelled(tree, criterion, name), name(arm), *cells, "" if i else knowing])
     header = ["criterion", "arm", "P(best)", "expected regret", "worst tenth (CVaR)", "value of knowing (EVPI)"]
     return Sheet("Decision", header, rows, keys=2)
 
@@ -282,11 +276,11 @@ def parameters_sheet(tree: xr.DataTree, name: Name = str) -> Sheet:
 def checks_sheet(verdict: "Verdict", name: Name = str) -> Sheet:
     """Posterior predictive checks, per data site."""
     rows = [
-        [name(site), *(f"{100 * check[key]:.0f} %" for key in ("inside", "p_mean", "p_sd"))]
+        [name(site.removesuffix("_observed")), *(f"{100 * check[key]:.0f} %" for key in ("inside", "p_mean", "p_sd"))]
         for site, check in verdict.checks.items()
     ]
     header = ["data", f"inside the {100 * INTERVAL:.0f} % interval", "replicated mean larger", "replicated sd larger"]
-    return Sheet("Does the model reproduce the record?", header, rows)
+    return Sheet("Predictive checks", header, rows)
 
 
 def overall_sheet(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str) -> Sheet:
@@ -295,7 +289,8 @@ def overall_sheet(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str) 
     when = {"horizon": str(years[-1]), "years": f"mean {first}-{years[-1]}"}
     for outcome, found in overall(tree).items():
         if outcome in outcomes:
-            means = [number(found["factual"]), number(found["counterfactual"])]
+            both = (found["factual"], found["counterfactual"])
+            means = [number(value, top_places(both)) for value in both]
             none = found["low"] == found["high"] == 0
             chance = MISSING if none else percent(found["prob_positive"], tree.attrs["draws"])
             effect = bracket(found, "mean", signed=True)
@@ -345,8 +340,7 @@ def _decision_pivots(tree: xr.DataTree) -> list[Sheet]:
     """Probability of being best and expected regret, one column per arm."""
     decisions, sheets = _decisions(tree), []
     arms = list(next(iter(decisions.values()), {}))
-    for start in range(0, len(arms), ARMS_PER_TABLE):
-        chosen = arms[start : start + ARMS_PER_TABLE]
+    for chosen in itertools.batched(arms, ARMS_PER_TABLE):
         rows = [
             [labelled(tree, criterion, str), *(f"{by_arm[arm][0]}  {by_arm[arm][1]:>6}" for arm in chosen)]
             for criterion, by_arm in decisions.items()
@@ -377,11 +371,6 @@ def _rendered(sheet: Sheet) -> Table:
         table.add_row(*map(Text, ["" if sheet.keys > 1 and row[0] == before else row[0], *row[1:]]))
         before = row[0]
     return table
-
-
-def every_outcome(tree: xr.DataTree) -> list[str]:
-    """All outcomes of a comparison or counterfactual, those of several agents one by one."""
-    return list(flat(group(tree, "effects"), "statistic", "treatment" if "arms" in tree.children else "year"))
 
 
 def labelled(tree: xr.DataTree, outcome: str, name: Name = str) -> str:

@@ -1,0 +1,399 @@
+"""The command line: thin, no logic of its own; imports wait until a command needs them, so that --help is instant."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from bayesalloc import __version__
+from bayesalloc.errors import InputError
+
+app = App(
+    name="bayesalloc",
+    version=__version__,
+    help="What would happen to the common good if resources were shared out by another rule, and how sure are we?",
+)
+Many = Parameter(consume_multiple=True, negative=())
+Repeated = Parameter(negative=())
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """What every command takes."""
+
+    seed: int = 0
+    "Seed of all random numbers; the same seed gives the same numbers."
+    out: Path | None = None
+    "Folder for the results; default: runs/<time>-<command>."
+    json: Annotated[bool, Parameter(negative=())] = False
+    "Print one JSON object on stdout and nothing else there."
+    quiet: Annotated[bool, Parameter(negative=())] = False
+    "Print nothing but errors (and the JSON object)."
+
+
+DEFAULT = Common()
+
+
+@app.command
+def compare(
+    model: str = "watershed",
+    *,
+    mechanisms: Annotated[list[str] | None, Many] = None,
+    do: Annotated[list[str] | None, Repeated] = None,
+    baseline: str | None = None,
+    draws: int = 500,
+    horizon: int = 20,
+    posterior: Path | None = None,
+    record: Path | None = None,
+    interval: float = 0.89,
+    minimum: float = 0.0,
+    common: Common = DEFAULT,
+) -> None:
+    """Compare mechanisms, or any interventions, on a model and report their effects.
+
+    Args:
+        model: A shipped model's name, or the path of a Python file with `environment` or a NumPyro `model`.
+        mechanisms: Names or paths of mechanisms; default: the model's own.
+        do: An arm by intervention: SITE=VALUE, or several joined by commas. Give it once per arm.
+        baseline: The arm that effects are measured against.
+        draws: Parameter draws.
+        horizon: Years to simulate.
+        posterior: A posterior from `bayesalloc fit`; default: effects under the prior.
+        record: A CSV with the covariates of a plain NumPyro model, where there is no posterior.
+        interval: Probability of the intervals.
+        minimum: The smallest effect that matters, for the probability of exceeding it.
+        common: What every command takes.
+    """
+    with _session(common, "compare") as (say, folder):
+        import jax
+
+        from bayesalloc import effects, inference, library
+        from bayesalloc.environment import Environment
+        from bayesalloc.report import page, tables
+
+        loaded = library.load_model(model)
+        tree = None if posterior is None else _open(posterior)
+        arms = _arms(mechanisms, do, isinstance(loaded, Environment), baseline)
+        data = None if record is None or tree is not None else inference.pose(loaded, record).data
+        result = effects.compare(
+            loaded, arms, jax.random.key(common.seed), draws=draws, horizon=horizon, baseline=baseline,
+            posterior=tree, data=data, interval=interval, minimum=minimum,
+        )  # fmt: skip
+        files = folder.files("report.html", "results.nc")
+        result.attrs["seed"] = common.seed
+        result.to_netcdf(folder.path / "results.nc", engine="h5netcdf")
+        page.write_page(result, folder.path / "report.html", seed=common.seed)
+        say(tables.comparison_text(result), tables.comparison_json(result, files, seed=common.seed))
+
+
+@app.command
+def fit(
+    model: str,
+    record: Path,
+    *,
+    method: Literal["nuts", "svi"] = "nuts",
+    chains: int = 4,
+    warmup: int = 1000,
+    draws: int = 1000,
+    mechanism: str | None = None,
+    common: Common = DEFAULT,
+) -> None:
+    """Fit a model to a record: posterior, diagnostics, predictive checks and a verdict.
+
+    Args:
+        model: A shipped model's name, or the path of a Python file with `environment` or a NumPyro `model`.
+        record: A CSV file; an empty cell is missing.
+        method: NUTS, or stochastic variational inference.
+        chains: Number of chains.
+        warmup: Warm-up draws per chain.
+        draws: Draws per chain.
+        mechanism: The mechanism in force throughout, where the record does not say.
+        common: What every command takes.
+    """
+    with _session(common, "fit") as (say, folder):
+        import jax
+
+        from bayesalloc import inference, library
+        from bayesalloc.report import page, tables
+
+        tree = inference.fit(
+            library.load_model(model), record, jax.random.key(common.seed), method=method, chains=chains,
+            warmup=warmup, draws=draws, mechanism=mechanism, progress=not common.quiet and sys.stderr.isatty(),
+        )  # fmt: skip
+        for warning in json.loads(tree.attrs["warnings"]):
+            print(f"warning: {warning}", file=sys.stderr)
+        verdict = inference.diagnose(tree)
+        files = folder.files("report.html", posterior="posterior.nc")
+        tree.to_netcdf(folder.path / "posterior.nc", engine="h5netcdf")
+        page.write_page(tree, folder.path / "report.html", seed=common.seed)
+        say(tables.fit_text(tree, verdict), tables.fit_json(tree, verdict, files))
+
+
+@app.command
+def counterfactual(
+    model: str,
+    record: Path,
+    *,
+    posterior: Path,
+    do: Annotated[list[str], Repeated],
+    from_year: int | None = None,
+    draws: int = 500,
+    interval: float = 0.89,
+    common: Common = DEFAULT,
+) -> None:
+    """What would have happened in the recorded years, had an intervention been made.
+
+    Args:
+        model: The model that was fitted.
+        record: The record it was fitted to.
+        posterior: The posterior from `bayesalloc fit`.
+        do: The intervention: mechanism=NAME_OR_PATH, or SITE=VALUE.
+        from_year: Its first year; default: the first recorded.
+        draws: Posterior draws to use.
+        interval: Probability of the intervals.
+        common: What every command takes.
+    """
+    with _session(common, "counterfactual") as (say, folder):
+        from bayesalloc import effects, library
+        from bayesalloc.records import Table
+        from bayesalloc.report import page, tables
+
+        tree = _open(posterior)
+        if Table(record).text() != tree.attrs.get("record"):
+            raise InputError(f"{record}: is not the record that {posterior} was fitted to")
+        if len(do) != 1:
+            raise InputError(f"a counterfactual takes one --do; {len(do)} were given")
+        sites = _sites(do[0])
+        mechanism = sites.pop("mechanism", None)
+        if mechanism is not None and sites:
+            raise InputError("a counterfactual changes the mechanism or sites, not both at once")
+        result = effects.counterfactual(
+            library.load_model(model), tree, str(mechanism) if mechanism is not None else sites,
+            from_year=from_year, draws=draws, interval=interval,
+        )  # fmt: skip
+        files = folder.files("report.html", "results.nc")
+        result.to_netcdf(folder.path / "results.nc", engine="h5netcdf")
+        page.write_page(result, folder.path / "report.html", seed=common.seed)
+        say(tables.counterfactual_text(result), tables.counterfactual_json(result, files, seed=common.seed))
+
+
+@app.command
+def reproduce(
+    name: Literal["watershed"], *, full: Annotated[bool, Parameter(negative=())] = False, common: Common = DEFAULT
+) -> None:
+    """Published claims beside what is measured.
+
+    Args:
+        name: Which published result.
+        full: Measure over 20 seeds instead of one.
+        common: What every command takes.
+    """
+    with _session(common, "reproduce") as (say, folder):
+        from bayesalloc import reproduce as reproduction
+
+        seeds = range(common.seed, common.seed + (20 if full else 1))
+        result = reproduction.reproduce(name, seeds)
+        say(reproduction.text(result), {**result, "files": folder.files()})
+
+
+@app.command
+def models(*, common: Common = DEFAULT) -> None:
+    """List the models that are shipped.
+
+    Args:
+        common: What every command takes.
+    """
+    _listing("models", common)
+
+
+@app.command
+def mechanisms(*, common: Common = DEFAULT) -> None:
+    """List the mechanisms that are shipped, with their parameters, units and sources.
+
+    Args:
+        common: What every command takes.
+    """
+    _listing("mechanisms", common)
+
+
+@app.command
+def init(folder: Path, *, common: Common = DEFAULT) -> None:
+    """Write a project to start from: a mechanism, a model, a record and the commands to run.
+
+    Args:
+        folder: A folder that does not exist yet, or is empty.
+        common: What every command takes.
+    """
+    with _refusing():
+        from bayesalloc import library
+
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder}: is not empty; give a new folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        for source in sorted((Path(__file__).parent / "template").iterdir()):
+            if source.is_file():
+                shutil.copyfile(source, folder / source.name)
+        shutil.copyfile(library.content("mechanisms") / "performance_contract.toml", folder / "my_contract.toml")
+        written = sorted(path.name for path in folder.iterdir())
+        _show(common, f"{folder}: wrote {', '.join(written)}; start with {folder / 'README.md'}", {"files": written})
+
+
+def _listing(kind: Literal["models", "mechanisms"], common: Common) -> None:
+    with _refusing():
+        from bayesalloc import library
+
+        lines, items = [], []
+        for name in library.available(kind):
+            if kind == "models":
+                text = (library.content("models") / f"{name}.py").read_text(encoding="utf-8")
+                description = text.split('"""')[1].strip().splitlines()[0]
+                items.append({"name": name, "description": description})
+                lines.append(f"{name}: {description}")
+                continue
+            mechanism = library.load_mechanism(name)
+            notes = {where: {"unit": unit, "source": source} for where, (unit, source) in mechanism.notes.items()}
+            items.append({"name": name, "title": mechanism.title, "description": mechanism.description, **notes})
+            lines.append(f"{name}: {mechanism.description}")
+            lines += [f"    {where} [{note['unit']}]: {note['source']}" for where, note in notes.items()]
+        _show(common, "\n".join(lines), {kind: items})
+
+
+def _arms(mechanisms: list[str] | None, do: list[str] | None, environment: bool, baseline: str | None) -> Any:  # noqa: FBT001
+    """The arms that the options ask for, in the forms that `effects.compare` takes."""
+    if not do:
+        return mechanisms
+    arms: dict[str, Any] = {Path(name).stem: {"mechanism": name} for name in mechanisms or ()}
+    for text in do:
+        sites = _sites(text)
+        only_mechanism = environment and list(sites) == ["mechanism"]
+        arms[str(sites["mechanism"]) if only_mechanism else text] = sites
+    if len(arms) == 1 and baseline is None:
+        arms = {"as it is": {}, **arms}
+    return arms
+
+
+def _sites(text: str) -> dict[str, Any]:
+    """`a=1,b=[1,2],mechanism=name` as a dict; commas inside brackets belong to a value."""
+    parts, depth, start = [], 0, 0
+    for place, letter in enumerate(text + ","):
+        depth += {"[": 1, "]": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            parts.append(text[start:place])
+            start = place + 1
+    sites: dict[str, Any] = {}
+    for part in parts:
+        site, equals, value = part.partition("=")
+        if not equals or not site.strip() or not value.strip():
+            raise InputError(f"--do '{text}': is not of the form SITE=VALUE")
+        try:
+            sites[site.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            if site.strip() != "mechanism":
+                raise InputError(f"--do '{text}': '{value}' is not a number or a list of numbers") from None
+            sites["mechanism"] = value.strip()
+    return sites
+
+
+def _open(path: Path) -> Any:
+    import xarray as xr
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            loaded = tree.load()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a netCDF file from `bayesalloc fit`: {error}") from None
+    if "posterior" not in loaded.children:
+        raise InputError(f"{path}: has no group 'posterior'; give the posterior.nc of `bayesalloc fit`")
+    return loaded
+
+
+class _Folder:
+    """A results folder under a temporary name: renamed when all is written, removed when anything fails."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        if target.exists() and not target.is_dir():
+            raise InputError(f"{target}: is a file; --out names a folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.path = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+
+    def files(self, report: str = "", results: str = "", **others: str) -> dict[str, str]:
+        """The files' final paths, by role."""
+        named = {"report": report, "results": results, **others}
+        return {role: str(self.target / name) for role, name in named.items() if name}
+
+    def keep(self) -> None:
+        """Move everything to its place; a file that was there before is replaced in one step."""
+        self.target.mkdir(exist_ok=True)
+        for file in self.path.iterdir():
+            os.replace(file, self.target / file.name)
+        self.path.rmdir()
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """A refused input becomes one sentence on stderr and exit code 2."""
+    try:
+        yield
+    except InputError as error:
+        print(f"bayesalloc: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+@contextmanager
+def _session(common: Common, command: str) -> Iterator[tuple[Callable[[Any, dict], None], _Folder]]:
+    """One command's run: devices, results folder, and `say(text, json)` for its answer."""
+    with _refusing():
+        import jax
+
+        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+        if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        target = common.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}"
+        folder = _Folder(target)
+        answer: list[tuple[Any, dict]] = []
+        try:
+            yield lambda text, fields: answer.append((text, fields)), folder
+            for _, fields in answer:
+                (folder.path / f"{command}.json").write_text(json.dumps(fields, indent=1, allow_nan=False) + "\n")
+            folder.keep()
+        finally:
+            shutil.rmtree(folder.path, ignore_errors=True)
+        for text, fields in answer:
+            _show(common, text, fields)
+            if not common.quiet and not common.json:
+                print(f"\nResults and report: {target}")
+
+
+def _show(common: Common, text: Any, fields: dict) -> None:
+    if common.json:
+        print(json.dumps(fields, allow_nan=False))
+    elif not common.quiet:
+        from rich.console import Console
+
+        Console(width=None if sys.stdout.isatty() else 100, soft_wrap=isinstance(text, str)).print(text, markup=False)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app(exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        print(f"bayesalloc: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()
