@@ -358,7 +358,6 @@ def _session(common: Common, command: str) -> Iterator[tuple[Callable[[Any, dict
     with _refusing():
         import jax
 
-        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
         if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         target = common.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}"
@@ -387,7 +386,8 @@ def _show(common: Common, text: Any, fields: dict) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line, with one host device per core."""
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))
     try:
         app(exit_on_error=False, print_error=False)
     except CycloptsError as error:

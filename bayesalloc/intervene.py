@@ -167,30 +167,29 @@ class Intervention(Following):
     def _value(self, name: str, msg: Message) -> Array:
         fn, given = msg["fn"], self.data[name]
         shape = tuple(msg["kwargs"].get("sample_shape", ())) + tuple(fn.shape())
-        if np.shape(given) == (self.horizon, *shape) and self.period is not None:
-            self._supported(name, fn, given)
-            given = jnp.asarray(given)[self.period]
+        series = self.period is not None and np.shape(given) == (self.horizon, *shape)
         try:
-            np.broadcast_shapes(np.shape(given), shape)
-            fits = len(np.shape(given)) <= len(shape)
+            fits = series or np.broadcast_shapes(np.shape(given), shape) == shape
         except ValueError:
             fits = False
         if not fits:
-            series = f" or {(self.horizon, *shape)} (one per period)" if self.period is not None else ""
-            raise InterventionError(f"site '{name}' has shape {shape}{series}; the intervention has {np.shape(given)}")
-        given = self._supported(name, fn, given)
-        dtype = jnp.result_type(int) if fn.support.is_discrete else jnp.result_type(float)
-        return jnp.broadcast_to(jnp.asarray(given, dtype), shape)
+            per_period = f" or {(self.horizon, *shape)} (one per period)" if self.period is not None else ""
+            raise InterventionError(
+                f"site '{name}' has shape {shape}{per_period}; the intervention has {np.shape(given)}"
+            )
+        given = self._supported(name, fn, given, (self.horizon, *shape) if series else shape)
+        return given[self.period] if series else given
 
-    def _supported(self, name: str, fn: Any, given: ArrayLike) -> ArrayLike:
+    def _supported(self, name: str, fn: Any, given: ArrayLike, shape: tuple[int | None, ...]) -> Array:
         message = f"site '{name}' takes values in {fn.support} ({type(fn).__name__})"
         with jax.ensure_compile_time_eval():  # inside a scan or jit, check at once whatever is already known
-            ok = jnp.all(fn.support(jnp.asarray(given))) & jnp.all(jnp.isfinite(jnp.asarray(given)))
-        if isinstance(ok, jax.core.Tracer):  # bounds or value known only when the program runs
-            return eqx.error_if(jnp.asarray(given), ~ok, message)
-        if not bool(ok):
+            value = jnp.broadcast_to(jnp.asarray(given), shape)
+            ok = jnp.all(fn.support(value)) & jnp.all(jnp.isfinite(value))
+        if not isinstance(ok, jax.core.Tracer) and not bool(ok):
             raise InterventionError(f"{message}; the intervention is {np.asarray(given).tolist()}")
-        return given
+        value = value.astype(jnp.result_type(int) if fn.support.is_discrete else jnp.result_type(float))
+        # bounds or values known only when the program runs are checked then
+        return eqx.error_if(value, ~ok, message) if isinstance(ok, jax.core.Tracer) else value
 
     def _natural(self, name: str, msg: Message) -> Array:
         """The value the site would have had: what the handlers outside this one make of the untouched message."""

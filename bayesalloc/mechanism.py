@@ -13,7 +13,6 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import msgspec
-import numpy as np
 from jaxtyping import Array, Float, Int
 from msgspec import Meta, field
 
@@ -127,13 +126,13 @@ class Mechanism(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             InputError: where a table names an agent that is not there, or does not sum as it must.
         """
 
-        def table(where: str, amounts: Mapping[str, float], total: float) -> Float[np.ndarray, " agent"]:
+        def table(where: str, amounts: Mapping[str, float], total: float) -> Float[Array, " agent"]:
             strange = set(amounts) - set(agents)
             if strange:
                 raise InputError(f"{self.name}: {where} names '{listed(strange)}'; the agents are {listed(agents)}")
             if amounts and abs(sum(amounts.values()) - total) > 1e-6:
                 raise InputError(f"{self.name}: {where} sums to {sum(amounts.values()):g}; it must sum to {total:g}")
-            return np.array([amounts.get(agent, 0.0) for agent in agents], np.float32)
+            return jnp.array([amounts.get(agent, 0.0) for agent in agents], jnp.float32)
 
         if self.credits.per_health and not self.credits.shares:
             raise InputError(f"{self.name}: credits.shares is empty; it must say who receives the revenue")
@@ -148,13 +147,13 @@ class Mechanism(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "pooled": float(bool(self.cost_sharing)),
         }
         return Terms(
-            **{name: np.float32(value) for name, value in numbers.items()},
+            **{name: jnp.float32(value) for name, value in numbers.items()},
             cost_shares=table("cost_sharing", self.cost_sharing, 1.0),
             milestone_payment=table("milestones.payment", self.milestones.payment, 0.0),
             verification_payment=table("verification.payment", self.verification.payment, 0.0),
             credit_shares=table("credits.shares", self.credits.shares, 1.0),
-            compliance=np.ones(len(agents), np.float32),
-            rule=np.int32(0),
+            compliance=jnp.ones(len(agents)),
+            rule=jnp.int32(0),
             rules=(Rules() if self.rules is None else self.rules,),
         )
 
@@ -256,7 +255,7 @@ def unify(terms: Sequence[Terms]) -> list[Terms]:
     """The same mechanisms with one shared tuple of rules, so that they can be stacked."""
     rules = tuple(dict.fromkeys(rule for each in terms for rule in each.rules))
     return [
-        dataclasses.replace(each, rules=rules, rule=np.int32(rules.index(each.rules[int(each.rule)]))) for each in terms
+        dataclasses.replace(each, rules=rules, rule=jnp.int32(rules.index(each.rules[int(each.rule)]))) for each in terms
     ]
 
 

@@ -70,10 +70,14 @@ def trajectory(
 
     def period(state: Any, t: Array) -> tuple[Any, Any]:
         key = jax.random.fold_in(noise_key, t)
-        replayed = {name: values[t] for name, values in (sites or {}).items()}
+
+        def replayed(site: dict[str, Any]) -> Array | None:
+            recorded = site["type"] == "sample" and site["name"] in (sites or {})
+            return sites[site["name"]][t] if recorded and sites else None
+
         observation = None if env.observe is None else env.observe(state, params)
         action = policy(arm, observation, t, jax.random.fold_in(key, 0))
-        with seed_by_name(rng_key=key), handlers.substitute(data=replayed), root.inside(t, horizon):
+        with seed_by_name(rng_key=key), handlers.substitute(substitute_fn=replayed), root.inside(t, horizon):
             return env.step(state, action, params)
 
     _, outcomes = jax.lax.scan(period, state, jnp.arange(horizon))

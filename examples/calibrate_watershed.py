@@ -47,8 +47,8 @@ def main() -> None:
         params = drawn._replace(**{name: getattr(drawn, name) * r for name, r in zip(CALIBRATED, ratio, strict=False)})
         changed = [
             arms[0],
-            dataclasses.replace(arms[1], modifier_above=np.float32(constants[3])),
-            dataclasses.replace(arms[2], cycle=np.float32(constants[4])),
+            dataclasses.replace(arms[1], modifier_above=jnp.float32(constants[3])),
+            dataclasses.replace(arms[2], cycle=jnp.float32(constants[4])),
         ]
         last = ba.rollout(
             watershed.environment, ba.hold, key, arms=stack(changed), replicates=REPLICATES, horizon=HORIZON,

@@ -119,8 +119,8 @@ class Round(NamedTuple):
 
 
 def game(
-    group_of: Sequence[int] = tuple(np.repeat(np.arange(20), 3)),
-    endowment: ArrayLike = 20.0,
+    group_of: Sequence[int] = tuple(i // 3 for i in range(60)),
+    endowment: float | Sequence[float] = 20.0,
     mechanisms: Sequence[str] = ("control", "treatment"),
     *,
     repeated: bool = False,
@@ -136,8 +136,8 @@ def game(
             and is left out.
         unit: unit of the endowment.
     """
-    group_of, mechanisms = np.asarray(group_of), tuple(mechanisms)
-    n_people, n_groups, n_mechanisms = len(group_of), int(group_of.max()) + 1, len(mechanisms)
+    membership, mechanisms = np.asarray(group_of), tuple(mechanisms)
+    n_people, n_groups, n_mechanisms = len(membership), int(membership.max()) + 1, len(mechanisms)
     stake = np.broadcast_to(np.asarray(endowment, np.float32), (n_people,))
 
     def prior() -> Params:
@@ -155,7 +155,7 @@ def game(
 
     def step(state: tuple[()], mechanism: Array, params: Params) -> tuple[tuple[()], Round]:
         mechanism = jnp.broadcast_to(mechanism, (n_people,))
-        willingness = params.baseline + params.group[group_of] + params.person
+        willingness = params.baseline + params.group[membership] + params.person
         nothing, everything, _ = params.kinds[mechanism].T
         loc = willingness * params.modifier[mechanism]
         share = numpyro.sample(
@@ -205,7 +205,7 @@ def read(table: Any, mechanism: str | None = None) -> Recorded:
         seen[t, i] = table.row(row)
         share[t, i], force[t, i] = given[row] / endowment[row], label[row]
         stake[i], group_of[i] = endowment[row], groups[group[row]]
-    env = game(tuple(group_of), tuple(stake), tuple(mechanisms), repeated=len(years) > 1)
+    env = game(group_of.tolist(), stake.tolist(), list(mechanisms), repeated=len(years) > 1)
     pooled = ("group", "person") if len(years) > 1 else ("group",)
     return Recorded(env, {"share": share}, force, list(years), [], pooled)
 

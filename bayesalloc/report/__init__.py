@@ -63,6 +63,7 @@ def flat(dataset: xr.Dataset, *keep: str) -> dict[str, np.ndarray]:
             continue
         rest = [dim for dim in variable.dims if dim not in keep]
         values = variable.transpose(*keep, *rest).values
+        values = values.astype(float) if values.dtype.kind == "f" else values
         labels = [[str(label) for label in variable[dim].values] for dim in rest]
         for index in itertools.product(*(range(len(names)) for names in labels)):
             label = ".".join([str(name), *(names[i] for names, i in zip(labels, index, strict=True))])
@@ -364,10 +365,11 @@ def _incentives(tree: xr.DataTree, name: Callable[[str], str]) -> list[str]:
     refusing, deviating, faithful = [], [], []
     for arm in agents["arm"].values.tolist():
         refuse, gain = agents["would_refuse"].sel(arm=arm).values, agents["deviation_gain"].sel(arm=arm).values
-        likely = refuse >= REFUSES
-        for verb, chosen in (("would probably refuse", likely), ("might refuse", (refuse >= MAY_REFUSE) & ~likely)):
+        likely, said = refuse >= REFUSES, []
+        for doubt, chosen in (("probably", likely), ("perhaps", (refuse >= MAY_REFUSE) & ~likely)):
             who = [f"{labels[i]} ({percent(refuse[i], draws)})" for i in np.flatnonzero(chosen)]
-            refusing += [f"under {name(arm)} {_counted(who, labels)} {verb}"] if who else []
+            said += [f"{_counted(who, labels)} {doubt}"] if who else []
+        refusing += [f"under {name(arm)} {', '.join(said)}"] if said else []
         who = [labels[i] for i in np.flatnonzero(gain > 0)]
         most = f"{labels[int(gain.argmax())]} most, {with_unit(number(float(gain.max())), unit)}"
         deviating += [f"under {name(arm)} for {_counted(who, labels)} ({most})"] if who else []

@@ -132,7 +132,7 @@ def uncertainty_split(tree: xr.DataTree, outcomes: Sequence[str] | None = None) 
         start = 0.0
         for part, share in zip(parts, shares, strict=True):
             axes.barh(row, share, 0.62, start, color=shades[part])
-            if share >= 0.12:
+            if share >= 0.1:
                 place = (start + share / 2, row)
                 axes.annotate(f"{100 * share:.0f} %", place, ha="center", va="center", color=INK, fontsize=SMALL)
             start += share
@@ -192,7 +192,7 @@ def counterfactual_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None
     for axes, outcome in zip(figure.axes, chosen, strict=True):
         recorded = flat(record, "year").get(f"{outcome}_observed")
         if recorded is not None:
-            axes.plot(record["year"].values, recorded, "o", color=INK, markersize=3.2, zorder=3)
+            axes.plot(record["year"].values, recorded, "o", color=INK, markersize=3.2, zorder=3, clip_on=False)
         axes.axvline(since - 0.5, color=INK, linewidth=0.9, linestyle=(0, (3, 2)))
         low, high = axes.get_ylim()
         axes.set_ylim(low, high + 0.2 * (high - low))
