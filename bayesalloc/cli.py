@@ -106,6 +106,7 @@ def fit(
     warmup: int = 1000,
     draws: int = 1000,
     mechanism: str | None = None,
+    target_accept: float = 0.95,
     common: Common = DEFAULT,
 ) -> None:
     """Fit a model to a record: posterior, diagnostics, predictive checks and a verdict.
@@ -118,6 +119,7 @@ def fit(
         warmup: Warm-up draws per chain.
         draws: Draws per chain.
         mechanism: The mechanism in force throughout, where the record does not say.
+        target_accept: Target acceptance probability of NUTS; nearer to 1 means fewer divergences, and slower.
         common: What every command takes.
     """
     with _session(common, "fit") as (say, folder):
@@ -128,14 +130,15 @@ def fit(
 
         tree = inference.fit(
             library.load_model(model), record, jax.random.key(common.seed), method=method, chains=chains,
-            warmup=warmup, draws=draws, mechanism=mechanism, progress=not common.quiet and sys.stderr.isatty(),
+            warmup=warmup, draws=draws, mechanism=mechanism, target_accept=target_accept,
+            progress=not common.quiet and sys.stderr.isatty(),
         )  # fmt: skip
         for warning in json.loads(tree.attrs["warnings"]):
             print(f"warning: {warning}", file=sys.stderr)
         verdict = inference.diagnose(tree)
         files = folder.files("report.html", posterior="posterior.nc")
         tree.to_netcdf(folder.path / "posterior.nc", engine="h5netcdf")
-        page.write_page(tree, folder.path / "report.html", seed=common.seed)
+        page.write_page(tree, folder.path / "report.html", seed=common.seed, verdict=verdict)
         say(tables.fit_text(tree, verdict), tables.fit_json(tree, verdict, files))
 
 

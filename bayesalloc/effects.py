@@ -128,14 +128,14 @@ def compare(
         "interval": interval,
         "minimum": minimum,
         "control": control,
+        "payoff": env.payoff if env is not None else "",
+        "warnings": json.dumps([] if posterior is None else _cautions(posterior)),
         "units": json.dumps({name: outcome._asdict() for name, outcome in outcomes.items()}),
     }
     return tree
 
 
-def ate(
-    model: Environment | Model, treatment: Any, control: Any, rng_key: Array, **options: Any
-) -> xr.Dataset:
+def ate(model: Environment | Model, treatment: Any, control: Any, rng_key: Array, **options: Any) -> xr.Dataset:
     """The average effect of one arm against another on every outcome: the `effects` group of `compare`.
 
     Args:
@@ -159,6 +159,12 @@ def ate(
     return compare(model, arms, rng_key, baseline="control", **options)["effects"].to_dataset()
 
 
+def _cautions(posterior: xr.DataTree) -> list[str]:
+    """Sentences that a result based on this posterior must carry."""
+    verdict = inference.diagnose(posterior)
+    return [] if verdict.usable else [f"the posterior is not usable as it stands: {verdict.why}"]
+
+
 def _arms(env: Environment, arms: Any) -> dict[str, Arm]:
     """Arms of an environment from any of the forms that `compare` takes."""
     if not isinstance(arms, Mapping):
@@ -167,7 +173,7 @@ def _arms(env: Environment, arms: Any) -> dict[str, Arm]:
     for name, arm in arms.items():
         if not isinstance(arm, Arm):
             sites = dict(arm)
-            mechanism = sites.pop("mechanism", env.baseline)
+            mechanism = sites.pop("mechanism", env.baseline or next(iter(env.arms(None))))
             arm = Arm(next(iter(env.arms([mechanism]).values())), sites)
         named[name] = arm
     return named
@@ -385,7 +391,7 @@ def contrast(
     parameter = np.maximum(between - process / n_futures, 0.0)
     mean, base = effect.mean((0, 1)), control.mean((0, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative = np.where(np.abs(base) > 1e-12, mean / base, np.nan)
+        relative = np.where(np.abs(base) > 1e-12, mean / np.abs(base), np.nan)
     positive = (given > 0).mean(0) + 0.5 * (given == 0).mean(0)
     exceeds = (np.abs(given) > minimum).mean(0)
     return np.stack([
@@ -478,7 +484,7 @@ def counterfactual(
     shown = arm if isinstance(arm, str) else json.dumps({k: np.asarray(v).tolist() for k, v in arm.items()})
     tree.attrs = {
         "model": env.name, "kind": "counterfactual", "basis": "posterior", "draws": draws, "interval": interval,
-        "intervention": shown, "from_year": first,
+        "intervention": shown, "from_year": first, "warnings": json.dumps(_cautions(posterior)),
         "units": json.dumps({name: outcome._asdict() for name, outcome in env.outcomes.items()}),
     }  # fmt: skip
     return tree

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import optax
 import xarray as xr
 from jaxtyping import Array
 from numpyro import handlers
@@ -123,6 +124,7 @@ def fit(
     warmup: int = 1000,
     draws: int = 1000,
     mechanism: str | None = None,
+    target_accept: float = 0.95,
     progress: bool = False,
 ) -> xr.DataTree:
     """The posterior of a model given a record.
@@ -134,6 +136,7 @@ def fit(
         method: "nuts", or "svi" with a multivariate normal guide.
         chains, warmup, draws: as in NumPyro's MCMC; chains run vectorized. For SVI draws x chains are taken.
         mechanism: the mechanism in force throughout, where the record does not say.
+        target_accept: NUTS's target acceptance probability; nearer to 1 means smaller steps and fewer divergences.
         progress: whether to show NumPyro's progress bar.
 
     Returns:
@@ -150,10 +153,15 @@ def fit(
             raise InputError(f"{name} is {count}; it must be at least 1")
     if method not in ("nuts", "svi"):
         raise InputError(f"there is no method '{method}'; there are nuts, svi")
+    if not 0.5 <= target_accept < 1:
+        raise InputError(f"target-accept is {target_accept:g}; it must be in [0.5, 1)")
     run_key, prior_key, predictive_key = jax.random.split(rng_key, 3)
     keywords = _keywords(problem)
-    sample = _nuts if method == "nuts" else _svi
-    posterior, stats, extra = sample(problem, keywords, run_key, chains, warmup, draws, progress)
+    if method == "nuts":
+        posterior, stats = _nuts(problem, keywords, run_key, (chains, warmup, draws), target_accept, progress=progress)
+    else:
+        posterior, stats = _svi(problem, keywords, run_key, (chains, warmup, draws), progress=progress)
+    extra = set(_outcomes(problem))
     flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in posterior.items()}
     forward, fixed = _forward(problem)
     # 500 draws are plenty for a predictive check
@@ -219,10 +227,11 @@ def trace_of(problem: Problem) -> dict[str, Any]:
 
 
 def _nuts(
-    problem: Problem, keywords: Any, key: Array, chains: int, warmup: int, draws: int, progress: bool  # noqa: FBT001
-) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
+    problem: Problem, keywords: Any, key: Array, size: tuple[int, int, int], target_accept: float, *, progress: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    chains, warmup, draws = size
     model = handlers.reparam(problem.model, config={name: LocScaleReparam(0) for name in problem.noncentered})
-    kernel = NUTS(model, target_accept_prob=0.9, dense_mass=_correlated(problem))
+    kernel = NUTS(model, target_accept_prob=target_accept, dense_mass=_correlated(problem))
     mcmc = MCMC(
         kernel, num_warmup=warmup, num_samples=draws, num_chains=chains, chain_method="vectorized",
         progress_bar=progress,
@@ -231,7 +240,7 @@ def _nuts(
     stats = mcmc.get_extra_fields(group_by_chain=True)
     names = {"num_steps": "n_steps", "accept_prob": "acceptance_rate", "potential_energy": "energy"}
     samples = dict(mcmc.get_samples(group_by_chain=True))
-    return samples, {names.get(name, name): values for name, values in stats.items()}, set(_outcomes(problem))
+    return samples, {names.get(name, name): values for name, values in stats.items()}
 
 
 def _correlated(problem: Problem) -> list[tuple[str, ...]]:
@@ -247,10 +256,9 @@ def _correlated(problem: Problem) -> list[tuple[str, ...]]:
 
 
 def _svi(
-    problem: Problem, keywords: Any, key: Array, chains: int, warmup: int, draws: int, progress: bool  # noqa: FBT001
-) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
-    import optax
-
+    problem: Problem, keywords: Any, key: Array, size: tuple[int, int, int], *, progress: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    chains, warmup, draws = size
     model = handlers.reparam(problem.model, config={name: LocScaleReparam(0) for name in problem.noncentered})
     guide = autoguide.AutoMultivariateNormal(model)
     steps = 10 * (warmup + draws)
@@ -269,7 +277,7 @@ def _svi(
     ratios = -potential(jax.vmap(guide._unpack_latent)(flat)) - guide_density
     samples = guide.sample_posterior(draw_key, result.params, sample_shape=(n,), **keywords)
     keep = {name: jnp.asarray(values)[None] for name, values in samples.items()}
-    return keep, {"log_ratio": np.asarray(ratios)[None]}, set(_outcomes(problem))
+    return keep, {"log_ratio": np.asarray(ratios)[None]}
 
 
 def _outcomes(problem: Problem) -> list[str]:
@@ -352,7 +360,9 @@ def diagnose(tree: xr.DataTree) -> Verdict:
     if min(bulk, tail) < ESS_MIN:
         faults.append(f"only {min(bulk, tail):.0f} effective samples (below {ESS_MIN:.0f}: draw more)")
     if divergences:
-        faults.append(f"{divergences} divergent transitions (the sampler missed a corner of the posterior)")
+        faults.append(
+            f"{divergences} divergent transitions (the sampler missed a corner of the posterior: a higher target-accept may help)"
+        )
     shown = "one chain" if rhat is None else f"R-hat at most {rhat:.3f}"
     why = "; ".join(faults) or f"{shown}, at least {min(bulk, tail):.0f} effective samples, no divergences"
     return Verdict(rhat, bulk, tail, divergences, None, not faults, why + note, checks)
@@ -385,5 +395,9 @@ def summary(tree: xr.DataTree, names: list[str] | None = None) -> xr.Dataset:
     chosen = [name for name in chosen if not name.endswith("_decentered")]
     values = posterior[chosen]
     dim = ["chain", "draw"]
-    stats = [values.mean(dim), values.std(dim), *(values.quantile(q, dim).drop_vars("quantile") for q in (0.055, 0.945))]
+    stats = [
+        values.mean(dim),
+        values.std(dim),
+        *(values.quantile(q, dim).drop_vars("quantile") for q in (0.055, 0.945)),
+    ]
     return xr.concat(stats, xr.DataArray(["mean", "sd", "low", "high"], dims="statistic", name="statistic"))

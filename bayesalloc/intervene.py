@@ -126,9 +126,7 @@ class Intervention(Following):
 
     def inside(self, period: Array | None, horizon: int | None) -> Messenger:
         period, horizon = (self.period, self.horizon) if period is None else (period, horizon)
-        return Intervention(
-            self.data, start=self.start, stop=self.stop, period=period, horizon=horizon, parent=self
-        )
+        return Intervention(self.data, start=self.start, stop=self.stop, period=period, horizon=horizon, parent=self)
 
     def site(self, msg: Message) -> None:
         name = msg.get("name")

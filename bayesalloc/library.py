@@ -92,7 +92,9 @@ def _path(name_or_path: str | Path, folder: str, ending: str) -> Path:
         return shipped
     path = Path(text)
     if path.suffix not in (".py", ".toml"):
-        raise InputError(f"no {folder[:-1]} is called '{text}'; shipped are {listed(available(folder))}, or give a path")
+        raise InputError(
+            f"no {folder[:-1]} is called '{text}'; shipped are {listed(available(folder))}, or give a path"
+        )
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     return path

@@ -202,9 +202,7 @@ class Terms:
         return jax.lax.switch(self.rule, branches, self, *args)
 
 
-jax.tree_util.register_dataclass(
-    Terms, [f.name for f in dataclasses.fields(Terms) if f.name != "rules"], ["rules"]
-)
+jax.tree_util.register_dataclass(Terms, [f.name for f in dataclasses.fields(Terms) if f.name != "rules"], ["rules"])
 
 
 class Ledger(NamedTuple):
@@ -255,7 +253,8 @@ def unify(terms: Sequence[Terms]) -> list[Terms]:
     """The same mechanisms with one shared tuple of rules, so that they can be stacked."""
     rules = tuple(dict.fromkeys(rule for each in terms for rule in each.rules))
     return [
-        dataclasses.replace(each, rules=rules, rule=jnp.int32(rules.index(each.rules[int(each.rule)]))) for each in terms
+        dataclasses.replace(each, rules=rules, rule=jnp.int32(rules.index(each.rules[int(each.rule)])))
+        for each in terms
     ]
 
 

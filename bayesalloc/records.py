@@ -130,7 +130,9 @@ class Table:
             try:
                 value = float(cell)
             except ValueError:
-                raise self.error(index, column, f"is '{cell}'; it must be a number {allowed} (empty if missing)") from None
+                raise self.error(
+                    index, column, f"is '{cell}'; it must be a number {allowed} (empty if missing)"
+                ) from None
             if not low <= value <= high or (above and value == low) or not np.isfinite(value):
                 raise self.error(index, column, f"is {cell}; it must be {allowed}")
             values[index] = value

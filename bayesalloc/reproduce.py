@@ -56,7 +56,12 @@ def measure(published: Published, seed: int) -> dict[str, Any]:
     """Every claim and ordering, measured with one seed from the published number of samples."""
     model = load_model(published.model)
     tree = compare(
-        model, None, jax.random.key(seed), draws=published.draws, horizon=published.horizon, futures=2  # type: ignore[arg-type]
+        model,
+        None,
+        jax.random.key(seed),
+        draws=published.draws,
+        horizon=published.horizon,
+        futures=2,  # type: ignore[arg-type]
     )
     outcomes = tree["outcomes"].to_dataset()
 

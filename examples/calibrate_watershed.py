@@ -38,9 +38,7 @@ def main() -> None:
     key = jax.random.key(SEED)
     keys = jax.vmap(lambda draw: jax.random.fold_in(jax.random.fold_in(key, draw), 0))(jnp.arange(REPLICATES))
     drawn = jax.jit(jax.vmap(lambda k: ba.seed_by_name(watershed.environment.prior, k)()))(keys)
-    current = np.array(
-        [watershed.CONSTANTS[name][0] for name in CALIBRATED] + [arms[1].modifier_above, arms[2].cycle]
-    )
+    current = np.array([watershed.CONSTANTS[name][0] for name in CALIBRATED] + [arms[1].modifier_above, arms[2].cycle])
 
     def means(constants: np.ndarray) -> np.ndarray:
         ratio = constants / current  # log-normal priors: a new median rescales every draw

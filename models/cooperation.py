@@ -151,16 +151,16 @@ def game(
             volatility = numpyro.sample("volatility", dist.LogNormal(np.log(0.3), 0.5))
             kinds = numpyro.sample("kinds", dist.Dirichlet(np.array([1.0, 1.0, 10.0], np.float32)))
         person = tendencies("person", n_people, POOLING) if repeated else jnp.zeros(n_people)
-        return Params(baseline, tendencies("group", n_groups, POOLING), person, jnp.exp(log_modifier), volatility, kinds)
+        return Params(
+            baseline, tendencies("group", n_groups, POOLING), person, jnp.exp(log_modifier), volatility, kinds
+        )
 
     def step(state: tuple[()], mechanism: Array, params: Params) -> tuple[tuple[()], Round]:
         mechanism = jnp.broadcast_to(mechanism, (n_people,))
         willingness = params.baseline + params.group[membership] + params.person
         nothing, everything, _ = params.kinds[mechanism].T
         loc = willingness * params.modifier[mechanism]
-        share = numpyro.sample(
-            "share", Contributed(loc, params.volatility[mechanism], nothing, everything).to_event(1)
-        )
+        share = numpyro.sample("share", Contributed(loc, params.volatility[mechanism], nothing, everything).to_event(1))
         return state, Round((share * stake).mean(), share * stake)
 
     def arms(names: Sequence[str] | None) -> dict[str, Any]:
@@ -176,7 +176,6 @@ def game(
         step=step,
         arms=arms,
         outcomes={"contribution": Outcome(unit, "higher")},
-        baseline=mechanisms[0],
         read=read,
     )
 

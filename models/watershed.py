@@ -237,7 +237,9 @@ def catchment(
             for name, (median, sd) in constants.items()
             if name != "tendency_spread"
         }
-        return Params(initial_health=start, tendency=tendencies("tendency", len(AGENTS), constants["tendency_spread"]), **rates)
+        return Params(
+            initial_health=start, tendency=tendencies("tendency", len(AGENTS), constants["tendency_spread"]), **rates
+        )
 
     return Environment(
         name="watershed",

@@ -29,7 +29,9 @@ def simulated_record(tmp_path_factory: pytest.TempPathFactory, watershed: ba.Env
     """Twelve years under cost sharing, with two years without forest health and one year missing altogether."""
     years = 12
     model = ba.as_model(watershed, watershed.arms(["cost_sharing"]), years)
-    trace = handlers.trace(ba.seed_by_name(lambda: model(mechanism=np.zeros(years, int)), jax.random.key(5))).get_trace()
+    trace = handlers.trace(
+        ba.seed_by_name(lambda: model(mechanism=np.zeros(years, int)), jax.random.key(5))
+    ).get_trace()
     health, erosion = (np.asarray(trace[f"{name}_observed"]["value"]) for name in ("forest_health", "erosion"))
     lines = ["year,forest_health,erosion,mechanism,note"]
     for year in range(years):

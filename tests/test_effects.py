@@ -152,7 +152,7 @@ def test_watershed_arms_by_name_path_and_site(watershed, tmp_path):
     np.testing.assert_array_equal(by_name, by_path)
     calm = {"usual": {"mechanism": "cost_sharing"}, "calm": Arm(None, {"growth_shock": 0.0, "effort_shock": 0.0})}
     tree = ba.compare(watershed, calm, KEY, draws=20, futures=2, horizon=5)
-    assert statistic(tree, "forest_health", "calm", "ate") == pytest.approx(0.0, abs=0.01)
+    assert statistic(tree, "forest_health", "calm", "ate") == pytest.approx(0.0, abs=0.03)
     futures = tree["values"]["forest_health"].std("future")
     np.testing.assert_allclose(futures.sel(arm="calm"), 0.0, atol=1e-6)  # no noise, no difference between futures
     assert float(futures.sel(arm="usual").min()) > 0

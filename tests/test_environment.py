@@ -72,7 +72,9 @@ def toy(n=3):
 
 def density(env, data, years):
     model = ba.as_model(env, env.arms(None), years)
-    log_density, _ = numpyro.infer.util.log_density(model, (), {"mechanism": np.zeros(years, int), **data}, {"level": 0.3})
+    log_density, _ = numpyro.infer.util.log_density(
+        model, (), {"mechanism": np.zeros(years, int), **data}, {"level": 0.3}
+    )
     return float(log_density)
 
 

@@ -91,9 +91,7 @@ def test_a_bad_fit_is_called_so(data):
     assert "R-hat" in verdict.why or "effective" in verdict.why
 
 
-@pytest.mark.parametrize(
-    ("options", "says"), [({"chains": 0}, "chains is 0"), ({"draws": 0}, "draws is 0")]
-)
+@pytest.mark.parametrize(("options", "says"), [({"chains": 0}, "chains is 0"), ({"draws": 0}, "draws is 0")])
 def test_refusals(options, says, data):
     with pytest.raises(ba.InputError, match=says):
         ba.fit(gaussian, data[0], KEY, **options)

@@ -152,7 +152,8 @@ def test_a_model_that_raises_only_when_it_runs(tmp_path):
 
 
 def test_a_model_file_may_have_a_dataclass_with_postponed_annotations(tmp_path):
-    text = "from __future__ import annotations\nimport dataclasses\n\n@dataclasses.dataclass\nclass Size:\n    n: int = 3\n"
+    text = "from __future__ import annotations\nimport dataclasses\n"
+    text += "@dataclasses.dataclass\nclass Size:\n    n: int = 3\n"
     assert callable(ba.load_model(write(tmp_path / "modern.py", text + PLAIN)))
 
 

@@ -144,9 +144,7 @@ def test_the_modifier_changes_over_at_the_threshold():
 
 def ledger(**changes: Any) -> Ledger:
     cost = jnp.array([10.0, 20.0, 30.0, 0.0, 40.0])
-    base = Ledger(
-        cost / 100, cost, jnp.float32(0.8), jnp.float32(0.2), jnp.float32(0.1), jnp.float32(0.01)
-    )
+    base = Ledger(cost / 100, cost, jnp.float32(0.8), jnp.float32(0.2), jnp.float32(0.1), jnp.float32(0.01))
     return base._replace(**changes)
 
 
@@ -179,9 +177,10 @@ def balanced() -> st.SearchStrategy[dict[str, float]]:
 UNIT = st.floats(0.0, 1.0, width=32)
 LEDGERS = st.builds(
     lambda cost, health, gain, less, price: Ledger(
-        jnp.asarray(cost, jnp.float32) / 100, jnp.asarray(cost, jnp.float32), *map(jnp.float32, (health, gain, less, price))
+        jnp.array(cost, jnp.float32) / 100, jnp.array(cost, jnp.float32), *map(jnp.float32, (health, gain, less, price))
     ),
-    st.lists(st.floats(0.0, 100.0, width=32), min_size=5, max_size=5), UNIT, st.floats(-1.0, 1.0), UNIT, st.floats(0, 10),
+    st.lists(st.floats(0.0, 100.0, width=32), min_size=5, max_size=5),
+    UNIT, st.floats(-1.0, 1.0), UNIT, st.floats(0.0, 10.0),
 )  # fmt: skip
 
 
@@ -211,7 +210,7 @@ def test_payments_sum_to_the_outside_money(
     # Every agent's payment is a sum of at most five terms, each rounded to float32 a few times: 32 roundings of the
     # money that changes hands bound the error.
     moved = 2 * float(books.cost.sum()) + sum(2 * abs(v) for v in milestone.values()) + sum(map(abs, fee.values()))
-    tolerance = 32 * np.finfo(np.float32).eps * (moved + float(outside) + 1.0)
+    tolerance = 32 * float(np.finfo(np.float32).eps) * (moved + float(outside) + 1.0)
     expected = per_health * max(float(books.health_gain), 0.0) * float(books.price)
     assert float(outside) == pytest.approx(expected, rel=1e-5, abs=1e-6)
     assert float(payments.sum()) == pytest.approx(float(outside), abs=tolerance)
@@ -219,7 +218,7 @@ def test_payments_sum_to_the_outside_money(
         assert float(outside) == 0.0
 
 
-OWN = '''
+OWN = """
 import jax.numpy as jnp
 
 parameters = {"title": "Own", "description": "Own rules.", "incentive": {"modifier": 0.9, "volatility": 0.1}}
@@ -231,7 +230,7 @@ def modifier(terms, health, price_ratio):
 
 def payments(terms, ledger):
     return ledger.contribution - ledger.contribution.mean(), 0.0 * ledger.price
-'''
+"""
 
 
 def test_a_python_mechanism_has_its_own_rules(tmp_path):
@@ -252,7 +251,7 @@ def test_a_python_mechanism_with_one_rule_keeps_the_other_standard_one(tmp_path)
 
 def test_the_parameters_of_a_python_mechanism_are_checked_like_a_file(tmp_path):
     path = write(tmp_path / "own.py", OWN.replace("0.9", "9.0"))
-    with pytest.raises(ba.InputError, match="incentive.modifier") as caught:
+    with pytest.raises(ba.InputError, match=r"incentive\.modifier") as caught:
         ba.load_mechanism(path)
     assert str(path) in str(caught.value)
 

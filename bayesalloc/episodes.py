@@ -1,0 +1,71 @@
+"""An environment as reinforcement learning sees it: reset and step, with automatic reset at the end of an episode."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from bayesalloc.environment import Environment, Observation
+from bayesalloc.errors import InputError
+from bayesalloc.intervene import seed_by_name
+
+
+class EpisodeState(NamedTuple):
+    """The environment's state, and the periods gone by in this episode."""
+
+    inner: Any
+    period: Array
+
+
+class Episodes(NamedTuple):
+    """Episodes of `horizon` periods of an environment; pure functions, to be vmapped and scanned.
+
+    Attributes:
+        env: the environment; it must have `observe` and `reward`.
+        horizon: periods until an episode is truncated.
+
+    >>> import jax, bayesalloc
+    >>> episodes = Episodes(bayesalloc.load_model("watershed"), horizon=3)
+    >>> params = episodes.sample_params(jax.random.key(0))
+    >>> observation, state = episodes.reset(jax.random.key(1), params)
+    >>> observation.values.shape, observation.mask.shape
+    ((3,), (3,))
+    """
+
+    env: Environment
+    horizon: int
+
+    def sample_params(self, rng_key: Array) -> Any:
+        """Parameters drawn from the environment's prior."""
+        return seed_by_name(self.env.prior, rng_key)()
+
+    def reset(self, rng_key: Array, params: Any) -> tuple[Observation, EpisodeState]:
+        """A new episode: the first observation, with its mask of available actions, and the state."""
+        if self.env.observe is None or self.env.reward is None:
+            raise InputError(f"{self.env.name} cannot be acted in: it has no `observe` or no `reward`")
+        inner = seed_by_name(self.env.initial, rng_key)(params)
+        return self.env.observe(inner, params), EpisodeState(inner, jnp.int32(0))
+
+    def step(
+        self, rng_key: Array, state: EpisodeState, action: Any, params: Any
+    ) -> tuple[Observation, EpisodeState, Array, Array, Array, dict[str, Any]]:
+        """One period; at its end an episode is followed by a new one.
+
+        Returns:
+            observation (of the next episode where this one ended), state, reward (per agent or objective), terminated
+            (the problem ended: never, for these environments), truncated (the horizon was reached), and info with
+            `final_observation`, the observation of the state that the action led to, and the `outcome`.
+        """
+        assert self.env.observe is not None and self.env.reward is not None
+        step_key, reset_key = jax.random.split(rng_key)
+        inner, outcome = seed_by_name(self.env.step, step_key)(state.inner, action, params)
+        final = self.env.observe(inner, params)
+        period = state.period + 1
+        truncated = period >= self.horizon
+        fresh = self.reset(reset_key, params)
+        observation, after = jax.tree.map(
+            lambda new, old: jnp.where(truncated, new, old), fresh, (final, EpisodeState(inner, period))
+        )
+        info = {"final_observation": final, "outcome": outcome}
+        return observation, after, self.env.reward(outcome), jnp.bool_(False), truncated, info

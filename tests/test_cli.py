@@ -1,0 +1,378 @@
+"""The command line: its JSON, its exit codes, and that a refused input is one sentence and leaves nothing behind."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from bayesalloc import cli, library
+
+# The command line is run in this process on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
+
+TINY = ("--draws", "4", "--horizon", "3")
+STATISTICS = {"mean", "sd", "low", "high", "mcse"}
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `bayesalloc ...` in this process, in an empty folder; an exception that escapes fails the test."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["bayesalloc", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        out, err = capsys.readouterr()
+        return Ran(code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def project(run: Run) -> Path:
+    assert run("init", "project").code == 0
+    return Path("project")
+
+
+def spawn(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bayesalloc.cli", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env={**os.environ})
+
+
+def everything(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+# What is refused, and what the sentence must contain. A bad arm stands first: it is refused before any compilation.
+REFUSED = {
+    "interval above one": (["compare", "--interval", "1.5"], ["interval", "1.5", "between 0 and 1"]),
+    "interval zero": (["compare", "--interval", "0"], ["interval", "0"]),
+    "interval not a number": (["compare", "--interval", "nan"], ["interval", "nan"]),
+    "interval text": (["compare", "--interval", "wide"], ["--interval", "wide"]),
+    "no draws": (["compare", "--draws", "0"], ["draws", "0", "at least 2"]),
+    "draws negative": (["compare", "--draws", "-5"], ["draws", "-5"]),
+    "draws text": (["compare", "--draws", "many"], ["--draws", "many"]),
+    "no horizon": (["compare", "--horizon", "0"], ["horizon", "0", "at least 2"]),
+    "seed text": (["compare", "--seed", "abc"], ["--seed", "abc"]),
+    "seed too large": (["compare", *TINY, "--seed", "99999999999999999999"], ["seed"]),
+    "unknown model": (["compare", "watershet"], ["'watershet'", "cooperation, watershed"]),
+    "missing model file": (["compare", "own.py"], ["own.py", "no such file"]),
+    "unknown mechanism": (["compare", "--mechanisms", "cost_sharing", "taxes"], ["'taxes'", "credit_trading"]),
+    "mechanism given twice": (["compare", "--mechanisms", "cost_sharing", "cost_sharing"], ["cost_sharing", "two"]),
+    "unknown mechanism in --do": (["compare", "--do", "mechanism=taxes"], ["'taxes'", "credit_trading"]),
+    "unknown site": (
+        ["compare", *TINY, "--do", "grow=1", "--do", "growth=1"],
+        ["'grow'", "growth_noise", "initial_health"],
+    ),
+    "deterministic site": (
+        ["compare", *TINY, "--do", "forest_health=0.5", "--do", "growth=1"],
+        ["'forest_health'", "initial_health"],
+    ),
+    "value outside (0, inf)": (
+        ["compare", *TINY, "--do", "growth=-1", "--do", "growth=1"],
+        ["'growth'", "-1"],
+    ),
+    "value outside [0, 1]": (
+        ["compare", *TINY, "--do", "initial_health=1.5", "--do", "growth=1"],
+        ["'initial_health'", "1.5"],
+    ),
+    "value not finite": (["compare", *TINY, "--do", "growth=NaN", "--do", "growth=1"], ["growth", "nan"]),
+    "value of another shape": (["compare", *TINY, "--do", "growth=[1,2]", "--do", "growth=1"], ["'growth'", "(2,)"]),
+    "value a word": (["compare", *TINY, "--do", "growth=fast", "--do", "growth=1"], ["'fast'", "number"]),
+    "value in quotes": (["compare", *TINY, "--do", 'growth="x"', "--do", "growth=1"], ["growth", "number"]),
+    "value null": (["compare", *TINY, "--do", "growth=null", "--do", "growth=1"], ["growth", "number"]),
+    "value an object": (["compare", *TINY, "--do", 'growth={"a":1}', "--do", "growth=1"], ["growth", "number"]),
+    "value ragged": (["compare", *TINY, "--do", "growth=[[1,2],[3]]", "--do", "growth=1"], ["growth"]),
+    "no value": (["compare", "--do", "growth="], ["growth=", "SITE=VALUE"]),
+    "no equals sign": (["compare", "--do", "growth"], ["'growth'", "SITE=VALUE"]),
+    "no site": (["compare", "--do", "=1"], ["'=1'", "SITE=VALUE"]),
+    "trailing comma": (["compare", "--do", "growth=1,"], ["'growth=1,'", "SITE=VALUE"]),
+    "bracket not closed": (["compare", *TINY, "--do", "growth=[1", "--do", "growth=1"], ["growth=[1"]),
+    "bracket not opened": (["compare", *TINY, "--do", "growth=1]", "--do", "growth=1"], ["growth=1]"]),
+    "a site twice in one arm": (
+        ["compare", *TINY, "--do", "growth=1,growth=2", "--do", "growth=1"],
+        ["growth=1,growth=2"],
+    ),
+    "plain model without --do": (["compare", "project/model.py"], ["--do"]),
+    "value outside a Bernoulli": (
+        ["compare", "project/model.py", *TINY, "--do", "tutoring=2", "--do", "tutoring=1"],
+        ["'tutoring'", "2"],
+    ),
+    "nothing responds": (["compare", "project/model.py", *TINY, "--do", "score=1", "--do", "score=2"], ["'score'"]),
+    "missing posterior": (["compare", "--posterior", "none.nc"], ["none.nc", "no such file"]),
+    "posterior is text": (["compare", "--posterior", "project/README.md"], ["project/README.md", "netCDF"]),
+    "posterior is empty": (["compare", "--posterior", "empty"], ["empty", "netCDF"]),
+    "posterior of nothing": (["compare", "--posterior", "other.nc"], ["other.nc", "'posterior'"]),
+    "posterior without a record": (["compare", "--posterior", "bare.nc"], ["posterior", "record"]),
+    "posterior of another model": (["compare", "--posterior", "pupils.nc"], ["pupils.nc"]),
+    "unknown option": (["compare", "--colour", "red"], ["--colour"]),
+    "unknown command": (["compere"], ["compere", "compare"]),
+    "missing record": (["fit", "watershed", "none.csv"], ["none.csv", "no such file"]),
+    "record of another model": (["fit", "watershed", "project/record.csv"], ["project/record.csv", "'year'"]),
+    "no record": (["fit", "watershed"], ["record"]),
+    "no chains": (["fit", "project/model.py", "project/record.csv", "--chains", "0"], ["chains", "0", "at least 1"]),
+    "no warm-up": (["fit", "project/model.py", "project/record.csv", "--warmup", "0"], ["warmup", "0", "at least 1"]),
+    "unknown method": (["fit", "watershed", "none.csv", "--method", "gibbs"], ["--method", "gibbs"]),
+    "counterfactual without a posterior": (["counterfactual", "watershed", "none.csv", "--do", "x=1"], ["--posterior"]),
+    "init in a folder with files": (["init", "project"], ["project", "not empty"]),
+    "init in a file": (["init", "empty"], ["empty"]),
+}  # fmt: skip
+
+
+def netcdf(name: str, group: str, **attributes: str) -> None:
+    import xarray as xr
+
+    tree = xr.DataTree.from_dict({group: xr.Dataset({"x": ("draw", [1.0, 2.0])})})
+    tree.attrs = attributes
+    tree.to_netcdf(name, engine="h5netcdf")
+
+
+def assert_refused(ran: Ran, *parts: str) -> None:
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.err.startswith("bayesalloc: ")
+    assert ran.err.count("\n") == 1
+    assert ran.err.endswith("\n")
+    assert "Traceback" not in ran.err
+    for part in parts:
+        assert part in ran.err
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_one_sentence_and_leaves_nothing(run, project, tmp_path, case):
+    arguments, parts = REFUSED[case]
+    Path("empty").touch()
+    netcdf("other.nc", "/results")
+    netcdf("bare.nc", "/posterior")
+    record = Path("project/record.csv").read_text()
+    netcdf("pupils.nc", "/posterior", model="model", record=record, record_name="record.csv", mechanism="")
+    before = everything(tmp_path)
+    out = [] if arguments[0] in ("init", "compere") else ["--out", "results"]
+    assert_refused(run(*arguments, *out), *parts)
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("out", ["taken", "taken/results"])
+def test_out_must_not_be_a_file(run, tmp_path, out):
+    Path("taken").write_text("mine")
+    assert_refused(run("compare", *TINY, "--out", out), "taken")
+    assert everything(tmp_path) == ["taken"]
+    assert Path("taken").read_text() == "mine"
+
+
+@pytest.mark.parametrize("out", [(), ("--out", "new/folder/results")])
+def test_a_refusal_leaves_no_folders_on_the_way_to_the_results(run, tmp_path, out):
+    assert_refused(run("compare", "watershet", *out))
+    assert everything(tmp_path) == []
+
+
+def test_a_broken_model_file_leaves_nothing(run, tmp_path):
+    Path("own.py").write_text("def model():\n    raise KeyError('late')\n")
+    ran = run("compare", "own.py", "--do", "x=0", "--do", "x=1", "--out", "results")
+    assert_refused(ran, "own.py", "line 2", "KeyError", "late")
+    assert everything(tmp_path) == ["own.py"]
+
+
+def compared(text: str) -> dict:
+    """The JSON object of `compare`, with the fields that the contract promises."""
+    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert {"model", "kind", "basis", "draws", "horizon", "seed", "interval", "arms", "effects"} <= set(found)
+    assert {"decision", "files"} <= set(found)
+    assert found["kind"] == "interventional"
+    assert set(found["interval"]) == {"kind", "prob"}
+    for by_outcome in found["arms"].values():
+        for statistics in by_outcome.values():
+            assert set(statistics) >= STATISTICS
+    for effect in found["effects"]:
+        assert set(effect) >= {"treatment", "control", "outcome", "ate", "low", "high", "mcse", "relative"}
+        assert set(effect) >= {"prob_positive", "variance"}
+        assert set(effect["variance"]) == {"parameter", "process", "monte_carlo"}
+        means = [found["arms"][effect[role]][effect["outcome"]]["mean"] for role in ("treatment", "control")]
+        assert effect["ate"] == pytest.approx(means[0] - means[1], rel=1e-3, abs=1e-4)
+    assert {"prob_best", "expected_regret", "cvar", "evpi"} <= set(found["decision"])
+    for path in found["files"].values():
+        assert Path(path).stat().st_size > 0
+    return found
+
+
+def test_compare_prints_one_json_object_and_the_same_again_for_the_same_seed(run):
+    first = run("compare", *TINY, "--seed", "3", "--json", "--out", "results")
+    assert first.code == 0
+    assert first.out.count("\n") == 1
+    found = compared(first.out)
+    assert (found["model"], found["basis"], found["seed"]) == ("watershed", "prior", 3)
+    assert (found["draws"], found["horizon"], found["interval"]) == (4, 3, {"kind": "eti", "prob": 0.89})
+    assert set(found["arms"]) == {"cost_sharing", "performance_contract", "credit_trading"}
+    assert {effect["control"] for effect in found["effects"]} == {"cost_sharing"}
+    assert {effect["treatment"] for effect in found["effects"]} == {"performance_contract", "credit_trading"}
+    assert set(found["agents"]) == {"dam_owner", "forest_owner", "expert", "regulator", "investor"}
+    for by_arm in found["agents"].values():
+        assert set(by_arm) == set(found["arms"])
+        for cell in by_arm.values():
+            assert set(cell) >= {"payoff", "would_refuse", "deviation_gain"}
+            assert 0.0 <= cell["would_refuse"] <= 1.0
+    assert sum(found["decision"]["prob_best"]["erosion"].values()) == pytest.approx(1.0)
+    assert everything(Path()) == [
+        "results",
+        *(f"results/{name}" for name in ("compare.json", "report.html", "results.nc")),
+    ]
+    assert json.loads(Path("results/compare.json").read_text()) == found
+
+    again = run("compare", *TINY, "--seed", "3", "--json", "--out", "results")
+    assert again.out == first.out
+
+
+def test_the_words_and_where_the_files_are_and_quiet(run, project):
+    arms = ["--do", "tutoring=0", "--do", "tutoring=1"]
+    ran = run("compare", "project/model.py", "--draws", "20", *arms, "--out", "results")
+    assert ran.code == 0
+    assert "score" in ran.out
+    assert "tutoring=1" in ran.out
+    assert "results" in ran.out.splitlines()[-1]
+    assert run("compare", "project/model.py", "--draws", "20", *arms, "--out", "results", "--quiet") == Ran(0, "", "")
+    other = run("compare", "project/model.py", "--draws", "20", *arms, "--json", "--quiet", "--seed", "1")
+    found = compared(other.out)
+    assert (found["model"], found["horizon"], list(found["arms"])) == ("model", 0, ["tutoring=0", "tutoring=1"])
+    (folder,) = Path("runs").iterdir()  # the default place
+    assert folder.name.endswith("-compare")
+
+
+def test_a_failed_run_leaves_earlier_results_alone(run, project):
+    arms = ["--do", "tutoring=0", "--do", "tutoring=1"]
+    assert run("compare", "project/model.py", "--draws", "4", *arms, "--out", "results").code == 0
+    Path("results/notes.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in Path("results").iterdir()}
+    assert_refused(run("compare", "project/model.py", "--draws", "4", "--do", "x=0", *arms, "--out", "results"), "'x'")
+    assert {path: path.read_bytes() for path in Path("results").iterdir()} == before
+
+
+def test_labels_of_mechanisms_may_be_numbers(run):
+    text = "from bayesalloc.models.cooperation import game\nenvironment = game([0, 0, 1], mechanisms=('1', '2'))\n"
+    Path("numbered.py").write_text(text)
+    ran = run(
+        "compare", "numbered.py", *TINY, "--do", "mechanism=1", "--do", "mechanism=2", "--json", "--out", "results"
+    )
+    assert ran.code == 0, ran.err
+    assert list(compared(ran.out)["arms"]) == ["1", "2"]
+
+
+def test_init_and_the_commands_of_its_readme(run, project):
+    assert {path.name for path in project.iterdir()} == {"README.md", "model.py", "my_contract.toml", "record.csv"}
+    readme = (project / "README.md").read_text().splitlines()
+    commands = [line.split()[1:] for line in readme if line.strip().startswith("bayesalloc ")]
+    assert [command[0] for command in commands] == ["compare", "compare", "fit", "compare"]
+    os.chdir(project)
+    less = {
+        "compare": ["--draws", "10", "--json"],
+        "fit": ["--draws", "20", "--warmup", "50", "--chains", "2", "--json"],
+    }
+    answers = []
+    for command in commands:
+        tiny = [*less[command[0]], *(["--horizon", "3"] if "watershed" in command else [])]
+        ran = run(*command, *tiny)
+        assert ran.code == 0, (command, ran.err)
+        answers.append(json.loads(ran.out))
+    assert set(answers[0]["arms"]) == {"cost_sharing", "my_contract"}
+    assert {answers[1]["basis"], answers[3]["basis"]} == {"prior", "posterior"}
+    fitted = answers[2]
+    numbers = {"rhat_max", "ess_bulk_min", "ess_tail_min", "divergences"}
+    assert {"model", "method", "usable", "why", "summary", "files"} | numbers <= set(fitted)
+    assert fitted["method"] == "nuts"
+    assert fitted["usable"] is False  # forty draws are too few
+    assert fitted["why"]
+    for site in ("ability", "effect", "spread"):
+        assert set(fitted["summary"][site]) >= {"mean", "sd", "low", "high"}
+    assert Path(fitted["files"]["posterior"]).is_file()
+    # The record says more than the prior did.
+    widths = [effect["high"] - effect["low"] for answer in (answers[1], answers[3]) for effect in answer["effects"]]
+    assert widths[1] < widths[0]
+
+
+def test_listings(run):
+    ran = run("models")
+    assert ran.code == 0
+    for name in library.available("models"):
+        assert f"{name}: " in ran.out
+    ran = run("mechanisms")
+    assert ran.code == 0
+    for name in library.available("mechanisms"):
+        assert f"{name}: " in ran.out
+    assert "incentive.modifier [1]: " in ran.out
+    assert everything(Path()) == []
+
+
+@pytest.mark.parametrize("kind", ["models", "mechanisms"])
+def test_listings_as_json(run, kind):
+    ran = run(kind, "--json")
+    found = json.loads(ran.out)[kind]
+    assert [item["name"] for item in found] == library.available(kind)
+    assert all(item["description"] for item in found)
+    assert run(kind, "--quiet") == Ran(0, "", "")
+
+
+def test_init_as_json_and_in_an_empty_folder(run):
+    Path("there").mkdir()
+    ran = run("init", "there", "--json")
+    assert ran.code == 0
+    assert set(json.loads(ran.out)["files"]) == {path.name for path in Path("there").iterdir()}
+    assert run("init", "deep/er", "--quiet") == Ran(0, "", "")
+    assert Path("deep/er/README.md").is_file()
+
+
+def test_help_and_version(run):
+    ran = run("--help")
+    assert ran.code == 0
+    for command in ("compare", "fit", "counterfactual", "reproduce", "models", "mechanisms", "init"):
+        assert command in ran.out
+    assert run("--version").out.strip() == cli.__version__
+
+
+def test_as_a_process(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "import numpyro, numpyro.distributions as dist\n"
+        "def model():\n    x = numpyro.sample('x', dist.Normal())\n    numpyro.sample('y', dist.Normal(2 * x, 1))\n"
+    )
+    good = (
+        "compare",
+        "own.py",
+        "--do",
+        "x=0",
+        "--do",
+        "x=1",
+        "--draws",
+        "4",
+        "--json",
+        "--out",
+        str(tmp_path / "results"),
+    )
+    ran = spawn(*good, folder=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert compared(ran.stdout)["effects"][0]["ate"] == pytest.approx(2.0, abs=1e-5)
+    ran = spawn("compare", "own.py", "--do", "z=0", "--do", "z=1", folder=tmp_path)
+    assert_refused(Ran(ran.returncode, ran.stdout, ran.stderr), "'z'")
+
+
+def test_help_does_not_wait_for_jax(tmp_path):
+    code = "import sys; from bayesalloc import cli; sys.argv = ['bayesalloc', '--help']\n"
+    code += "try: cli.main()\nexcept SystemExit: pass\nsys.exit('jax' in sys.modules or 'xarray' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
