@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -181,7 +182,7 @@ def counterfactual(
         if mechanism is not None and sites:
             raise InputError("a counterfactual changes the mechanism or sites, not both at once")
         result = effects.counterfactual(
-            library.load_model(model), tree, str(mechanism) if mechanism is not None else sites,
+            library.load_model(model), tree, sites if mechanism is None else str(mechanism),
             from_year=from_year, draws=draws, interval=interval,
         )  # fmt: skip
         files = folder.files("report.html", "results.nc")
@@ -240,8 +241,8 @@ def init(folder: Path, *, common: Common = DEFAULT) -> None:
     with _refusing():
         from bayesalloc import library
 
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder}: is not empty; give a new folder")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder}: is a file or not empty; give a new folder")
         folder.mkdir(parents=True, exist_ok=True)
         for source in sorted((Path(__file__).parent / "template").iterdir()):
             if source.is_file():
@@ -278,8 +279,13 @@ def _arms(mechanisms: list[str] | None, do: list[str] | None, environment: bool,
     arms: dict[str, Any] = {Path(name).stem: {"mechanism": name} for name in mechanisms or ()}
     for text in do:
         sites = _sites(text)
-        only_mechanism = environment and list(sites) == ["mechanism"]
-        arms[str(sites["mechanism"]) if only_mechanism else text] = sites
+        name = text
+        if environment and "mechanism" in sites:  # a label, also where it looks like a number
+            sites["mechanism"] = str(sites["mechanism"])
+            name = Path(sites["mechanism"]).stem if len(sites) == 1 else text
+        if name in arms:
+            raise InputError(f"--do '{text}': there is an arm '{name}' already")
+        arms[name] = sites
     if len(arms) == 1 and baseline is None:
         arms = {"as it is": {}, **arms}
     return arms
@@ -287,23 +293,23 @@ def _arms(mechanisms: list[str] | None, do: list[str] | None, environment: bool,
 
 def _sites(text: str) -> dict[str, Any]:
     """`a=1,b=[1,2],mechanism=name` as a dict; commas inside brackets belong to a value."""
-    parts, depth, start = [], 0, 0
-    for place, letter in enumerate(text + ","):
-        depth += {"[": 1, "]": -1}.get(letter, 0)
-        if letter == "," and depth == 0:
-            parts.append(text[start:place])
-            start = place + 1
+    import numpy as np
+
     sites: dict[str, Any] = {}
-    for part in parts:
-        site, equals, value = part.partition("=")
-        if not equals or not site.strip() or not value.strip():
+    for part in re.split(r",(?![^\[]*\])", text):
+        site, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not site or not value:
             raise InputError(f"--do '{text}': is not of the form SITE=VALUE")
+        if site in sites:
+            raise InputError(f"--do '{text}': gives '{site}' twice")
         try:
-            sites[site.strip()] = json.loads(value)
-        except json.JSONDecodeError:
-            if site.strip() != "mechanism":
-                raise InputError(f"--do '{text}': '{value}' is not a number or a list of numbers") from None
-            sites["mechanism"] = value.strip()
+            array = np.asarray(json.loads(value))
+        except ValueError:
+            array = np.asarray(value)
+        number = np.issubdtype(array.dtype, np.number) or array.dtype == bool
+        if site != "mechanism" and not number:
+            raise InputError(f"--do '{text}': '{value}' is not a number or a list of numbers")
+        sites[site] = array if number else value
     return sites
 
 
@@ -319,6 +325,7 @@ def _open(path: Path) -> Any:
         raise InputError(f"{path}: not a netCDF file from `bayesalloc fit`: {error}") from None
     if "posterior" not in loaded.children:
         raise InputError(f"{path}: has no group 'posterior'; give the posterior.nc of `bayesalloc fit`")
+    loaded.attrs["file"] = str(path)
     return loaded
 
 
@@ -329,8 +336,12 @@ class _Folder:
         self.target = target
         if target.exists() and not target.is_dir():
             raise InputError(f"{target}: is a file; --out names a folder")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self.path = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        self.made = [parent for parent in target.parents if not parent.exists()]
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.path = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        except OSError as error:
+            raise InputError(f"{target}: cannot be written to: {error.strerror}") from None
 
     def files(self, report: str = "", results: str = "", **others: str) -> dict[str, str]:
         """The files' final paths, by role."""
@@ -342,7 +353,13 @@ class _Folder:
         self.target.mkdir(exist_ok=True)
         for file in self.path.iterdir():
             os.replace(file, self.target / file.name)
-        self.path.rmdir()
+        self.made = []
+
+    def clear(self) -> None:
+        """Remove what is not kept: the temporary folder, and parents that were made for it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        for parent in self.made:
+            parent.rmdir()
 
 
 @contextmanager
@@ -361,6 +378,8 @@ def _session(common: Common, command: str) -> Iterator[tuple[Callable[[Any, dict
     with _refusing():
         import jax
 
+        if not 0 <= common.seed < 2**63:
+            raise InputError(f"seed is {common.seed}; it must be between 0 and {2**63 - 1}")
         if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         target = common.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}"
@@ -372,7 +391,7 @@ def _session(common: Common, command: str) -> Iterator[tuple[Callable[[Any, dict
                 (folder.path / f"{command}.json").write_text(json.dumps(fields, indent=1, allow_nan=False) + "\n")
             folder.keep()
         finally:
-            shutil.rmtree(folder.path, ignore_errors=True)
+            folder.clear()
         for text, fields in answer:
             _show(common, text, fields)
             if not common.quiet and not common.json:

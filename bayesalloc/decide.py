@@ -1,4 +1,4 @@
-"""What effects mean for a choice: each agent's payoff, refusal and gain from deviating, fairness, regret and tail risk."""
+"""What effects mean for a choice: payoffs, who would refuse, gains from deviating, fairness, regret and tail risk."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

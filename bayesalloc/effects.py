@@ -140,7 +140,8 @@ def ate(model: Environment | Model, treatment: Any, control: Any, rng_key: Array
 
     Args:
         model: an environment, or a plain NumPyro model function.
-        treatment, control: the name or path of an action, an `Arm`, or for short `{site: value}`.
+        treatment: the name or path of an action, an `Arm`, or for short `{site: value}`.
+        control: likewise.
         rng_key: a key.
         **options: as in `compare`.
 

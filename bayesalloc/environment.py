@@ -187,9 +187,11 @@ class _Given(Following):
         super().__init__()
 
     def inside(self, period: Array | None, horizon: int | None) -> Messenger:
+        """See the base class."""
         return _Given(self.data, self.period if period is None else period, self.reached)
 
     def site(self, msg: Message) -> None:
+        """See the base class."""
         if msg["type"] != "sample" or msg["name"] not in self.data or self.period is None:
             return
         self.reached.add(msg["name"])

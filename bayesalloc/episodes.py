@@ -59,7 +59,8 @@ class Episodes(NamedTuple):
         """
         assert self.env.observe is not None and self.env.reward is not None
         step_key, reset_key = jax.random.split(rng_key)
-        inner, outcome = seed_by_name(self.env.step, step_key)(state.inner, action, params)
+        with seed_by_name(rng_key=step_key):
+            inner, outcome = self.env.step(state.inner, action, params)
         final = self.env.observe(inner, params)
         period = state.period + 1
         truncated = period >= self.horizon
@@ -68,4 +69,4 @@ class Episodes(NamedTuple):
             lambda new, old: jnp.where(truncated, new, old), fresh, (final, EpisodeState(inner, period))
         )
         info = {"final_observation": final, "outcome": outcome}
-        return observation, after, self.env.reward(outcome), jnp.bool_(False), truncated, info
+        return observation, after, self.env.reward(outcome), jnp.zeros((), bool), truncated, info

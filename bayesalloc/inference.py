@@ -10,7 +10,6 @@ import arviz as az
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
 import optax
 import xarray as xr
 from jaxtyping import Array
@@ -70,24 +69,32 @@ def pose(model: Environment | Model, record: str | Path | Table, *, mechanism: s
     table = record if isinstance(record, Table) else Table(record)
     table.used.clear()
     if not isinstance(model, Environment):
-        return Problem(getattr(model, "__name__", "model"), model, _columns(model, table))
+        data = _columns(model, table)
+        return Problem(getattr(model, "__name__", "model"), model, data, warnings=_unused(table))
     if model.read is None:
         raise InputError(f"{model.name} cannot be fitted: it does not say how to read a record")
     recorded = model.read(table, mechanism)
     env = recorded.environment
     labels = np.asarray(recorded.labels, dtype=object)
+    for label in dict.fromkeys(table.columns.get("mechanism", []) if mechanism is None else []):
+        try:
+            env.arms([label])
+        except InputError as error:
+            raise table.error(table.columns["mechanism"].index(label), "mechanism", str(error)) from None
     arms = env.arms(list(dict.fromkeys(labels.ravel().tolist())))
     loaded = dict(zip(dict.fromkeys(labels.ravel().tolist()), arms, strict=True))  # a path's arm has its file's name
     places = {name: list(arms).index(loaded[name]) for name in loaded}
     index = np.vectorize(places.__getitem__, otypes=[np.int32])(labels)
-    warnings = list(recorded.warnings)
-    if table.unused():
-        warnings.append(f"{table.path}: not used: {listed(table.unused())}")
+    warnings = [*recorded.warnings, *_unused(table)]
     horizon = len(recorded.years)
     return Problem(
         env.name, as_model(env, arms, horizon), recorded.data, env, arms, index, recorded.years, warnings,
         recorded.noncentered,
     )  # fmt: skip
+
+
+def _unused(table: Table) -> list[str]:
+    return [f"{table.path}: not used: {listed(table.unused())}"] if table.unused() else []
 
 
 def _columns(model: Model, table: Table) -> dict[str, Any]:
@@ -98,20 +105,24 @@ def _columns(model: Model, table: Table) -> dict[str, Any]:
             if parameter.default is inspect.Parameter.empty and parameter.kind != inspect.Parameter.VAR_KEYWORD:
                 raise InputError(f"{table.path}: the model needs a column '{name}'; there are {listed(table.columns)}")
             continue
-        cells = table.cells(name)
-        try:
-            numbers = [float(cell) if cell else np.nan for cell in cells]
-        except ValueError:
-            data[name] = np.unique(cells, return_inverse=True)[1].astype(np.int32)
+        cells = table.labels(name)
+        if not any(_is_number(cell) for cell in cells):
+            places = {label: place for place, label in enumerate(dict.fromkeys(cells))}
+            data[name] = np.array([places[cell] for cell in cells], np.int32)
             continue
-        if not np.all(np.isfinite(numbers)):
-            row = int(np.flatnonzero(~np.isfinite(numbers))[0])
-            raise table.error(row, name, "is missing; a plain model needs every cell")
-        whole = all(number.is_integer() for number in numbers) and all("." not in cell for cell in cells)
-        data[name] = np.asarray(numbers, np.int32 if whole else np.float32)
+        whole = all(cell.lstrip("+-").isdigit() for cell in cells)
+        data[name] = table.numbers(name, required=True).astype(np.int32 if whole else np.float32)
     if not data:
         raise InputError(f"{table.path}: no column is a keyword of the model; its keywords are {listed(wanted)}")
     return data
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def fit(
@@ -134,7 +145,9 @@ def fit(
         record: a CSV file.
         rng_key: a key.
         method: "nuts", or "svi" with a multivariate normal guide.
-        chains, warmup, draws: as in NumPyro's MCMC; chains run vectorized. For SVI draws x chains are taken.
+        chains: number of chains, run vectorized.
+        warmup: warm-up draws per chain.
+        draws: draws per chain; SVI takes draws x chains.
         mechanism: the mechanism in force throughout, where the record does not say.
         target_accept: NUTS's target acceptance probability; nearer to 1 means smaller steps and fewer divergences.
         progress: whether to show NumPyro's progress bar.
@@ -201,7 +214,10 @@ def restore(model: Environment | Model, tree: xr.DataTree) -> Problem:
     if "record" not in tree.attrs:
         raise InputError("the posterior was not made by `bayesalloc fit`: it carries no record")
     table = Table(tree.attrs["record_name"], text=tree.attrs["record"])
-    return pose(model, table, mechanism=tree.attrs["mechanism"] or None)
+    try:
+        return pose(model, table, mechanism=tree.attrs["mechanism"] or None)
+    except InputError as error:
+        raise InputError(f"{tree.attrs.get('file', 'the posterior')} belongs to another model: {error}") from None
 
 
 def _keywords(problem: Problem) -> dict[str, Any]:
@@ -228,7 +244,7 @@ def trace_of(problem: Problem) -> dict[str, Any]:
 
 def _nuts(
     problem: Problem, keywords: Any, key: Array, size: tuple[int, int, int], target_accept: float, *, progress: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[Any, Any]]:
     chains, warmup, draws = size
     model = handlers.reparam(problem.model, config={name: LocScaleReparam(0) for name in problem.noncentered})
     kernel = NUTS(model, target_accept_prob=target_accept, dense_mass=_correlated(problem))
@@ -257,7 +273,7 @@ def _correlated(problem: Problem) -> list[tuple[str, ...]]:
 
 def _svi(
     problem: Problem, keywords: Any, key: Array, size: tuple[int, int, int], *, progress: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[Any, Any]]:
     chains, warmup, draws = size
     model = handlers.reparam(problem.model, config={name: LocScaleReparam(0) for name in problem.noncentered})
     guide = autoguide.AutoMultivariateNormal(model)
@@ -337,7 +353,7 @@ def diagnose(tree: xr.DataTree) -> Verdict:
     poor = [name for name, check in checks.items() if not 0.025 <= check["p_mean"] <= 0.975]
     note = f"; replicated data do not reproduce the mean of {listed(poor)}" if poor else ""
     if tree.attrs["method"] == "svi":
-        k = _pareto_k(tree["sample_stats"]["log_ratio"].values.ravel())
+        k = _pareto_k(tree["sample_stats"].to_dataset()["log_ratio"].values.ravel())
         usable = k <= PARETO_K_MAX
         why = f"Pareto k of the guide is {k:.2f} ({'at most' if usable else 'above'} {PARETO_K_MAX})"
         return Verdict(None, None, None, None, k, usable, why + note, checks)
@@ -351,7 +367,7 @@ def diagnose(tree: xr.DataTree) -> Verdict:
     rhat = extreme(az.rhat(chosen), np.max) if posterior.sizes["chain"] > 1 else None
     bulk = extreme(az.ess(chosen, method="bulk"), np.min)
     tail = extreme(az.ess(chosen, method="tail"), np.min)
-    divergences = int(tree["sample_stats"]["diverging"].sum())
+    divergences = int(tree["sample_stats"].to_dataset()["diverging"].sum())
     faults = []
     if rhat is None:
         faults.append("one chain alone cannot show convergence")
@@ -360,17 +376,15 @@ def diagnose(tree: xr.DataTree) -> Verdict:
     if min(bulk, tail) < ESS_MIN:
         faults.append(f"only {min(bulk, tail):.0f} effective samples (below {ESS_MIN:.0f}: draw more)")
     if divergences:
-        faults.append(
-            f"{divergences} divergent transitions (the sampler missed a corner of the posterior: a higher target-accept may help)"
-        )
+        faults.append(f"{divergences} divergent transitions (a corner was missed; a higher target-accept may help)")
     shown = "one chain" if rhat is None else f"R-hat at most {rhat:.3f}"
     why = "; ".join(faults) or f"{shown}, at least {min(bulk, tail):.0f} effective samples, no divergences"
     return Verdict(rhat, bulk, tail, divergences, None, not faults, why + note, checks)
 
 
 def _predictive_check(tree: xr.DataTree, name: str) -> dict[str, float]:
-    observed = tree["observed_data"][name].values.ravel()
-    replicated = tree["posterior_predictive"][name].values
+    observed = tree["observed_data"].to_dataset()[name].values.ravel()
+    replicated = tree["posterior_predictive"].to_dataset()[name].values
     replicated = replicated.reshape(replicated.shape[0] * replicated.shape[1], -1)
     there = np.isfinite(observed)
     observed, replicated = observed[there], replicated[:, there]

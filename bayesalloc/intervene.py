@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike
 from numpyro.contrib.control_flow.scan import scan_wrapper
 from numpyro.primitives import _PYRO_STACK, Messenger, default_process_message
@@ -34,6 +35,7 @@ class Following(Messenger):
         raise NotImplementedError
 
     def process_message(self, msg: Message) -> None:
+        """NumPyro's hook: follow control flow, hand everything else to `site`."""
         if msg.get("_control_flow_done"):  # a finished scan reports its sites once more, stacked over time
             return
         if msg["type"] != "control_flow":
@@ -60,7 +62,7 @@ class Following(Messenger):
         return followed
 
 
-class seed_by_name(Following):  # noqa: N801 - a handler, named as NumPyro names its own
+class seed_by_name(Following):
     """Seed every site with `fold_in(key, crc32(name))`, and in a scan with the period folded in before.
 
     A site's draw depends on the key, its name and its period alone, never on its place in the program. So two arms
@@ -89,9 +91,11 @@ class seed_by_name(Following):  # noqa: N801 - a handler, named as NumPyro names
         super().__enter__()
 
     def inside(self, period: Array | None, horizon: int | None) -> Messenger:
+        """See the base class."""
         return seed_by_name(rng_key=self.rng_key if period is None else jax.random.fold_in(self.rng_key, period))
 
     def site(self, msg: Message) -> None:
+        """See the base class."""
         if msg["type"] not in ("sample", "plate", "prng_key"):
             return
         if msg["kwargs"].get("rng_key") is not None or msg["value"] is not None:
@@ -125,10 +129,12 @@ class Intervention(Following):
         super().__init__()
 
     def inside(self, period: Array | None, horizon: int | None) -> Messenger:
+        """See the base class."""
         period, horizon = (self.period, self.horizon) if period is None else (period, horizon)
         return Intervention(self.data, start=self.start, stop=self.stop, period=period, horizon=horizon, parent=self)
 
     def site(self, msg: Message) -> None:
+        """See the base class."""
         name = msg.get("name")
         if msg["type"] not in ("sample", "deterministic") or name is None:
             return
@@ -183,11 +189,11 @@ class Intervention(Following):
         with jax.ensure_compile_time_eval():  # inside a scan or jit, check at once whatever is already known
             value = jnp.broadcast_to(jnp.asarray(given), shape)
             ok = jnp.all(fn.support(value)) & jnp.all(jnp.isfinite(value))
-        if not isinstance(ok, jax.core.Tracer) and not bool(ok):
+        if not isinstance(ok, Tracer) and not bool(ok):
             raise InterventionError(f"{message}; the intervention is {np.asarray(given).tolist()}")
         value = value.astype(jnp.result_type(int) if fn.support.is_discrete else jnp.result_type(float))
         # bounds or values known only when the program runs are checked then
-        return eqx.error_if(value, ~ok, message) if isinstance(ok, jax.core.Tracer) else value
+        return eqx.error_if(value, ~ok, message) if isinstance(ok, Tracer) else value
 
     def _natural(self, name: str, msg: Message) -> Array:
         """The value the site would have had: what the handlers outside this one make of the untouched message."""
@@ -202,7 +208,8 @@ class Intervention(Following):
                 " cannot: intervene on all periods, or sample the model under a seed"
             )
         default_process_message(natural)
-        return natural["value"]
+        value: Any = natural["value"]
+        return value
 
 
 def do(model: Model, data: Mapping[str, ArrayLike], *, start: int | None = None, stop: int | None = None) -> Model:
@@ -248,11 +255,18 @@ class _Unobserved(Following):
     """Makes observed sites random again, inside scans too."""
 
     def inside(self, period: Array | None, horizon: int | None) -> Messenger:
+        """See the base class."""
         return _Unobserved()
 
     def site(self, msg: Message) -> None:
-        if msg["type"] == "sample" and msg["is_observed"]:
-            msg["value"], msg["is_observed"] = None, False
+        """See the base class."""
+        if msg["type"] != "sample" or not msg["is_observed"]:
+            return
+        # without a plate the data alone say how many there are
+        batch = jnp.shape(msg["value"])[: jnp.ndim(msg["value"]) - msg["fn"].event_dim]
+        if batch != tuple(msg["fn"].batch_shape):
+            msg["fn"] = msg["fn"].expand(jnp.broadcast_shapes(batch, msg["fn"].batch_shape))
+        msg["value"], msg["is_observed"] = None, False
 
 
 def unobserved(model: Model) -> Model:

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.util
+import sys
 import tomllib
 import traceback
 from pathlib import Path
@@ -13,7 +14,7 @@ import bayesalloc
 from bayesalloc.environment import Environment
 from bayesalloc.errors import InputError, listed
 from bayesalloc.intervene import Model
-from bayesalloc.mechanism import Mechanism, Rules, parse_mechanism, standard_modifier, standard_payments
+from bayesalloc.mechanism import Mechanism, Rules, parse_mechanism
 
 
 def content(folder: str) -> Path:
@@ -48,9 +49,8 @@ def load_mechanism(name_or_path: str | Path) -> Mechanism:
         module = _run(path)
         if not isinstance(getattr(module, "parameters", None), dict):
             raise InputError(f"{path}: a Python mechanism defines `parameters`, a dict with the fields of a TOML one")
-        modifier = getattr(module, "modifier", standard_modifier)
-        payments = getattr(module, "payments", standard_payments)
-        return parse_mechanism(module.parameters, path, Rules(modifier, payments))
+        own = {name: _guarded(getattr(module, name), path) for name in Rules._fields if hasattr(module, name)}
+        return parse_mechanism(module.parameters, path, Rules(**own))
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -101,10 +101,11 @@ def _path(name_or_path: str | Path, folder: str, ending: str) -> Path:
 
 
 def _run(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"bayesalloc_user_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -127,9 +128,13 @@ def _guarded(model: Model, path: Path) -> Model:
     return guarded
 
 
+def _same(filename: str, path: Path) -> bool:
+    return Path(filename).resolve() == path.resolve()
+
+
 def _raised(path: Path, error: Exception) -> InputError:
     """Whatever a user's file raises is the user's to read, in one sentence."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if _same(frame.filename, path)]
     where = f", line {lines[-1]}" if lines else ""
     first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
     return InputError(f"{path}{where}: raised {type(error).__name__}: {first}")

@@ -1,10 +1,11 @@
-"""What can be chosen: an incentive mechanism, as a document a policy analyst writes and as the numbers a simulator takes.
+"""What can be chosen: an incentive mechanism, as a document for an analyst and as numbers for a simulator.
 
 A `Mechanism` is one validated TOML file (or the same table in a Python file). Its `terms` are a pytree of arrays, which
 can be stacked, vmapped, differentiated and optimised. What numbers cannot express, a Python file adds as functions
 of the same signature as `standard_modifier` and `standard_payments` below.
 """
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -103,6 +104,7 @@ class Mechanism(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         incentive, market, milestones, verification, credits: its parameters by subject.
         cost_sharing: agent -> share of the pooled costs it bears; sums to one; empty: each bears its own.
         name: the file's name without its ending.
+        path: the file.
         notes: parameter -> (unit, source), as far as the file states them.
         rules: functions in place of the standard ones, from a Python file.
     """
@@ -116,6 +118,7 @@ class Mechanism(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     credits: CreditSale = CreditSale()
     cost_sharing: dict[str, Fraction] = {}
     name: str = ""
+    path: str = ""
     notes: dict[str, tuple[str, str]] = {}
     rules: Any = field(default=None)
 
@@ -129,13 +132,13 @@ class Mechanism(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         def table(where: str, amounts: Mapping[str, float], total: float) -> Float[Array, " agent"]:
             strange = set(amounts) - set(agents)
             if strange:
-                raise InputError(f"{self.name}: {where} names '{listed(strange)}'; the agents are {listed(agents)}")
+                raise InputError(f"{self.path}: {where} names '{listed(strange)}'; the agents are {listed(agents)}")
             if amounts and abs(sum(amounts.values()) - total) > 1e-6:
-                raise InputError(f"{self.name}: {where} sums to {sum(amounts.values()):g}; it must sum to {total:g}")
+                raise InputError(f"{self.path}: {where} sums to {sum(amounts.values()):g}; it must sum to {total:g}")
             return jnp.array([amounts.get(agent, 0.0) for agent in agents], jnp.float32)
 
         if self.credits.per_health and not self.credits.shares:
-            raise InputError(f"{self.name}: credits.shares is empty; it must say who receives the revenue")
+            raise InputError(f"{self.path}: credits.shares is empty; it must say who receives the revenue")
         above = self.incentive.modifier_above
         numbers = {
             **{name: getattr(self.incentive, name) for name in ("modifier", "threshold", "volatility")},
@@ -188,7 +191,10 @@ class Terms:
     rules: tuple["Rules", ...]
 
     def incentive(self, health: Array, price_ratio: Array) -> Array:
-        """The factor on contributions, given forest health and the credit price over the calm price."""
+        """The factor on contributions, given forest health and the credit price over the calm price.
+
+        A scalar, or of shape (agent,) where a rule says so.
+        """
         return self._rule("modifier", health, price_ratio)
 
     def payments(self, ledger: "Ledger") -> tuple[Float[Array, " agent"], Array]:
@@ -196,7 +202,16 @@ class Terms:
         return self._rule("payments", ledger)
 
     def _rule(self, which: str, *args: Any) -> Any:
-        branches = [getattr(rules, which) for rules in self.rules]
+        def branch(rule: Callable[..., Any]) -> Callable[..., Any]:
+            def full(terms: "Terms", *args: Any) -> Any:
+                result = rule(terms, *args)
+                if which == "modifier" and len(self.rules) > 1:  # one factor for all, or one per agent: alike
+                    return jnp.broadcast_to(result, jnp.shape(terms.compliance))
+                return result
+
+            return full
+
+        branches = [branch(getattr(rules, which)) for rules in self.rules]
         if len(branches) == 1:
             return branches[0](self, *args)
         return jax.lax.switch(self.rule, branches, self, *args)
@@ -277,27 +292,55 @@ def parse_mechanism(table: Mapping[str, Any], path: str | Path, rules: Rules | N
         notes[where] = (str(value.get("unit", "")), str(value.get("source", "")))
         return value["value"]
 
-    reserved = {"name", "notes", "rules"} & set(table)
+    reserved = {"name", "path", "notes", "rules"} & set(table)
     if reserved:
         raise InputError(f"{path}: '{listed(reserved)}' is not a field of a mechanism file")
     try:
         parsed = msgspec.convert(plain(table, ""), Mechanism)
     except msgspec.ValidationError as error:
         reason, _, at = str(error).partition(" - at ")
-        raise InputError(f"{path}: {at.strip('`').removeprefix('$.') or 'the file'}: {reason.lower()}") from None
+        if "[...]" in at:
+            at = at.replace("[...]", f".{_culprit(plain(table, ''), at)}")
+        raise InputError(
+            f"{path}: {at.strip('`').removeprefix('$.') or 'the file'}: {reason[:1].lower() + reason[1:]}"
+        ) from None
     for where, (unit, _) in notes.items():
         expected = _unit(where)
         if unit and unit != expected:
             raise InputError(f"{path}: {where} has unit '{unit}'; it must be given in '{expected}'")
-    return msgspec.structs.replace(parsed, name=Path(path).stem, notes=notes, rules=rules)
+    return msgspec.structs.replace(parsed, name=Path(path).stem, path=str(path), notes=notes, rules=rules)
+
+
+def _culprit(table: Mapping[str, Any], at: str) -> str:
+    """The key that a validation error means where it says only that some value of a table is wrong."""
+    path = at.strip("`").removeprefix("$.").removesuffix("[...]").split(".")
+    for key in _inner(table, path):
+        alone = copy.deepcopy(dict(table))
+        inner = _inner(alone, path)
+        for other in set(inner) - {key}:
+            del inner[other]
+        try:
+            msgspec.convert(alone, Mechanism)
+        except msgspec.ValidationError as error:
+            if str(error).endswith(at):
+                return str(key)
+    return "..."
+
+
+def _inner(table: Any, path: Sequence[str]) -> Any:
+    for part in path:
+        table = table.get(part, {}) if isinstance(table, Mapping) else {}
+    return table
 
 
 def _unit(where: str) -> str:
     """The unit of the parameter at a dotted path, from the types above."""
     info: Any = msgspec.inspect.type_info(Mechanism)
     for part in where.split("."):
-        inner = {f.name: f.type for f in info.fields} if isinstance(info, msgspec.inspect.StructType) else {}
-        info = inner[part] if part in inner else info.value_type
+        if isinstance(info, msgspec.inspect.StructType):
+            info = {f.name: f.type for f in info.fields}[part]
+        else:
+            info = info.value_type
     while isinstance(info, msgspec.inspect.UnionType):
         info = info.types[0]
     return (info.extra or {}).get("unit", "") if isinstance(info, msgspec.inspect.Metadata) else ""

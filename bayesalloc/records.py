@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +35,10 @@ class Table:
         except (UnicodeDecodeError, OSError) as error:
             raise InputError(f"{self.path}: not a readable text file: {error}") from None
         reader = csv.reader(text.splitlines())
-        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(c.strip() for c in row)]
+        try:
+            lines = [(reader.line_num, [c.strip() for c in row]) for row in reader if any(c.strip() for c in row)]
+        except csv.Error as error:
+            raise InputError(f"{self.path}, line {reader.line_num}: not a valid CSV row: {error}") from None
         if not lines:
             raise InputError(f"{self.path}: the file is empty; it must have a header line and at least one row")
         header = lines[0][1]
@@ -77,7 +81,7 @@ class Table:
         """A column of labels, none of them missing."""
         for index, cell in enumerate(self.cells(column)):
             if not cell:
-                raise self.error(index, column, "is empty; it must have a label")
+                raise self.error(index, column, "is empty: a label is missing")
         return self.cells(column)
 
     def integers(self, column: str) -> list[int]:
@@ -92,7 +96,7 @@ class Table:
 
     def increasing(self, column: str, values: Sequence[int]) -> None:
         """Refuse values that do not increase from row to row."""
-        for index, (before, value) in enumerate(zip(values, values[1:], strict=False), start=1):
+        for index, (before, value) in enumerate(itertools.pairwise(values), start=1):
             if value == before:
                 raise self.error(index, column, f"{value} stands twice; each {column} may stand once")
             if value < before:
@@ -112,7 +116,8 @@ class Table:
 
         Args:
             column: its name.
-            low, high: the allowed range.
+            low: the lowest allowed value.
+            high: the highest.
             above: whether `low` itself is refused.
             required: whether a missing cell is refused.
             required_column: whether a missing column is refused.

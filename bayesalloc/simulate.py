@@ -58,7 +58,8 @@ def trajectory(
         params: the environment's parameters; None: drawn from the prior.
         sites: noise to be replayed, site -> values with a leading year axis.
         interventions: site -> value, as in `do`.
-        start, stop: periods of the intervention, as in `do`.
+        start: first period of the intervention, as in `do`.
+        stop: the period before which it ends.
         future: which future of this parameter draw.
     """
     noise_key = jax.random.fold_in(rng_key, 1 + jnp.asarray(future))
@@ -101,7 +102,7 @@ def rollout(
     stop: int | None = None,
     collect: Callable[[Any], Any] | None = None,
     average: bool = False,
-    chunk_size: int = 512,
+    chunk_size: int = 256,
     devices: int | None = None,
 ) -> Any:
     """Outcomes of every arm in every replicate and year, or a function of them, or the mean of it, streamed.
@@ -117,7 +118,8 @@ def rollout(
         params: parameters with a leading axis of ceil(replicates / futures) draws; None: drawn from the prior.
         sites: noise to be replayed, site -> values of shape (draw, year, ...).
         interventions: site -> value, as in `bayesalloc.do`.
-        start, stop: periods of the intervention, as in `bayesalloc.do`.
+        start: first period of the intervention, as in `bayesalloc.do`.
+        stop: the period before which it ends.
         collect: function of one replicate's outcomes (all arms, leading axes arm and year); None: the outcomes.
         average: whether to return the mean over replicates of what is collected; memory then does not grow with them.
         chunk_size: replicates simulated at once on one device; a few hundred fit a processor's cache.
@@ -175,13 +177,8 @@ def _run(env: Environment, policy: Policy, collect: Any, rng_key: Array, inputs:
         values = outcomes if collect is None else jax.vmap(collect)(outcomes)
         if not average:
             return values
-        counts = index < replicates
-
-        def total(value: Array) -> Array:
-            mask = counts.reshape(-1, *[1] * (value.ndim - 1))
-            return jnp.where(mask, value, jnp.zeros_like(value)).sum(0)
-
-        return jax.tree.map(total, values)
+        counts = (index < replicates).astype(float)  # XLA adds a long axis number by number, and vectorises a product
+        return jax.tree.map(lambda value: jnp.tensordot(counts, value.astype(float), axes=1), values)
 
     def shard(firsts: Array) -> Any:
         if not average:

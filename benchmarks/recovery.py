@@ -12,13 +12,17 @@ benchmarks/results/recovery.json.
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro import handlers
-from numpyro.infer import MCMC, NUTS
+from numpyro.distributions import biject_to
+from numpyro.infer.hmc import hmc
+from numpyro.infer.util import initialize_model
 
 import bayesalloc as ba
 from bayesalloc.environment import stack
@@ -26,27 +30,24 @@ from bayesalloc.models import watershed
 
 YEARS, INTERVAL = 20, 0.89
 PARAMETERS = [name for name in watershed.Params._fields if name != "tendency"] + ["tendency", "tendency_spread"]
-PARAMETERS_SAMPLED = tuple(PARAMETERS)
 OUTCOMES = ("forest_health", "erosion")
 
 
 def main() -> None:
     """Simulate, fit, count, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--records", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="number of the first record (to continue a run)")
-    parser.add_argument("--warmup", type=int, default=400)
-    parser.add_argument("--draws", type=int, default=400)
+    parser.add_argument("--chains", type=int, default=4)
+    parser.add_argument("--warmup", type=int, default=600)
+    parser.add_argument("--draws", type=int, default=900)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "recovery.json")
     options = parser.parse_args()
     env = watershed.catchment(watershed.RECORD_CONSTANTS, watershed.RECORD_INITIAL_HEALTH)
     arms = env.arms(["cost_sharing", "performance_contract"])
     model = ba.as_model(env, {"cost_sharing": arms["cost_sharing"]}, YEARS)
     in_force = jnp.zeros(YEARS, int)
-    mcmc = MCMC(
-        NUTS(model, target_accept_prob=0.9, dense_mass=[PARAMETERS_SAMPLED]), num_warmup=options.warmup, num_samples=options.draws, num_chains=1,
-        jit_model_args=True, progress_bar=False,
-    )  # fmt: skip
+    sample = make_sampler(model, env, (options.chains, options.warmup, options.draws))
 
     @jax.jit
     def simulate(key: jax.Array) -> tuple[dict, dict]:
@@ -82,10 +83,9 @@ def main() -> None:
         start = time.perf_counter()
         key = jax.random.fold_in(jax.random.key(2026), record)
         data, truth = simulate(key)
-        mcmc.run(jax.random.fold_in(key, 1), mechanism=in_force, extra_fields=("diverging",), **data)
-        grouped = {name: np.asarray(v) for name, v in mcmc.get_samples(group_by_chain=True).items()}
+        grouped, diverging = jax.tree.map(np.asarray, sample(jax.random.fold_in(key, 1), data))
         posterior = {name: grouped[name].reshape(-1, *grouped[name].shape[2:]) for name in PARAMETERS}
-        divergences += int(mcmc.get_extra_fields()["diverging"].sum())
+        divergences += int(diverging.sum())
         rhats.append(max(split_rhat(grouped[name]) for name in PARAMETERS))
         for name in PARAMETERS:
             low, high = np.quantile(posterior[name], tail, axis=0)
@@ -102,6 +102,54 @@ def main() -> None:
             write(options, covered, rhats, divergences, seconds)
             print(record + 1, {name: round(float(np.mean(c)), 3) for name, c in covered.items()}, flush=True)
     write(options, covered, rhats, divergences, seconds)
+
+
+def make_sampler(model: Callable, env: ba.Environment, size: tuple[int, int, int]) -> Callable:
+    """`(key, data) -> (parameters of shape (chain, draw, ...), divergences)`, compiled once for all records."""
+    chains, warmup, draws = size
+    prototype = {
+        "forest_health": jnp.full(YEARS, 0.5),
+        "erosion": jnp.ones(YEARS),
+        "contribution": jnp.ones((YEARS, 5)),
+    }
+    in_force = jnp.zeros(YEARS, int)
+    info = initialize_model(
+        jax.random.key(0), model, dynamic_args=True, model_kwargs={"mechanism": in_force, **prototype}
+    )
+    start = info.param_info.z
+
+    def chain(key: jax.Array, data: dict) -> tuple[dict, jax.Array]:
+        keywords = {"mechanism": in_force, **data}
+        start_key, run_key = jax.random.split(key)
+        jitter = {
+            name: jax.random.uniform(jax.random.fold_in(start_key, place), value.shape, minval=-1.0, maxval=1.0)
+            for place, (name, value) in enumerate(start.items())
+        }
+        init, step = hmc(potential_fn_gen=info.potential_fn, algo="NUTS")
+        state = init(
+            jitter, warmup, dense_mass=[tuple(PARAMETERS)], target_accept_prob=0.95, rng_key=run_key,
+            model_kwargs=keywords,
+        )  # fmt: skip
+        state = jax.lax.fori_loop(0, warmup, lambda _, s: step(s, model_kwargs=keywords), state)
+
+        def draw(state: Any, _: None) -> tuple[Any, tuple[dict, jax.Array]]:
+            state = step(state, model_kwargs=keywords)
+            return state, ({name: state.z[name] for name in PARAMETERS}, state.diverging)
+
+        _, (sites, diverging) = jax.lax.scan(draw, state, None, length=draws)
+        return sites, diverging
+
+    @jax.jit
+    def sample(key: jax.Array, data: dict) -> tuple[dict, jax.Array]:
+        sites, diverging = jax.vmap(lambda k: chain(k, data))(jax.random.split(key, chains))
+        return {name: constrain(name, value) for name, value in sites.items()}, diverging
+
+    trace = handlers.trace(ba.seed_by_name(env.prior, jax.random.key(0))).get_trace()
+
+    def constrain(name: str, value: jax.Array) -> jax.Array:
+        return biject_to(trace[name]["fn"].support)(value)
+
+    return sample
 
 
 def split_rhat(draws: np.ndarray) -> float:

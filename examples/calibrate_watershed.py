@@ -1,8 +1,8 @@
 """Calibrate five constants of the watershed to the six means of the published table.
 
 The published proposal states the modifiers (1.0, 1.3, 1.5) and the baseline (0.6) but not the ecological constants.
-Five numbers are found here by least squares so that the mean forest health and erosion in the last of 20 years match the
-table: `degradation`, `erosion_reference` and `erosion_decay` in models/watershed.py, `modifier_above` in
+Five numbers are found here by least squares so that the mean forest health and erosion in the last of 20 years match
+the table: `degradation`, `erosion_reference` and `erosion_decay` in models/watershed.py, `modifier_above` in
 mechanisms/performance_contract.toml and `cycle` in mechanisms/credit_trading.toml. All others stay as documented.
 
     python examples/calibrate_watershed.py
@@ -10,6 +10,7 @@ mechanisms/performance_contract.toml and `cycle` in mechanisms/credit_trading.to
 prints the constants; `bayesalloc reproduce watershed` shows what the shipped ones (these, rounded) give.
 """
 
+import argparse
 import dataclasses
 
 import jax
@@ -22,7 +23,7 @@ from bayesalloc.environment import stack
 from bayesalloc.models import watershed
 from bayesalloc.reproduce import load_claims
 
-REPLICATES, HORIZON, SEED = 4096, 20, 1
+HORIZON, SEED = 20, 1
 CALIBRATED = ("degradation", "erosion_reference", "erosion_decay")
 
 
@@ -34,9 +35,12 @@ def targets() -> np.ndarray:
 
 def main() -> None:
     """Find the constants and print them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--replicates", type=int, default=4096)
+    replicates = parser.parse_args().replicates
     arms = list(watershed.arms(None).values())
     key = jax.random.key(SEED)
-    keys = jax.vmap(lambda draw: jax.random.fold_in(jax.random.fold_in(key, draw), 0))(jnp.arange(REPLICATES))
+    keys = jax.vmap(lambda draw: jax.random.fold_in(jax.random.fold_in(key, draw), 0))(jnp.arange(replicates))
     drawn = jax.jit(jax.vmap(lambda k: ba.seed_by_name(watershed.environment.prior, k)()))(keys)
     current = np.array([watershed.CONSTANTS[name][0] for name in CALIBRATED] + [arms[1].modifier_above, arms[2].cycle])
 
@@ -49,7 +53,7 @@ def main() -> None:
             dataclasses.replace(arms[2], cycle=jnp.float32(constants[4])),
         ]
         last = ba.rollout(
-            watershed.environment, ba.hold, key, arms=stack(changed), replicates=REPLICATES, horizon=HORIZON,
+            watershed.environment, ba.hold, key, arms=stack(changed), replicates=replicates, horizon=HORIZON,
             params=params, average=True,
             collect=lambda years: jnp.concatenate([years.forest_health[:, -1], years.erosion[:, -1]]),
         )  # fmt: skip

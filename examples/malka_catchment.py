@@ -20,7 +20,7 @@ RECORD = Path(__file__).parent / "data" / "malka.csv"
 
 def main() -> None:
     """Fit, and say plainly what the fit is worth."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/malka"), help="folder for the posterior")
     parser.add_argument("--draws", type=int, default=1000)
     options = parser.parse_args()
@@ -34,13 +34,13 @@ def main() -> None:
     print("usable:" if verdict.usable else "not usable:", verdict.why)
 
     posterior = tree["posterior"].to_dataset().stack(sample=("chain", "draw"))
-    observed = np.log(tree["observed_data"]["erosion_observed"].values)
+    observed = np.log(tree["observed_data"].to_dataset()["erosion_observed"].values)
     there = np.isfinite(observed)
     fitted = np.log(posterior["erosion"].transpose("sample", "year").values[:, there])
     explained = fitted.var(1) / (fitted.var(1) + (observed[there] - fitted).var(1))  # Bayesian R2, Gelman et al. 2019
     low, high = np.quantile(explained, [0.055, 0.945])
     print(
-        f"share of the variance of the log load that the forest explains: {explained.mean():.2f} ({low:.2f} to {high:.2f})"
+        f"share of the log load's variance that the forest explains: {explained.mean():.2f} ({low:.2f} to {high:.2f})"
     )
     for name, meaning in (
         ("erosion_error", "log standard deviation of a load around it"),

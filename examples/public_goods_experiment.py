@@ -41,7 +41,7 @@ def to_record(source: Path, target: Path) -> dict[str, np.ndarray]:
 
 def main() -> None:
     """Fit, compare, print the model's effects beside the experiment's."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("source", type=Path, help="the authors' CSV file")
     parser.add_argument("--out", type=Path, default=Path("runs/public_goods"), help="folder for record and posterior")
     options = parser.parse_args()
@@ -56,7 +56,7 @@ def main() -> None:
 
     for incentive, (without, with_punishment) in PAIRS.items():
         tree = ba.compare(cooperation, [without, with_punishment], jax.random.key(1), posterior=posterior)
-        effect = tree["effects"]["contribution"].sel(treatment=with_punishment)
+        effect = tree["effects"].to_dataset()["contribution"].sel(treatment=with_punishment)
         a, b = contributions[without], contributions[with_punishment]
         error = np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
         low, high = (float(effect.sel(statistic=name)) for name in ("low", "high"))
@@ -67,7 +67,7 @@ def main() -> None:
         )
 
     people = sum(len(given) for given in contributions.values())
-    replicated = posterior["posterior_predictive"]["share"].values.reshape(-1, people)
+    replicated = posterior["posterior_predictive"].to_dataset()["share"].values.reshape(-1, people)
     label = np.array([row["mechanism"] for row in csv.DictReader(record.open(encoding="utf-8"))])
     print("share of participants giving nothing / everything (experiment; model's 89 % interval)")
     for name, given in contributions.items():

@@ -14,13 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from jaxtyping import Array, ArrayLike
 from jax.scipy.special import log_ndtr
+from jaxtyping import Array, ArrayLike
 from numpyro.distributions import constraints
 
 from bayesalloc.environment import Environment, Outcome, Recorded
 from bayesalloc.errors import InputError, listed
-
 
 POOLING = (0.15, 0.5)  # prior of the spread of groups and of people, in shares of the endowment
 
@@ -34,7 +33,7 @@ def tendencies(name: str, n: int, spread: tuple[float, float]) -> Array:
     median, log_sd = spread
     spread_site = numpyro.sample(f"{name}_spread", dist.LogNormal(np.log(median), log_sd))
     with numpyro.plate(f"{name}_plate", n):
-        return numpyro.sample(name, dist.Normal(0.0, spread_site))
+        return jnp.asarray(numpyro.sample(name, dist.Normal(0.0, spread_site)))
 
 
 def contribution(willingness: Array, modifier: ArrayLike, volatility: ArrayLike, shock: ArrayLike) -> Array:
@@ -54,7 +53,7 @@ class Contributed(dist.Distribution):
         nothing, everything: probabilities, together below 1.
     """
 
-    arg_constraints = {  # noqa: RUF012 - NumPyro's protocol
+    arg_constraints = {
         "loc": constraints.real,
         "scale": constraints.positive,
         "nothing": constraints.unit_interval,

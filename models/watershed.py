@@ -127,7 +127,7 @@ def step(state: State, terms: Terms, params: Params) -> tuple[State, Year]:
     willingness = BASELINE + params.tendency + params.urgency * (1.0 - health)
     effort = contribution(willingness, modifier, terms.volatility, effort_shock)
 
-    joint = INFLUENCE @ effort
+    joint = (INFLUENCE * effort).sum()  # XLA fuses a sum over agents, and not a product of matrices
     growth = params.growth * joint * health * (1.0 - health)
     degradation = params.degradation * (1.0 - joint) ** 2 * health
     noise = params.growth_noise * health * (1.0 - health) * growth_shock
@@ -180,6 +180,8 @@ def read(table: Any, mechanism: str | None = None) -> Recorded:
     warnings = []
     years = table.integers("year")
     table.increasing("year", years)
+    if years[-1] - years[0] > 500:
+        raise InputError(f"{table.path}: the years run from {years[0]} to {years[-1]}; at most 500 years are allowed")
     span = list(range(years[0], years[-1] + 1))
     rows = [year - years[0] for year in years]
 
@@ -190,8 +192,11 @@ def read(table: Any, mechanism: str | None = None) -> Recorded:
 
     data = {
         "forest_health": spread(table.numbers("forest_health", low=0.0, high=1.0, required_column=True)),
-        "erosion": spread(table.numbers("erosion", low=0.0, required_column=True, above=True)),
+        "erosion": spread(table.numbers("erosion", low=0.0, required_column=True)),
     }
+    if (data["erosion"] == 0).any():
+        warnings.append("an erosion of 0 is taken as missing: its log-normal error has no zero")
+        data["erosion"][data["erosion"] == 0] = np.nan
     shares = [table.numbers(f"contribution_{agent}", low=0.0) for agent in AGENTS]
     if any(np.isfinite(share).any() for share in shares):
         largest = float(np.nanmax(shares))

@@ -272,8 +272,9 @@ def test_mechanisms_with_different_rules_act_together_as_each_does_alone(tmp_pat
     over_arms = jax.jit(jax.vmap(lambda terms, books: terms.payments(books), (0, None)))
     for health in healths:
         expected = [float(terms.incentive(health, jnp.float32(1.2))) for terms in alone]
-        np.testing.assert_allclose([float(incentive(terms, health)) for terms in together], expected, rtol=1e-6)
-        np.testing.assert_allclose(jax.vmap(incentive, (0, None))(stacked, health), expected, rtol=1e-6)
+        full = np.broadcast_to(np.array(expected)[:, None], (len(alone), len(AGENTS)))  # one factor per agent
+        np.testing.assert_allclose([incentive(terms, health) for terms in together], full, rtol=1e-6)
+        np.testing.assert_allclose(jax.vmap(incentive, (0, None))(stacked, health), full, rtol=1e-6)
         books = ledger(health=health, erosion_reduction=health)
         money = [terms.payments(books) for terms in alone]
         for i, terms in enumerate(together):

@@ -123,7 +123,7 @@ def test_cooperation_effects_under_the_prior_are_symmetric():
 
 @pytest.mark.skipif(
     not (REAL_DATA / "public_goods_experiment.csv").is_file(),
-    reason="needs the authors' data file beside the checkout, in ../shared/data (see examples/public_goods_experiment.py)",
+    reason="needs the authors' data file in ../shared/data (see examples/public_goods_experiment.py)",
 )
 def test_the_experiment_on_real_people(tmp_path):
     from examples.public_goods_experiment import to_record

@@ -8,9 +8,10 @@ import numpyro.distributions as dist
 
 
 def model(tutoring=None, score=None):
-    """A pupil's score with and without tutoring."""
+    """Pupils' scores with and without tutoring."""
     ability = numpyro.sample("ability", dist.Normal(50.0, 10.0))
     effect = numpyro.sample("effect", dist.Normal(0.0, 10.0))
     spread = numpyro.sample("spread", dist.HalfNormal(10.0))
-    treated = numpyro.sample("tutoring", dist.Bernoulli(0.5), obs=tutoring)
-    numpyro.sample("score", dist.Normal(ability + effect * treated, spread), obs=score)
+    with numpyro.plate("pupils", 1 if score is None else len(score)):
+        treated = numpyro.sample("tutoring", dist.Bernoulli(0.5), obs=tutoring)
+        numpyro.sample("score", dist.Normal(ability + effect * treated, spread), obs=score)

@@ -1,0 +1,43 @@
+"""Every example runs, as a reader would run it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REAL_DATA
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def run(name, *arguments):
+    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_calibration_finds_the_shipped_constants():
+    from bayesalloc.models import watershed
+
+    found = dict(line.split() for line in run("calibrate_watershed.py", "--replicates", 1024).splitlines()[:5])
+    for name in ("degradation", "erosion_reference", "erosion_decay"):
+        # 1,024 replicates pin the means to about 0.003, which moves a constant by a few per cent
+        assert float(found[name]) == pytest.approx(watershed.CONSTANTS[name][0], rel=0.06)
+
+
+def test_malka(tmp_path):
+    said = run("malka_catchment.py", "--out", tmp_path, "--draws", 60)
+    assert "usable" in said and "variance that the forest explains" in said
+    assert (tmp_path / "posterior.nc").is_file()
+
+
+@pytest.mark.skipif(
+    not (REAL_DATA / "public_goods_experiment.csv").is_file(),
+    reason="needs the authors' data file in ../shared/data (see examples/public_goods_experiment.py)",
+)
+def test_public_goods_record(tmp_path):
+    from examples.public_goods_experiment import to_record
+
+    contributions = to_record(REAL_DATA / "public_goods_experiment.csv", tmp_path / "record.csv")
+    assert sum(map(len, contributions.values())) == 996
+    assert contributions["punish_hypothetical"].mean() == pytest.approx(9.61, abs=0.005)
