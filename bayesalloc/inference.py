@@ -206,6 +206,8 @@ def fit(
         "record_name": str(table.path.name),
         "warnings": json.dumps(problem.warnings),
     }
+    verdict = diagnose(tree)
+    tree.attrs |= {"usable": int(verdict.usable), "why": verdict.why}
     return tree
 
 
@@ -358,7 +360,7 @@ def diagnose(tree: xr.DataTree) -> Verdict:
         why = f"Pareto k of the guide is {k:.2f} ({'at most' if usable else 'above'} {PARETO_K_MAX})"
         return Verdict(None, None, None, None, k, usable, why + note, checks)
     posterior = tree["posterior"].to_dataset()
-    chosen = posterior[[name for name in posterior if name in json.loads(tree.attrs["sampled"])]]
+    chosen = posterior[json.loads(tree.attrs["sampled"])] if "sampled" in tree.attrs else posterior
 
     def extreme(values: xr.Dataset, which: Callable[[np.ndarray], float]) -> float:
         everything = np.concatenate([np.ravel(values[name].values) for name in values])
