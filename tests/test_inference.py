@@ -1,6 +1,9 @@
 """Posteriors: named dimensions, gaps, verdicts, SVI, recovery of known parameters."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -111,3 +114,20 @@ def test_a_plain_model_needs_its_columns(tmp_path):
     path.write_text("z\n1.0\n")
     with pytest.raises(ba.InputError, match="no column is a keyword"):
         pose(gaussian, path)
+
+
+def test_intervals_cover_known_truths(tmp_path):
+    """Twenty simulated records (two hundred: benchmarks/recovery.py), pooled over parameters and effects.
+
+    One record's share of covered truths has a standard deviation of at most 0.31 (all or nothing at 0.89); over 20
+    records the pooled share then has a standard error of at most 0.07: two of them.
+    """
+    out = tmp_path / "recovery.json"
+    script = Path(__file__).resolve().parents[1] / "benchmarks" / "recovery.py"
+    sizes = ["--records", "20", "--chains", "2", "--warmup", "400", "--draws", "400", "--out", str(out)]
+    subprocess.run([sys.executable, str(script), *sizes], check=True, capture_output=True)
+    result = json.loads(out.read_text())
+    covered = [row["covered"] for row in result["coverage"].values()]
+    assert result["records"] == 20
+    assert np.mean(covered) == pytest.approx(0.89, abs=0.14)
+    assert min(covered) > 0.5
