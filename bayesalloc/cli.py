@@ -85,6 +85,8 @@ def compare(
         loaded = library.load_model(model)
         tree = None if posterior is None else _open(posterior)
         arms = _arms(mechanisms, do, isinstance(loaded, Environment), baseline)
+        if record is not None and (tree is not None or isinstance(loaded, Environment)):
+            raise InputError("--record holds covariates of a plain model without a posterior; fit a record instead")
         data = None if record is None or tree is not None else inference.pose(loaded, record).data
         result = effects.compare(
             loaded, arms, jax.random.key(common.seed), draws=draws, horizon=horizon, baseline=baseline,
@@ -296,7 +298,7 @@ def _sites(text: str) -> dict[str, Any]:
     import numpy as np
 
     sites: dict[str, Any] = {}
-    for part in re.split(r",(?![^\[]*\])", text):
+    for part in re.split(r",(?=[^\[\],=]+=)", text):
         site, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not site or not value:
             raise InputError(f"--do '{text}': is not of the form SITE=VALUE")
@@ -359,7 +361,8 @@ class _Folder:
         """Remove what is not kept: the temporary folder, and parents that were made for it."""
         shutil.rmtree(self.path, ignore_errors=True)
         for parent in self.made:
-            parent.rmdir()
+            if not any(parent.iterdir()):
+                parent.rmdir()
 
 
 @contextmanager
@@ -378,8 +381,8 @@ def _session(common: Common, command: str) -> Iterator[tuple[Callable[[Any, dict
     with _refusing():
         import jax
 
-        if not 0 <= common.seed < 2**63:
-            raise InputError(f"seed is {common.seed}; it must be between 0 and {2**63 - 1}")
+        if not 0 <= common.seed < 2**32:
+            raise InputError(f"seed is {common.seed}; it must be between 0 and {2**32 - 1}")
         if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         target = common.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}"
@@ -415,6 +418,8 @@ def main() -> None:
     except CycloptsError as error:
         print(f"bayesalloc: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`: the results are written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -23,21 +23,33 @@ def agents(simulated: "Simulated", env: Environment, arms: list[str]) -> xr.Data
     mechanism is not incentive compatible for it. `gini` and `worst_off` are per arm.
     """
     payoff = simulated.values[env.payoff]
-    given, without = payoff.mean(1), simulated.refusal.mean(1)[:, None]
-    fairness = gini(payoff.mean((0, 1)))
-    expected = payoff.mean((0, 1))
+    gain = payoff - simulated.refusal
+    mean = payoff.mean((0, 1))
     dims = ("arm", "agent")
     return xr.Dataset(
         {
-            "payoff": (dims, expected),
-            "would_refuse": (dims, (given < without).mean(0)),
-            "gain_over_refusal": (dims, (given - without).mean(0)),
+            "payoff": (dims, mean),
+            "would_refuse": (dims, (expected(gain) < 0).mean(0)),
+            "gain_over_refusal": (dims, gain.mean((0, 1))),
             "deviation_gain": (dims, (simulated.deviation - payoff).mean((0, 1))),
-            "gini": (("arm",), fairness),
-            "worst_off": (("arm",), [env.coords["agent"][i] for i in expected.argmin(1)]),
+            "gini": (("arm",), gini(mean)),
+            "worst_off": (("arm",), [env.coords["agent"][i] for i in mean.argmin(1)]),
         },
         {"arm": arms, "agent": list(env.coords["agent"])},
     )
+
+
+def expected(values: Float[np.ndarray, "draw future ..."]) -> Float[np.ndarray, "draw ..."]:
+    """What is expected given each draw of the parameters: the mean over its futures, freed of their noise.
+
+    The mean over few futures still carries chance, which would pass for parameter uncertainty. The means are drawn
+    towards their own mean until their variance is the parameters' share of it (analysis of variance).
+    """
+    given = values.mean(1)
+    between = given.var(0, ddof=1)
+    chance = values.var(1, ddof=1).mean(0) / values.shape[1] if values.shape[1] > 1 else np.zeros_like(between)
+    share = np.divide(np.maximum(between - chance, 0.0), between, out=np.zeros_like(between), where=between > 0)
+    return given.mean(0) + np.sqrt(share) * (given - given.mean(0))
 
 
 def gini(payoffs: Float[np.ndarray, "... agent"]) -> Float[np.ndarray, "..."]:
@@ -77,7 +89,7 @@ def decision(
             rows[name] = (values[name], sign)
     best, regret, cvar, evpi = [], [], [], []
     for value, sign in rows.values():
-        worth = sign * value.mean(1)
+        worth = sign * expected(value)
         top = worth.max(1, keepdims=True)
         ties = worth == top
         best.append((ties / ties.sum(1, keepdims=True)).mean(0))

@@ -38,7 +38,7 @@ class Simulated(NamedTuple):
     Attributes:
         values: outcome -> (draw, future, arm, ...), one number for the years of a replicate.
         years: outcome -> (draw, arm, year, ...) of each draw's first future; empty for a plain model.
-        refusal: payoffs if nobody took part, (draw, future, agent), or None.
+        refusal: payoffs if nobody took part, (draw, future, arm, agent), or None.
         deviation: own payoff of each agent if it alone did not comply, (draw, future, arm, agent), or None.
     """
 
@@ -76,7 +76,7 @@ def compare(
         data: keywords of a plain model (covariates); default: those of the posterior's record.
         interval: probability of the equal-tailed intervals.
         minimum: the smallest effect that matters, for `prob_exceeds`.
-        futures: courses of chance per draw; default: as many as 16,000 replicates allow, from 2 to 32.
+        futures: courses of chance per draw; default: as many as 16,000 replicates allow, from 8 to 32.
 
     Returns:
         A DataTree with groups `outcomes` (per year), `values`, `arms`, `effects`, `agents` (where the environment has
@@ -91,13 +91,12 @@ def compare(
     for name, count in {"draws": draws, "horizon": horizon}.items():
         if count < 2:
             raise InputError(f"{name} is {count}; it must be at least 2")
-    futures = int(np.clip(BUDGET // draws, 2, 32)) if futures is None else futures
+    futures = int(np.clip(BUDGET // draws, 8, 32)) if futures is None else futures
     problem = None if posterior is None else inference.restore(model, posterior)
     if isinstance(model, Environment):
         env = model if problem is None or problem.environment is None else problem.environment
         named = _arms(env, arms)
-        params = None if posterior is None else posterior_params(env, posterior, draws)
-        simulated = _simulate(env, named, rng_key, draws, futures, horizon, params)
+        simulated = _simulate(env, named, rng_key, draws, futures, horizon, posterior)
         outcomes, coords, name = env.outcomes, env.coords, env.name
         default = env.baseline if env.baseline in named else next(iter(named))
     else:
@@ -180,19 +179,30 @@ def _arms(env: Environment, arms: Any) -> dict[str, Arm]:
     return named
 
 
-def posterior_params(env: Environment, posterior: xr.DataTree, draws: int) -> Any:
-    """The environment's parameters at `draws` evenly spaced posterior draws; a leading axis on every leaf."""
+def posterior_params(
+    env: Environment, posterior: xr.DataTree, draws: int, sites: Mapping[str, ArrayLike] | None = None
+) -> Any:
+    """The environment's parameters at `draws` evenly spaced posterior draws; a leading axis on every leaf.
+
+    `sites` are interventions: those that the prior has are set to their values.
+    """
     samples = _thinned(posterior, draws)
-
-    def one(sample: dict[str, Array]) -> Any:
-        return seed_by_name(handlers.substitute(env.prior, data=sample), jax.random.key(0))()
-
-    trace = handlers.trace(seed_by_name(env.prior, jax.random.key(0))).get_trace()
-    wanted = [name for name, site in trace.items() if site["type"] == "sample"]
+    wanted = _prior_sites(env)
     missing = [name for name in wanted if name not in samples]
     if missing:
         raise InputError(f"the posterior has no site '{listed(missing)}' of {env.name}: it belongs to another model")
-    return jax.jit(jax.vmap(one))({name: samples[name] for name in wanted})
+    fixed = {name: value for name, value in (sites or {}).items() if name in wanted}
+    prior = do(env.prior, fixed) if fixed else env.prior
+
+    def one(sample: dict[str, Array]) -> Any:
+        return seed_by_name(handlers.substitute(prior, data=sample), jax.random.key(0))()
+
+    return jax.jit(jax.vmap(one))({name: samples[name] for name in wanted if name not in fixed})
+
+
+def _prior_sites(env: Environment) -> list[str]:
+    trace = handlers.trace(seed_by_name(env.prior, jax.random.key(0))).get_trace()
+    return [name for name, site in trace.items() if site["type"] == "sample"]
 
 
 def _thinned(posterior: xr.DataTree, draws: int) -> dict[str, Array]:
@@ -204,7 +214,13 @@ def _thinned(posterior: xr.DataTree, draws: int) -> dict[str, Array]:
 
 
 def _simulate(
-    env: Environment, arms: Mapping[str, Arm], key: Array, draws: int, futures: int, horizon: int, params: Any
+    env: Environment,
+    arms: Mapping[str, Arm],
+    key: Array,
+    draws: int,
+    futures: int,
+    horizon: int,
+    posterior: xr.DataTree | None,
 ) -> Simulated:
     """All arms of an environment; arms that fix the same sites run together."""
     groups: dict[str, list[str]] = {}
@@ -213,7 +229,7 @@ def _simulate(
         groups.setdefault(label, []).append(name)
     fallback = env.arms([env.baseline])[env.baseline] if env.baseline else next(iter(env.arms(None).values()))
     n_agents = len(env.coords.get("agent", ())) if env.payoff else 0
-    parts, refusal = [], None
+    parts = []
     for names in groups.values():
         actions = [fallback if arms[name].action is None else arms[name].action for name in names]
         n, extra = len(actions), []
@@ -221,6 +237,10 @@ def _simulate(
             deviations = [env.deviate(action, agent) for action in actions for agent in range(n_agents)]
             extra = [*env.arms([env.refusal]).values(), *deviations]
         together = _alike([*actions, *extra])
+        sites = dict(arms[names[0]].sites)
+        params = None if posterior is None else posterior_params(env, posterior, draws, sites)
+        if posterior is not None:
+            sites = {site: value for site, value in sites.items() if site not in _prior_sites(env)}
 
         def collect(years: Any, n: int = n, extra: list[Any] = extra) -> dict[str, Any]:
             main = {name: getattr(years, name)[:n] for name in env.outcomes}
@@ -232,15 +252,17 @@ def _simulate(
             if extra:
                 payoff = getattr(years, env.payoff)[n:].mean(1)
                 own = payoff[1:].reshape(n, n_agents, n_agents)
-                result |= {"refusal": payoff[0], "deviation": jnp.diagonal(own, axis1=1, axis2=2)}
+                result |= {
+                    "refusal": jnp.broadcast_to(payoff[0], (n, n_agents)),
+                    "deviation": jnp.diagonal(own, axis1=1, axis2=2),
+                }
             return result
 
         part = rollout(
             env, hold, key, arms=stack(together), replicates=draws * futures, futures=futures, horizon=horizon,
-            params=params, interventions=arms[names[0]].sites, collect=collect,
+            params=params, interventions=sites, collect=collect,
         )  # fmt: skip
         parts.append(jax.tree.map(np.asarray, part))
-        refusal = parts[-1].get("refusal") if refusal is None else refusal
     order = [name for names in groups.values() for name in names]
     place = [order.index(name) for name in arms]
 
@@ -253,9 +275,9 @@ def _simulate(
 
     values = {name: joined("values", name) for name in env.outcomes}
     years = {name: joined("years", name)[:, 0] for name in env.outcomes}
-    if refusal is None:
+    if "refusal" not in parts[0]:
         return Simulated(values, years)
-    return Simulated(values, years, refusal.reshape(draws, futures, -1), joined("deviation"))
+    return Simulated(values, years, joined("refusal"), joined("deviation"))
 
 
 def _alike(actions: Sequence[Any]) -> list[Any]:
@@ -285,19 +307,35 @@ def _simulate_plain(
         return {name: value for name, value in kept.items() if jnp.issubdtype(jnp.asarray(value).dtype, jnp.number)}
 
     first, *others = arms
-    probes = jax.random.split(key, 8)
-    probed = {name: jax.vmap(lambda k, name=name: recorded(run(name, k, {})))(probes) for name in arms}
+
+    def probe(name: str, rng_key: Array) -> dict[str, Any]:
+        """Every site's value and, so that a discrete site cannot hide it, its distribution's parameters."""
+        trace = run(name, rng_key, {})
+        laws = {k: jax.tree.leaves(s["fn"]) for k, s in trace.items() if s["type"] == "sample"}
+        return {site: [value, *laws.get(site, [])] for site, value in recorded(trace).items()}
+
+    def differ(a: list[Array], b: list[Array]) -> bool:
+        return len(a) != len(b) or not all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+    probes = jax.random.split(key, 32)
+    probed = {name: jax.vmap(lambda k, name=name: probe(name, k))(probes) for name in arms}
     fixed = {site for arm in arms.values() for site in arm.sites}
     responding = [
         site for site in probed[first]
         if site not in fixed
-        and any(site in probed[o] and not np.array_equal(probed[o][site], probed[first][site]) for o in others)
+        and any(site in probed[o] and differ(probed[o][site], probed[first][site]) for o in others)
     ]  # fmt: skip
     if len(arms) > 1 and not responding:
         raise InputError(f"nothing responds to the intervention on '{listed(fixed)}': it has no effect on any site")
     trace = run(first, key, {})
     outside = [k for k, s in trace.items() if s["type"] == "sample" and not s.get("_control_flow_done")]
     sampled = {} if posterior is None else _thinned(posterior, draws)
+    if posterior is not None:
+        conditioned = handlers.trace(seed_by_name(model, key)).get_trace(**data)
+        observed = {name for name, site in conditioned.items() if site.get("is_observed")}
+        missing = set(outside) - set(sampled) - observed - set(responding) - fixed
+        if missing:
+            raise InputError(f"the posterior has no site '{listed(missing)}': it belongs to another model")
     parameters = [
         site for site in outside
         if site not in responding and site not in fixed and (posterior is None or site in sampled)
@@ -383,11 +421,11 @@ def contrast(
     """
     effect = treated - control
     n_draws, n_futures = effect.shape[:2]
-    given = effect.mean(1)
+    given = decide.expected(effect)
     tail = (1 - interval) / 2
     low, high = np.quantile(given, [tail, 1 - tail], axis=0)
     one_low, one_high = np.quantile(effect, [tail, 1 - tail], axis=(0, 1))
-    between = given.var(0, ddof=1)
+    between = effect.mean(1).var(0, ddof=1)
     process = effect.var(1, ddof=1).mean(0) if n_futures > 1 else np.full_like(between, np.nan)
     parameter = np.maximum(between - process / n_futures, 0.0)
     mean, base = effect.mean((0, 1)), control.mean((0, 1))
@@ -450,6 +488,11 @@ def counterfactual(
     samples = _thinned(posterior, draws)
     params = posterior_params(env, posterior, draws)
     noise = {name: samples[name] for name in scanned}
+    initial = handlers.trace(lambda: seed_by_name(env.initial, jax.random.key(0))(jax.tree.map(lambda x: x[0], params)))
+    drawn = [name for name, site in initial.get_trace().items() if site["type"] == "sample"]
+    constants = set(_prior_sites(env)) & set(() if isinstance(arm, str) else arm)
+    if drawn or constants:
+        raise InputError(f"{env.name} cannot be replayed with '{listed([*drawn, *constants])}': it is not yearly noise")
     recorded = [problem.arms[name] for name in problem.arms]
     new = [] if isinstance(arm, Mapping) else list(env.arms([arm]).values())
     alike = stack(_alike([*recorded, *new]))

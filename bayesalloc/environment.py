@@ -181,20 +181,26 @@ class _Given(Following):
     A missing value is filled with its expectation and carries no density.
     """
 
-    def __init__(self, data: Mapping[str, Array], period: Array | None = None, reached: set[str] | None = None) -> None:
-        self.data, self.period = data, period
+    def __init__(
+        self, data: Mapping[str, Array], period: Array | None = None, horizon: int = 0, reached: set[str] | None = None
+    ) -> None:
+        self.data, self.period, self.horizon = data, period, horizon
         self.reached: set[str] = set() if reached is None else reached
         super().__init__()
 
     def inside(self, period: Array | None, horizon: int | None) -> Messenger:
         """See the base class."""
-        return _Given(self.data, self.period if period is None else period, self.reached)
+        return _Given(
+            self.data, *((self.period, self.horizon) if period is None else (period, horizon or 0)), self.reached
+        )
 
     def site(self, msg: Message) -> None:
         """See the base class."""
         if msg["type"] != "sample" or msg["name"] not in self.data or self.period is None:
             return
         self.reached.add(msg["name"])
+        if len(self.data[msg["name"]]) != self.horizon:  # JAX would repeat the last year
+            raise InputError(f"'{msg['name']}' has {len(self.data[msg['name']])} years; the model has {self.horizon}")
         value = self.data[msg["name"]][self.period]
         there = ~jnp.isnan(value)
         msg["value"] = jnp.where(there, value, msg["fn"].mean)

@@ -110,11 +110,23 @@ def _columns(model: Model, table: Table) -> dict[str, Any]:
             places = {label: place for place, label in enumerate(dict.fromkeys(cells))}
             data[name] = np.array([places[cell] for cell in cells], np.int32)
             continue
-        whole = all(cell.lstrip("+-").isdigit() for cell in cells)
-        data[name] = table.numbers(name, required=True).astype(np.int32 if whole else np.float32)
+        numbers = table.numbers(name, required=True)
+        whole = all(cell.lstrip("+-").isdigit() for cell in cells) and np.abs(numbers).max() < 2**31
+        data[name] = numbers.astype(np.int32 if whole else np.float32)
     if not data:
         raise InputError(f"{table.path}: no column is a keyword of the model; its keywords are {listed(wanted)}")
     return data
+
+
+def _samplable(problem: Problem) -> None:
+    """Refuse, before any time is spent, what neither NUTS nor SVI can sample."""
+    sites = trace_of(problem).items()
+    latent = {name: site for name, site in sites if site["type"] == "sample" and not site["is_observed"]}
+    discrete = [name for name, site in latent.items() if site["fn"].support.is_discrete]
+    if discrete:
+        raise InputError(f"site '{listed(discrete)}' is discrete and not observed: it cannot be fitted, sum it out")
+    if not latent:
+        raise InputError("the model has no unobserved random site: there is nothing to fit")
 
 
 def _is_number(cell: str) -> bool:
@@ -161,9 +173,10 @@ def fit(
     """
     table = record if isinstance(record, Table) else Table(record)
     problem = pose(model, table, mechanism=mechanism)
-    for name, count in {"chains": chains, "warmup": warmup, "draws": draws}.items():
-        if count < 1:
-            raise InputError(f"{name} is {count}; it must be at least 1")
+    for name, (count, least) in {"chains": (chains, 1), "warmup": (warmup, 1), "draws": (draws, 10)}.items():
+        if count < least:
+            raise InputError(f"{name} is {count}; it must be at least {least}")
+    _samplable(problem)
     if method not in ("nuts", "svi"):
         raise InputError(f"there is no method '{method}'; there are nuts, svi")
     if not 0.5 <= target_accept < 1:
@@ -249,7 +262,7 @@ def _nuts(
 ) -> tuple[dict[str, Any], dict[Any, Any]]:
     chains, warmup, draws = size
     model = handlers.reparam(problem.model, config={name: LocScaleReparam(0) for name in problem.noncentered})
-    kernel = NUTS(model, target_accept_prob=target_accept, dense_mass=_correlated(problem))
+    kernel = NUTS(model, target_accept_prob=target_accept, dense_mass=dense_block(problem))
     mcmc = MCMC(
         kernel, num_warmup=warmup, num_samples=draws, num_chains=chains, chain_method="vectorized",
         progress_bar=progress,
@@ -261,7 +274,7 @@ def _nuts(
     return samples, {names.get(name, name): values for name, values in stats.items()}
 
 
-def _correlated(problem: Problem) -> list[tuple[str, ...]]:
+def dense_block(problem: Problem) -> list[tuple[str, ...]]:
     """The parameters outside the scan: few and correlated, so that they share a dense block of the mass matrix."""
     names, size = [], 0
     for name, site in trace_of(problem).items():
@@ -305,7 +318,11 @@ def _outcomes(problem: Problem) -> list[str]:
 def _with_gaps(name: str, value: Any, problem: Problem) -> Any:
     """Observed values with NaN where the record had none (the model saw a masked filling there)."""
     given = problem.data.get(name.removesuffix("_observed"))
-    return value if given is None else np.where(np.isnan(np.asarray(given, float)), np.nan, value)
+    return (
+        value
+        if given is None or problem.environment is None
+        else np.where(np.isnan(np.asarray(given, float)), np.nan, value)
+    )
 
 
 def _dimensions(problem: Problem, trace: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[dict, dict]:
@@ -351,7 +368,8 @@ def diagnose(tree: xr.DataTree) -> Verdict:
     observations inside the 89 % posterior predictive interval, and the probability that replicated data have a larger
     mean and a larger standard deviation than the record.
     """
-    checks = {name: _predictive_check(tree, str(name)) for name in tree["posterior_predictive"].data_vars}
+    recorded = {str(name): values for name, values in tree["observed_data"].data_vars.items()}
+    checks = {name: _predictive_check(tree, name) for name, v in recorded.items() if np.isfinite(v.values).any()}
     poor = [name for name, check in checks.items() if not 0.025 <= check["p_mean"] <= 0.975]
     note = f"; replicated data do not reproduce the mean of {listed(poor)}" if poor else ""
     if tree.attrs["method"] == "svi":

@@ -79,7 +79,10 @@ def load_model(name_or_path: str | Path) -> Environment | Model:
     for name in (attribute,) if attribute else ("environment", "model"):
         found: Any = getattr(module, name, None)
         if isinstance(found, Environment):
-            return found
+            if shipped:
+                return found
+            own = {part: _guarded(value, path) for part, value in found._asdict().items() if callable(value)}
+            return found._replace(**own)
         if callable(found):
             return _guarded(found, path)
     raise InputError(f"{path}: defines no '{attribute or 'environment'}'" + ("" if attribute else " and no 'model'"))

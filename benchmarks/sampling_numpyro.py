@@ -54,7 +54,8 @@ def model(terms: Mapping[str, Array], forest_health: Array, erosion: Array, cont
         price_shock = numpyro.sample("price_shock", dist.Normal(0.0, 1.0))
         sentiment = now["persistence"] * sentiment + jnp.sqrt(1.0 - now["persistence"] ** 2) * sentiment_shock
         log_price = now["cycle"] * jnp.tanh(sentiment) + now["price_volatility"] * price_shock
-        modifier = jnp.where(health < now["threshold"], now["modifier"], now["modifier_above"])
+        above = jax.nn.sigmoid((health - now["threshold"]) / numbers.SWITCH_WIDTH)
+        modifier = now["modifier"] + above * (now["modifier_above"] - now["modifier"])
         modifier = modifier * jnp.exp(now["response"] * log_price)
         willing = numbers.BASELINE + tendency + p["urgency"] * (1.0 - health)
         effort = jnp.clip(willing * modifier + now["volatility"] * effort_shock, 0.0, 1.0)
@@ -67,9 +68,9 @@ def model(terms: Mapping[str, Array], forest_health: Array, erosion: Array, cont
     _, (health, effort) = scan(year, (start, jnp.zeros(())), terms)
     log_erosion = jnp.log(p["erosion_reference"]) - p["erosion_decay"] * health
     measurements = {
-        "forest_health": (dist.Normal(health, p["health_error"]), forest_health),
+        "forest_health": (dist.TruncatedNormal(health, p["health_error"], low=0.0, high=1.0), forest_health),
         "erosion": (dist.LogNormal(log_erosion, p["erosion_error"]), erosion),
-        "contribution": (dist.Normal(effort, p["contribution_error"]), contribution),
+        "contribution": (dist.TruncatedNormal(effort, p["contribution_error"], low=0.0), contribution),
     }
     for name, (distribution, values) in measurements.items():
         there = ~jnp.isnan(values)

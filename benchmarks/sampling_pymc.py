@@ -65,7 +65,11 @@ def build(record: Mapping[str, np.ndarray], loop: str) -> pm.Model:
             *constants: TensorVariable,
         ) -> tuple[TensorVariable, TensorVariable]:
             own, growth, degradation, urgency, growth_noise = constants
-            step = below if isinstance(below, float) and below == above else pt.switch(health < threshold, below, above)
+            step = (
+                below
+                if isinstance(below, float) and below == above
+                else below + (above - below) * pt.sigmoid((health - threshold) / numbers.SWITCH_WIDTH)
+            )
             effort = pt.clip((own + urgency * (1.0 - health)) * (factor * step) + shocks, 0.0, 1.0)
             joint, room = pt.sum(INFLUENCE * effort), health * (1.0 - health)
             change = (growth * joint + growth_noise * growth_shock) * room - degradation * (1.0 - joint) ** 2 * health
@@ -91,13 +95,13 @@ def build(record: Mapping[str, np.ndarray], loop: str) -> pm.Model:
             health, effort = pt.stack(health), pt.stack(effort)
 
         log_erosion = pt.log(p["erosion_reference"]) - p["erosion_decay"] * health
-        for name, error, distribution, center in (
-            ("forest_health", "health_error", pm.Normal, health),
-            ("erosion", "erosion_error", pm.LogNormal, log_erosion),
-            ("contribution", "contribution_error", pm.Normal, effort),
+        for name, error, distribution, center, bounds in (
+            ("forest_health", "health_error", pm.TruncatedNormal, health, {"lower": 0.0, "upper": 1.0}),
+            ("erosion", "erosion_error", pm.LogNormal, log_erosion, {}),
+            ("contribution", "contribution_error", pm.TruncatedNormal, effort, {"lower": 0.0}),
         ):
             there = np.nonzero(np.isfinite(record[name]))
-            distribution(f"{name}_observed", center[there], p[error], observed=record[name][there])
+            distribution(f"{name}_observed", center[there], p[error], **bounds, observed=record[name][there])
     return model
 
 
