@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -298,7 +297,14 @@ def _sites(text: str) -> dict[str, Any]:
     import numpy as np
 
     sites: dict[str, Any] = {}
-    for part in re.split(r",(?=[^\[\],=]+=)", text):
+    parts, depth = [""], 0
+    for letter in text:
+        depth += {"[": 1, "]": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    for part in parts:
         site, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not site or not value:
             raise InputError(f"--do '{text}': is not of the form SITE=VALUE")

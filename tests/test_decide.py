@@ -27,7 +27,7 @@ def decided(values: np.ndarray, better: str = "higher", arms: list[str] | None =
 def per_draw(*rows: tuple[float, ...]) -> np.ndarray:
     """Expected outcomes (draw, arm) as values (draw, future, arm): two futures, one above and one below."""
     expected = np.array(rows)
-    return np.stack([expected - 1.0, expected + 1.0], axis=1)
+    return np.stack([expected - 1e-4, expected + 1e-4], axis=1)
 
 
 @pytest.mark.parametrize(
