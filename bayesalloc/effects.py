@@ -19,7 +19,7 @@ from bayesalloc import decide, inference
 from bayesalloc.environment import Environment, Outcome, stack
 from bayesalloc.errors import InputError, listed
 from bayesalloc.intervene import Model, do, seed_by_name, unobserved
-from bayesalloc.simulate import hold, rollout, schedule
+from bayesalloc.simulate import hold, rollout
 
 BUDGET = 16_000  # replicates per arm that parameter draws and their futures share
 STATISTICS = ("mean", "sd", "low", "high", "mcse")
@@ -128,7 +128,7 @@ def compare(
         "minimum": minimum,
         "control": control,
         "payoff": env.payoff if env is not None else "",
-        "warnings": json.dumps([] if posterior is None else _cautions(posterior)),
+        "warnings": json.dumps([] if posterior is None else cautions(posterior)),
         "units": json.dumps({name: outcome._asdict() for name, outcome in outcomes.items()}),
     }
     return tree
@@ -159,7 +159,7 @@ def ate(model: Environment | Model, treatment: Any, control: Any, rng_key: Array
     return compare(model, arms, rng_key, baseline="control", **options)["effects"].to_dataset()
 
 
-def _cautions(posterior: xr.DataTree) -> list[str]:
+def cautions(posterior: xr.DataTree) -> list[str]:
     """Sentences that a result based on this posterior must carry."""
     usable = posterior.attrs.get("usable", 1)
     return [] if usable else [f"the posterior is not usable as it stands: {posterior.attrs['why']}"]
@@ -186,8 +186,8 @@ def posterior_params(
 
     `sites` are interventions: those that the prior has are set to their values.
     """
-    samples = _thinned(posterior, draws)
-    wanted = _prior_sites(env)
+    samples = thinned(posterior, draws)
+    wanted = prior_sites(env)
     missing = [name for name in wanted if name not in samples]
     if missing:
         raise InputError(f"the posterior has no site '{listed(missing)}' of {env.name}: it belongs to another model")
@@ -200,12 +200,14 @@ def posterior_params(
     return jax.jit(jax.vmap(one))({name: samples[name] for name in wanted if name not in fixed})
 
 
-def _prior_sites(env: Environment) -> list[str]:
+def prior_sites(env: Environment) -> list[str]:
+    """Names of the random sites of the environment's prior."""
     trace = handlers.trace(seed_by_name(env.prior, jax.random.key(0))).get_trace()
     return [name for name, site in trace.items() if site["type"] == "sample"]
 
 
-def _thinned(posterior: xr.DataTree, draws: int) -> dict[str, Array]:
+def thinned(posterior: xr.DataTree, draws: int) -> dict[str, Array]:
+    """Every site's values at `draws` evenly spaced posterior draws."""
     group = posterior["posterior"]
     flat = {str(name): v.values.reshape(-1, *v.shape[2:]) for name, v in group.data_vars.items()}
     total = len(next(iter(flat.values())))
@@ -236,11 +238,11 @@ def _simulate(
         if env.refusal and env.deviate is not None and n_agents:
             deviations = [env.deviate(action, agent) for action in actions for agent in range(n_agents)]
             extra = [*env.arms([env.refusal]).values(), *deviations]
-        together = _alike([*actions, *extra])
+        together = alike([*actions, *extra])
         sites = dict(arms[names[0]].sites)
         params = None if posterior is None else posterior_params(env, posterior, draws, sites)
         if posterior is not None:
-            sites = {site: value for site, value in sites.items() if site not in _prior_sites(env)}
+            sites = {site: value for site, value in sites.items() if site not in prior_sites(env)}
 
         def collect(years: Any, n: int = n, extra: list[Any] = extra) -> dict[str, Any]:
             main = {name: getattr(years, name)[:n] for name in env.outcomes}
@@ -280,7 +282,7 @@ def _simulate(
     return Simulated(values, years, joined("refusal"), joined("deviation"))
 
 
-def _alike(actions: Sequence[Any]) -> list[Any]:
+def alike(actions: Sequence[Any]) -> list[Any]:
     """Actions of one structure: mechanisms with different rules share one tuple of them."""
     from bayesalloc.mechanism import Terms, unify
 
@@ -329,7 +331,7 @@ def _simulate_plain(
         raise InputError(f"nothing responds to the intervention on '{listed(fixed)}': it has no effect on any site")
     trace = run(first, key, {})
     outside = [k for k, s in trace.items() if s["type"] == "sample" and not s.get("_control_flow_done")]
-    sampled = {} if posterior is None else _thinned(posterior, draws)
+    sampled = {} if posterior is None else thinned(posterior, draws)
     if posterior is not None:
         conditioned = handlers.trace(seed_by_name(model, key)).get_trace(**data)
         observed = {name for name, site in conditioned.items() if site.get("is_observed")}
@@ -437,98 +439,3 @@ def contrast(
         mean, low, high, np.sqrt(between / n_draws), relative, positive, exceeds, one_low, one_high,
         parameter, process, between / n_draws,
     ])  # fmt: skip
-
-
-def counterfactual(
-    model: Environment | Model,
-    posterior: xr.DataTree,
-    arm: str | Mapping[str, ArrayLike],
-    *,
-    from_year: int | None = None,
-    draws: int = 500,
-    interval: float = 0.89,
-) -> xr.DataTree:
-    """What would have happened in the recorded years, had an intervention been made from a year on.
-
-    The noise of the record is abducted: each posterior draw's own noise sites are replayed under the intervention
-    (Pearl 2009, section 7.1: abduction, action, prediction).
-
-    Args:
-        model: the environment that was fitted.
-        posterior: a tree from `fit`.
-        arm: the name or path of an action, or {site: value}.
-        from_year: the first year of the intervention; None: the first recorded.
-        draws: posterior draws to use.
-        interval: probability of the equal-tailed intervals.
-
-    Returns:
-        A DataTree: `outcomes` with arms 'factual' and 'counterfactual' per draw and year, `effects` per year with
-        statistics mean, low, high, prob_positive, and `record`, the observed data.
-
-    Raises:
-        InputError: where the model cannot be replayed, or for a year outside the record.
-    """
-    if not isinstance(model, Environment):
-        raise InputError(
-            "a counterfactual needs an environment, whose noise is written apart from what the intervention changes;"
-            " a plain model can be compared under interventions (`bayesalloc compare`)"
-        )
-    problem = inference.restore(model, posterior)
-    env, years = problem.environment, problem.years
-    assert env is not None
-    first = years[0] if from_year is None else from_year
-    if first not in years:
-        raise InputError(f"from-year is {first}; the record runs from {years[0]} to {years[-1]}")
-    start = years.index(first)
-    trace = inference.trace_of(problem)
-    scanned = {k: s for k, s in trace.items() if s["type"] == "sample" and s.get("_control_flow_done")}
-    seen = [name for name, site in scanned.items() if site["is_observed"]]
-    if seen:
-        raise InputError(f"{env.name} cannot be replayed: its noise '{listed(seen)}' is observed only through the data")
-    samples = _thinned(posterior, draws)
-    params = posterior_params(env, posterior, draws)
-    noise = {name: samples[name] for name in scanned}
-    initial = handlers.trace(lambda: seed_by_name(env.initial, jax.random.key(0))(jax.tree.map(lambda x: x[0], params)))
-    drawn = [name for name, site in initial.get_trace().items() if site["type"] == "sample"]
-    constants = set(_prior_sites(env)) & set(() if isinstance(arm, str) else arm)
-    if drawn or constants:
-        raise InputError(f"{env.name} cannot be replayed with '{listed([*drawn, *constants])}': it is not yearly noise")
-    recorded = [problem.arms[name] for name in problem.arms]
-    new = [] if isinstance(arm, Mapping) else list(env.arms([arm]).values())
-    alike = stack(_alike([*recorded, *new]))
-    factual = np.broadcast_to(problem.labels, (len(years), *problem.labels.shape[1:]))
-    changed = factual.copy()
-    if new:
-        changed[start:] = len(recorded)
-    options = {"replicates": draws, "horizon": len(years), "params": params, "sites": noise}
-    key = jax.random.key(0)  # nothing is left to chance
-
-    def under(index: np.ndarray, **intervention: Any) -> Any:
-        plan = jax.tree.map(lambda leaf: leaf[index][None], alike)
-        return rollout(env, schedule, key, arms=plan, **options, **intervention)
-
-    before = under(factual)
-    after = under(changed) if new else under(factual, interventions=dict(arm), start=start)  # type: ignore[arg-type]
-    tail = (1 - interval) / 2
-    outcomes, effects = {}, {}
-    for name, outcome in env.outcomes.items():
-        both = np.concatenate([np.asarray(getattr(before, name)), np.asarray(getattr(after, name))], axis=1)
-        effect = both[:, 1] - both[:, 0]
-        low, high = np.quantile(effect, [tail, 1 - tail], axis=0)
-        outcomes[name] = (("draw", "arm", "year", *outcome.dims), both)
-        stats = np.stack([effect.mean(0), low, high, (effect > 0).mean(0) + 0.5 * (effect == 0).mean(0)])
-        effects[name] = (("statistic", "year", *outcome.dims), stats)
-    labels = {dim: list(names) for dim, names in env.coords.items()}
-    tree = xr.DataTree()
-    tree["outcomes"] = xr.Dataset(outcomes, {"arm": ["factual", "counterfactual"], "year": years, **labels})
-    tree["effects"] = xr.Dataset(
-        effects, {"statistic": ["mean", "low", "high", "prob_positive"], "year": years, **labels}
-    )
-    tree["record"] = posterior["observed_data"].to_dataset()
-    shown = arm if isinstance(arm, str) else json.dumps({k: np.asarray(v).tolist() for k, v in arm.items()})
-    tree.attrs = {
-        "model": env.name, "kind": "counterfactual", "basis": "posterior", "draws": draws, "interval": interval,
-        "intervention": shown, "from_year": first, "warnings": json.dumps(_cautions(posterior)),
-        "units": json.dumps({name: outcome._asdict() for name, outcome in env.outcomes.items()}),
-    }  # fmt: skip
-    return tree
