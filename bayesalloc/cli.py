@@ -83,7 +83,7 @@ def compare(
 
         loaded = library.load_model(model)
         tree = None if posterior is None else _open(posterior)
-        arms = _arms(mechanisms, do, isinstance(loaded, Environment), baseline)
+        arms = _arms(mechanisms, do, environment=isinstance(loaded, Environment), baseline=baseline)
         if record is not None and (tree is not None or isinstance(loaded, Environment)):
             raise InputError("--record holds covariates of a plain model without a posterior; fit a record instead")
         data = None if record is None or tree is not None else inference.pose(loaded, record).data
@@ -273,7 +273,7 @@ def _listing(kind: Literal["models", "mechanisms"], common: Common) -> None:
         _show(common, "\n".join(lines), {kind: items})
 
 
-def _arms(mechanisms: list[str] | None, do: list[str] | None, environment: bool, baseline: str | None) -> Any:  # noqa: FBT001
+def _arms(mechanisms: list[str] | None, do: list[str] | None, *, environment: bool, baseline: str | None) -> Any:
     """The arms that the options ask for, in the forms that `effects.compare` takes."""
     if not do:
         return mechanisms

@@ -28,11 +28,11 @@ class Following(Messenger):
 
     def inside(self, period: Array | None, horizon: int | None) -> Messenger:
         """The handler that acts inside a body: in one period of a scan, or (None) in a branch of a cond."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: each handler below says how
 
     def site(self, msg: Message) -> None:
         """Act on one message that is not control flow."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: each handler below says how
 
     def process_message(self, msg: Message) -> None:
         """NumPyro's hook: follow control flow, hand everything else to `site`."""

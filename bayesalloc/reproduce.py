@@ -61,7 +61,7 @@ def measure(published: Published, seed: int) -> dict[str, Any]:
         jax.random.key(seed),
         draws=published.draws,
         horizon=published.horizon,
-        futures=2,  # type: ignore[arg-type]
+        futures=2,
     )
     outcomes = tree["outcomes"].to_dataset()
 

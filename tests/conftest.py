@@ -8,13 +8,13 @@ from jaxtyping import install_import_hook
 
 install_import_hook("bayesalloc", "beartype.beartype")
 
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import xarray as xr  # noqa: E402
-from numpyro import handlers  # noqa: E402
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+from numpyro import handlers
 
-import bayesalloc as ba  # noqa: E402
+import bayesalloc as ba
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
