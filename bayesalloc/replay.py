@@ -87,7 +87,10 @@ def counterfactual(
         return rollout(env, schedule, key, arms=plan, **options, **intervention)
 
     before = under(factual)
-    after = under(changed) if new else under(factual, interventions=dict(arm), start=start)
+    if isinstance(arm, str):
+        after = under(changed)
+    else:
+        after = under(factual, interventions=dict(arm), start=start)
     tail = (1 - interval) / 2
     outcomes, effects = {}, {}
     for name, outcome in env.outcomes.items():
