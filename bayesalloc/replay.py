@@ -87,10 +87,7 @@ def counterfactual(
         return rollout(env, schedule, key, arms=plan, **options, **intervention)
 
     before = under(factual)
-    if isinstance(arm, str):
-        after = under(changed)
-    else:
-        after = under(factual, interventions=dict(arm), start=start)
+    after = under(changed) if isinstance(arm, str) else under(factual, interventions=dict(arm), start=start)
     tail = (1 - interval) / 2
     outcomes, effects = {}, {}
     for name, outcome in env.outcomes.items():
