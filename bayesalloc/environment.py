@@ -9,6 +9,7 @@ import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike
 from numpyro.contrib.control_flow import scan
+from numpyro.infer.reparam import Reparam
 from numpyro.primitives import Messenger
 
 from bayesalloc.errors import InputError, listed
@@ -47,6 +48,9 @@ class Environment(NamedTuple):
         observe: `(state, params) -> Observation`, what a decision-maker sees.
         reward: `outcome -> array`, per agent or per objective.
         measure: `(outcomes, params, data) -> None`, the measurement model over all years; see `measured`.
+        guide: `(state, action, params, data) -> {site: (loc, scale)}`, a normal approximation of what one year's
+            measurements (a cell per keyword, NaN where missing) say about noise sites of `step` that are standard
+            normal; it changes how fast the sampler mixes and not what it samples.
         read: `(table, mechanism) -> Recorded`, how a user's record becomes data; see `bayesalloc.records`.
         payoff: the outcome that is each agent's private payoff, or "".
         deviate: `(action, agent) -> action`, the same action with one agent (an index) no longer complying.
@@ -64,6 +68,7 @@ class Environment(NamedTuple):
     observe: Callable[[Any, Any], Any] | None = None
     reward: Callable[[Any], Array] | None = None
     measure: Callable[[Any, Any, Mapping[str, ArrayLike]], None] | None = None
+    guide: Callable[[Any, Any, Any, Mapping[str, Array]], Mapping[str, tuple[Array, Array]]] | None = None
     read: Callable[..., "Recorded"] | None = None
     payoff: str = ""
     deviate: Callable[[Any, ArrayLike], Any] | None = None
@@ -107,7 +112,9 @@ def stack(actions: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *actions)
 
 
-def as_model(env: Environment, arms: Mapping[str, Any] | None = None, horizon: int = 20) -> Model:
+def as_model(
+    env: Environment, arms: Mapping[str, Any] | None = None, horizon: int = 20, *, guided: bool = False
+) -> Model:
     """The environment as a plain NumPyro model function, for NUTS, SVI, `Predictive` and ArviZ.
 
     The model has a top-level site `mechanism`, the index of the arm in force (one number, or one per year), so that
@@ -119,6 +126,8 @@ def as_model(env: Environment, arms: Mapping[str, Any] | None = None, horizon: i
         env: the environment.
         arms: name -> action; default: the environment's own.
         horizon: number of years.
+        guided: whether the noise that `env.guide` knows of is sampled as its standardised deviation from the guide,
+            site `<name>_standard`, with the same posterior: for NUTS and SVI.
 
     Returns:
         `model(mechanism=None, **data)`.
@@ -136,12 +145,21 @@ def as_model(env: Environment, arms: Mapping[str, Any] | None = None, horizon: i
         index = jnp.asarray(index)
         index = jnp.broadcast_to(index, (horizon, *index.shape[1:]))
 
-        def body(state: Any, arm: Array) -> tuple[Any, Any]:
-            return env.step(state, jax.tree.map(lambda leaf: leaf[arm], actions), params)
+        yearly = {name: value for name, value in given.items() if value.ndim and len(value) == horizon}
+
+        def body(state: Any, inputs: tuple[Array, dict[str, Array]]) -> tuple[Any, Any]:
+            arm, measurements = inputs
+            action = jax.tree.map(lambda leaf: leaf[arm], actions)
+            if not guided or env.guide is None:
+                return env.step(state, action, params)
+            guides = env.guide(state, action, params, measurements)
+            config = {name: _Guided(*guide) for name, guide in guides.items() if name not in given}
+            with numpyro.handlers.reparam(config=config):
+                return env.step(state, action, params)
 
         conditions = _Given(given)
         with conditions:
-            _, outcomes = scan(body, env.initial(params), index)
+            _, outcomes = scan(body, env.initial(params), (index, yearly))
         for name in env.outcomes:
             numpyro.deterministic(name, getattr(outcomes, name))
         unused = set(given) - conditions.reached
@@ -173,6 +191,26 @@ def measured(name: str, distribution: dist.Distribution, data: Mapping[str, Arra
     there = ~jnp.isnan(values)
     with numpyro.handlers.mask(mask=there):
         numpyro.sample(f"{name}_observed", distribution, obs=jnp.where(there, values, 0.5))
+
+
+class _Guided(Reparam):
+    """A standard normal site, sampled as its standardised deviation from a guide; its density stays its own.
+
+    Centring each latent variable on its own conditional removes the funnel between the noise and the scale of the
+    measurement error (partially non-centred form: Papaspiliopoulos, Roberts & Skold 2007, Statistical Science 22:59).
+    """
+
+    def __init__(self, loc: Array, scale: Array) -> None:
+        self.loc, self.scale = loc, scale
+
+    def __call__(self, name: str, fn: dist.Distribution, obs: Array | None) -> tuple[None, Array]:
+        """NumPyro's hook: the value of the site from a site of its own."""
+        normal = dist.Normal().expand(fn.shape()).to_event(fn.event_dim)
+        deviation = numpyro.sample(f"{name}_standard", normal)
+        value = self.loc + self.scale * deviation
+        jacobian = jnp.log(jnp.broadcast_to(self.scale, fn.shape())).sum()
+        numpyro.factor(f"{name}_density", fn.log_prob(value) - normal.log_prob(deviation) + jacobian)
+        return None, value
 
 
 class _Given(Following):

@@ -14,7 +14,7 @@ import optax
 import xarray as xr
 from jaxtyping import Array
 from numpyro import handlers
-from numpyro.infer import MCMC, NUTS, SVI, Predictive, Trace_ELBO, autoguide
+from numpyro.infer import MCMC, NUTS, SVI, Predictive, Trace_ELBO, autoguide, init_to_sample, init_to_uniform
 from numpyro.infer.reparam import LocScaleReparam
 
 from bayesalloc.environment import Environment, as_model
@@ -261,8 +261,11 @@ def _nuts(
     problem: Problem, keywords: Any, key: Array, size: tuple[int, int, int], target_accept: float, *, progress: bool
 ) -> tuple[dict[str, Any], dict[Any, Any]]:
     chains, warmup, draws = size
-    model = handlers.reparam(problem.model, config={name: LocScaleReparam(0) for name in problem.noncentered})
-    kernel = NUTS(model, target_accept_prob=target_accept, dense_mass=dense_block(problem))
+    # chains start at draws of an environment's prior; a plain model's may be too vague for that
+    start = init_to_uniform if problem.environment is None else init_to_sample
+    kernel = NUTS(
+        sampled_model(problem), init_strategy=start, target_accept_prob=target_accept, dense_mass=dense_block(problem)
+    )
     mcmc = MCMC(
         kernel, num_warmup=warmup, num_samples=draws, num_chains=chains, chain_method="vectorized",
         progress_bar=progress,
@@ -270,8 +273,17 @@ def _nuts(
     mcmc.run(key, extra_fields=("diverging", "num_steps", "accept_prob", "potential_energy"), **keywords)
     stats = mcmc.get_extra_fields(group_by_chain=True)
     names = {"num_steps": "n_steps", "accept_prob": "acceptance_rate", "potential_energy": "energy"}
-    samples = dict(mcmc.get_samples(group_by_chain=True))
+    sites = trace_of(problem)  # and not those that `sampled_model` adds
+    samples = {name: values for name, values in mcmc.get_samples(group_by_chain=True).items() if name in sites}
     return samples, {names.get(name, name): values for name, values in stats.items()}
+
+
+def sampled_model(problem: Problem) -> Model:
+    """The model with the same posterior whose sites are easiest to sample: yearly noise guided, tendencies pooled."""
+    env, model = problem.environment, problem.model
+    if env is not None:
+        model = as_model(env, problem.arms, len(problem.years), guided=True)
+    return handlers.reparam(model, config={name: LocScaleReparam(0) for name in problem.noncentered})
 
 
 def dense_block(problem: Problem) -> list[tuple[str, ...]]:
@@ -290,7 +302,7 @@ def _svi(
     problem: Problem, keywords: Any, key: Array, size: tuple[int, int, int], *, progress: bool
 ) -> tuple[dict[str, Any], dict[Any, Any]]:
     chains, warmup, draws = size
-    model = handlers.reparam(problem.model, config={name: LocScaleReparam(0) for name in problem.noncentered})
+    model = sampled_model(problem)
     guide = autoguide.AutoMultivariateNormal(model)
     steps = 10 * (warmup + draws)
     schedule = optax.cosine_decay_schedule(0.01, steps)
@@ -307,7 +319,8 @@ def _svi(
         raise RuntimeError("NumPyro's AutoContinuous guide no longer exposes its potential")
     ratios = -potential(jax.vmap(guide._unpack_latent)(flat)) - guide_density
     samples = guide.sample_posterior(draw_key, result.params, sample_shape=(n,), **keywords)
-    keep = {name: jnp.asarray(values)[None] for name, values in samples.items()}
+    sites = trace_of(problem)
+    keep = {name: jnp.asarray(values)[None] for name, values in samples.items() if name in sites}
     return keep, {"log_ratio": np.asarray(ratios)[None]}
 
 
@@ -426,7 +439,6 @@ def summary(tree: xr.DataTree, names: list[str] | None = None) -> xr.Dataset:
     """Mean, sd and 89 % interval of the parameters: the sites that do not have a year."""
     posterior = tree["posterior"].to_dataset()
     chosen = names or [str(name) for name in posterior if "year" not in posterior[name].dims]
-    chosen = [name for name in chosen if not name.endswith("_decentered")]
     values = posterior[chosen]
     dim = ["chain", "draw"]
     stats = [

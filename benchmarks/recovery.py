@@ -47,7 +47,8 @@ def main() -> None:
     arms = env.arms(["cost_sharing", "performance_contract"])
     model = ba.as_model(env, {"cost_sharing": arms["cost_sharing"]}, YEARS)
     in_force = jnp.zeros(YEARS, int)
-    sample = make_sampler(model, env, (options.chains, options.warmup, options.draws))
+    sampled = ba.as_model(env, {"cost_sharing": arms["cost_sharing"]}, YEARS, guided=True)
+    sample = make_sampler(sampled, env, (options.chains, options.warmup, options.draws))
 
     @jax.jit
     def simulate(key: jax.Array) -> tuple[dict, dict]:
@@ -121,13 +122,16 @@ def make_sampler(model: Callable, env: ba.Environment, size: tuple[int, int, int
     def chain(key: jax.Array, data: dict) -> tuple[dict, jax.Array]:
         keywords = {"mechanism": in_force, **data}
         start_key, run_key = jax.random.split(key)
-        jitter = {
-            name: jax.random.uniform(jax.random.fold_in(start_key, place), value.shape, minval=-1.0, maxval=1.0)
+        drawn = handlers.trace(ba.seed_by_name(env.prior, start_key)).get_trace()
+        first = {
+            name: biject_to(drawn[name]["fn"].support).inv(drawn[name]["value"])
+            if name in drawn
+            else jax.random.normal(jax.random.fold_in(start_key, place), value.shape)
             for place, (name, value) in enumerate(start.items())
         }
         init, step = hmc(potential_fn_gen=info.potential_fn, algo="NUTS")
         state = init(
-            jitter, warmup, dense_mass=[tuple(PARAMETERS)], target_accept_prob=0.95, rng_key=run_key,
+            first, warmup, dense_mass=[tuple(PARAMETERS)], target_accept_prob=0.95, rng_key=run_key,
             model_kwargs=keywords,
         )  # fmt: skip
         state = jax.lax.fori_loop(0, warmup, lambda _, s: step(s, model_kwargs=keywords), state)

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import watershed_numbers as numbers
-from numpyro.infer import MCMC, NUTS
+from numpyro.infer import MCMC, NUTS, init_to_sample
 
 import bayesalloc as ba
-from bayesalloc.inference import Problem, dense_block
+from bayesalloc.inference import Problem, dense_block, sampled_model
 from bayesalloc.models import watershed
 
 
@@ -37,11 +37,18 @@ def main() -> None:
         labels = record["mechanism"]
     data = {name: values for name, values in data.items() if bool(jnp.isfinite(values).any())}
     arms = env.arms(list(numbers.MECHANISMS))
-    model = ba.as_model(env, arms, numbers.YEARS)
-    dense = dense_block(Problem("watershed", model, data, env, arms, labels))
+    problem = Problem(
+        "watershed", ba.as_model(env, arms, numbers.YEARS), data, env, arms, labels, list(range(numbers.YEARS)),
+        noncentered=() if "contribution" in data else ("tendency",),
+    )  # fmt: skip
 
     def run(key: jax.Array) -> tuple[dict, dict]:
-        kernel = NUTS(model, target_accept_prob=options.target_accept, dense_mass=dense)
+        kernel = NUTS(
+            sampled_model(problem),
+            init_strategy=init_to_sample,
+            target_accept_prob=options.target_accept,
+            dense_mass=dense_block(problem),
+        )
         mcmc = MCMC(
             kernel, num_warmup=options.warmup, num_samples=options.draws, num_chains=options.chains,
             chain_method="vectorized", progress_bar=False,

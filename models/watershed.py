@@ -124,15 +124,10 @@ def step(state: State, terms: Terms, params: Params) -> tuple[State, Year]:
     health = state.forest_health
     sentiment = terms.persistence * state.sentiment + jnp.sqrt(1.0 - terms.persistence**2) * sentiment_shock
     price_ratio = jnp.exp(terms.cycle * jnp.tanh(sentiment) + terms.price_volatility * price_shock)
-    modifier = terms.compliance * terms.incentive(health, price_ratio) + (1.0 - terms.compliance) * VOLUNTARY
-    willingness = BASELINE + params.tendency + params.urgency * (1.0 - health)
+    willingness, modifier = _willingness(health, terms, params, price_ratio)
     effort = contribution(willingness, modifier, terms.volatility, effort_shock)
-
-    joint = (INFLUENCE * effort).sum()  # XLA fuses a sum over agents, and not a product of matrices
-    growth = params.growth * joint * health * (1.0 - health)
-    degradation = params.degradation * (1.0 - joint) ** 2 * health
-    noise = params.growth_noise * health * (1.0 - health) * growth_shock
-    health = jnp.clip(health + growth - degradation + noise, 0.0, 1.0)
+    expected, volatility = _next_health(health, effort, params)
+    health = jnp.clip(expected + volatility * growth_shock, 0.0, 1.0)
     erosion = _erosion(health, params)
 
     cost = COST * effort
@@ -144,6 +139,20 @@ def step(state: State, terms: Terms, params: Params) -> tuple[State, Year]:
     payoff = benefit - cost + payment
     year = Year(health, erosion, effort, payoff, payment, outside, payoff.sum())
     return State(health, sentiment), year
+
+
+def _willingness(health: Array, terms: Terms, params: Params, price_ratio: Array) -> tuple[Array, Array]:
+    """Each agent's willingness before the mechanism, and the mechanism's modifier."""
+    modifier = terms.compliance * terms.incentive(health, price_ratio) + (1.0 - terms.compliance) * VOLUNTARY
+    return BASELINE + params.tendency + params.urgency * (1.0 - health), modifier
+
+
+def _next_health(health: Array, effort: Array, params: Params) -> tuple[Array, Array]:
+    """Mean and standard deviation of forest health a year on, before it is clipped to [0, 1]."""
+    joint = (INFLUENCE * effort).sum()  # XLA fuses a sum over agents, and not a product of matrices
+    growth = params.growth * joint * health * (1.0 - health)
+    degradation = params.degradation * (1.0 - joint) ** 2 * health
+    return health + growth - degradation, params.growth_noise * health * (1.0 - health)
 
 
 def _erosion(health: Array, params: Params) -> Array:
@@ -161,6 +170,39 @@ def measure(years: Year, params: Params, data: Mapping[str, ArrayLike]) -> None:
     measured("forest_health", dist.TruncatedNormal(years.forest_health, params.health_error, low=0.0, high=1.0), data)
     measured("erosion", dist.LogNormal(jnp.log(years.erosion), params.erosion_error), data)
     measured("contribution", dist.TruncatedNormal(years.contribution, params.contribution_error, low=0.0), data)
+
+
+def guide(state: State, terms: Terms, params: Params, data: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:
+    """What a year's measurements say about its shocks, as if nothing were censored and prices were at their mean."""
+    willingness, modifier = _willingness(state.forest_health, terms, params, jnp.ones(()))
+    effort, guides = willingness * modifier, {}
+    if "contribution" in data:
+        precision, value = _measurement(data["contribution"], params.contribution_error)
+        loc, scale = _abducted(effort, jnp.asarray(terms.volatility), precision, value)
+        guides["effort_shock"] = (loc, scale)
+        effort = effort + terms.volatility * loc
+    expected, volatility = _next_health(state.forest_health, jnp.clip(effort, 0.0, 1.0), params)
+    precision, value = jnp.zeros(()), jnp.zeros(())
+    if "forest_health" in data:
+        precision, value = _measurement(data["forest_health"], params.health_error)
+    if "erosion" in data:
+        more, log_load = _measurement(jnp.log(data["erosion"]), params.erosion_error / params.erosion_decay)
+        read_off = (jnp.log(params.erosion_reference) - log_load) / params.erosion_decay
+        precision, value = precision + more, (precision * value + more * read_off) / (precision + more + 1e-9)
+    guides["growth_shock"] = _abducted(expected, volatility, precision, value)
+    return guides
+
+
+def _measurement(value: Array, error: Array) -> tuple[Array, Array]:
+    """Precision and value of a measurement; precision 0 where it is missing."""
+    there = ~jnp.isnan(value)
+    return there / error**2, jnp.where(there, value, 0.0)
+
+
+def _abducted(mean: Array, sd: Array, precision: Array, value: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of a standard normal shock, given a measurement of mean + sd x shock."""
+    total = 1.0 + sd**2 * precision
+    return sd * precision * (value - mean) / total, 1.0 / jnp.sqrt(total)
 
 
 def arms(names: Sequence[str] | None) -> dict[str, Terms]:
@@ -267,6 +309,7 @@ def catchment(
         observe=observe,
         reward=lambda year: year.payoff,
         measure=measure,
+        guide=guide,
         read=read,
         payoff="payoff",
         deviate=deviate,

@@ -3,12 +3,14 @@
 from typing import NamedTuple
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
 from numpyro import handlers
+from numpyro.infer.util import log_density
 
 import bayesalloc as ba
 from bayesalloc.environment import measured, stack
@@ -133,3 +135,34 @@ def test_trajectory_replays_noise(watershed):
     assert not np.array_equal(calm.forest_health, other.forest_health)
     again = trajectory(watershed, ba.hold, arm, KEY, YEARS, interventions={"growth_shock": 0.0})
     np.testing.assert_allclose(calm.forest_health, again.forest_health, rtol=1e-6)
+
+
+def test_a_guided_model_has_the_same_density(watershed):
+    """Guided noise is a change of variables: densities differ by its Jacobian, with gaps and with contributions."""
+    years = 4
+    arms = watershed.arms(["cost_sharing"])
+    plain = ba.as_model(watershed, arms, years)
+    guided = ba.as_model(watershed, arms, years, guided=True)
+    force = np.zeros(years, int)
+    trace = handlers.trace(ba.seed_by_name(lambda: plain(mechanism=force), KEY)).get_trace()
+    data = {name: trace[f"{name}_observed"]["value"] for name in ("forest_health", "erosion", "contribution")}
+    data = {name: values.at[1].set(jnp.nan) for name, values in data.items()}
+    sites = handlers.trace(ba.seed_by_name(lambda: guided(mechanism=force, **data), KEY)).get_trace()
+    latent = {n: s["value"] for n, s in sites.items() if s["type"] == "sample" and not s["is_observed"]}
+    standards = {name: value for name, value in latent.items() if name.endswith("_standard")}
+    assert set(standards) == {"effort_shock_standard", "growth_shock_standard"}
+    others = {name: value for name, value in latent.items() if name not in standards}
+    flat, unravel = jax.flatten_util.ravel_pytree(standards)
+
+    def shocks(flat):
+        given = handlers.substitute(lambda: guided(mechanism=force, **data), data=others | unravel(flat))
+        found = handlers.trace(ba.seed_by_name(given, KEY)).get_trace()
+        return {name: found[name]["value"] for name in ("effort_shock", "growth_shock")}
+
+    def density(model, values):
+        return log_density(lambda: model(mechanism=force, **data), (), {}, values)[0]
+
+    jacobian = jax.jacobian(lambda z: jax.flatten_util.ravel_pytree(shocks(z))[0])(flat)
+    expected = density(plain, others | shocks(flat)) + jnp.linalg.slogdet(jacobian)[1]
+    np.testing.assert_allclose(density(guided, others | standards), expected, rtol=1e-4)
+    assert float(jnp.abs(expected - density(plain, others | shocks(flat)))) > 1.0  # the guide did something

@@ -265,7 +265,7 @@ def yearly(tree: xr.DataTree) -> dict[str, list[dict[str, Any]]]:
 def summaries(tree: xr.DataTree, source: str = "posterior") -> dict[str, dict[str, float]]:
     """Site -> mean, sd, low, high of the parameters: the sites that have no year."""
     sites = group(tree, source)
-    kept = [n for n, v in sites.data_vars.items() if "year" not in v.dims and not str(n).endswith("_decentered")]
+    kept = [n for n, v in sites.data_vars.items() if "year" not in v.dims]
     tail, found = (1 - INTERVAL) / 2, {}
     for label, values in flat(sites[kept], "chain", "draw").items():
         low, high = np.quantile(values, [tail, 1 - tail])
