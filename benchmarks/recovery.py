@@ -179,7 +179,11 @@ def write(options: argparse.Namespace, covered: dict, rhats: list, divergences: 
         "records": len(rhats),
         "standard_error": round(error, 4),
         "coverage": table,
-        "rhat": {"median": round(float(np.median(rhats)), 4), "max": round(float(np.max(rhats)), 4)},
+        "rhat": {
+            "median": round(float(np.median(rhats)), 4),
+            "max": round(float(np.max(rhats)), 4),
+            "records_above_1.05": [options.first + int(place) for place in np.flatnonzero(np.array(rhats) > 1.05)],
+        },
         "divergences": divergences,
         "seconds_per_record": round(float(np.median(seconds)), 2),
     }

@@ -1,0 +1,250 @@
+"""DEC-PRICE: agents learn prices of their stock from their neighbours alone, allocate by them, and bound the optimum.
+
+Dualise supply: with price lambda_ik of an item of type k at agent i,
+
+    L(lambda) = sum_ik lambda_ik rsc_ik + sum_j max(0, u_j - sum_k rqr_jk m_k(loc_j)),
+    m_k(b) = min_i (c dst(i, b) + lambda_ik),
+
+is an upper bound on social welfare for any lambda >= 0 (weak duality; e.g. Fisher 1981, Management Science 27:1). m is
+a Bellman-Ford fixed point, so an agent needs to hear only what its neighbours pay. c is the least that moving an item
+over distance 1 can cost.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from bayesalloc.allocators.evaluate import Allocation, dense, evaluate
+from bayesalloc.allocators.problem import Problem, adjacency, shortest_paths
+
+
+@dataclasses.dataclass(frozen=True)
+class Pricing:
+    """How prices are learned and used.
+
+    Attributes:
+        iterations: rounds in which prices follow excess demand.
+        step: first change of a price per round, in units of the cost of an item over distance 1.
+        decay: the last change as a share of the first.
+        caution: how much of its price a task counts when it chooses where to take an item from: 0 is the nearest, 1
+            leaves scarce items to others even where nobody wants them in the end. With several values, the allocation
+            is made with each, and all agents keep the best (they add up welfare along a tree, and spread the result).
+        ticks: how many values the clock shows in each pass; tasks that were left incomplete take part in the next pass.
+        top: the clock's first value: how many times its price a task must be worth to be served at once.
+    """
+
+    iterations: int = 100
+    step: float = 1.0
+    decay: float = 0.01
+    caution: tuple[float, ...] = (0.5,)
+    ticks: tuple[int, ...] = (24, 8, 8)
+    top: float = 8.0
+
+
+DENSE = 2**22  # cells up to which a table of all quantities is cheaper than a list of sales
+
+
+def dec_price(problem: Problem, rng_key: Array | None = None, pricing: Pricing = Pricing()) -> Allocation:
+    """Allocation by learned prices with neighbour messages only, and a certified upper bound. Nothing is random."""
+    source, target = problem.edges[:, 0], problem.edges[:, 1]
+    links = Links(
+        jnp.concatenate([source, target]), jnp.concatenate([target, source]), jnp.tile(problem.weights, 2)
+    )  # fmt: skip
+    unit = problem.per_item / jnp.minimum(problem.package_size, jnp.maximum(problem.requires.max(initial=1), 1))
+    learned = learn(problem, links, unit, pricing)
+    tries = [_try(problem, links, unit, learned, jnp.asarray(caution), pricing) for caution in pricing.caution]
+    messages = learned.messages + sum(one.messages for one in tries)
+    if len(tries) == 1:
+        return tries[0]._replace(messages=messages, bound=learned.bound)
+    messages += 3.0 * (len(problem.resources) - 1)  # up a spanning tree with the sums, and down with the choice
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tries)
+    best = jnp.argmax(jax.vmap(evaluate, in_axes=(None, 0))(problem, together).social_welfare)
+    chosen = jax.tree.map(lambda leaf: leaf[best], together)
+    return chosen._replace(messages=messages, bound=learned.bound)
+
+
+class Links(NamedTuple):
+    """Edges in both directions: messages go from `source` to `target`."""
+
+    source: Int[Array, " link"]
+    target: Int[Array, " link"]
+    length: Float[Array, " link"]
+
+
+class Offers(NamedTuple):
+    """What every agent has heard: the best offer for an item of each type, shape (agent, type).
+
+    `cost` is price and transfer together, `provider` who makes the offer, `distance` and `hops` the way to them.
+    """
+
+    cost: Array
+    provider: Array
+    distance: Array
+    hops: Array
+
+
+def hear(links: Links, asked: Float[Array, "agent type"], unit: Array) -> tuple[Offers, Array]:
+    """Offers spread from neighbour to neighbour until nobody hears a better one; and the messages this took."""
+    n = len(asked)
+    degree = jnp.zeros(n).at[links.source].add(jnp.where(jnp.isfinite(links.length), 1.0, 0.0))
+    toll = unit * links.length[:, None]
+
+    def sweep(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        cost, news, messages = state
+        heard = jax.ops.segment_min(toll + cost[links.source], links.target, n)
+        better = jnp.minimum(cost, heard)
+        return better, jnp.any(better < cost, axis=-1), messages + jnp.where(news, degree, 0.0).sum()
+
+    start = (asked, jnp.any(jnp.isfinite(asked), axis=-1), jnp.zeros(()))
+    cost, _, messages = jax.lax.while_loop(lambda state: state[1].any(), sweep, start)
+    told = jax.lax.optimization_barrier(toll + cost[links.source])  # compared with itself below, so kept as it is
+    heard = jax.ops.segment_min(told, links.target, n)
+    follows = heard < asked
+    tells = (told == heard[links.target]) & follows[links.target]
+    via = jax.ops.segment_min(jnp.where(tells, links.source[:, None], n), links.target, n)
+    tells &= via[links.target] == links.source[:, None]
+    length = jax.ops.segment_min(jnp.where(tells, links.length[:, None], jnp.inf), links.target, n)
+    via = jnp.where(follows, via, jnp.arange(n)[:, None])
+    length = jnp.where(follows, length, 0.0)
+    kinds = jnp.arange(asked.shape[1])
+
+    def double(_: int, way: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        via, length, hops = way
+        return via[via, kinds], length + length[via, kinds], hops + hops[via, kinds]
+
+    way = jax.lax.fori_loop(0, max(1, n.bit_length()), double, (via, length, follows.astype(jnp.float32)))
+    return Offers(cost, *way), messages
+
+
+class Learned(NamedTuple):
+    """What price learning ends with: prices, the offers under them, the certified bound and the messages sent."""
+
+    prices: Float[Array, "agent type"]
+    bound: Float[Array, ""]
+    messages: Float[Array, ""]
+
+
+def learn(problem: Problem, links: Links, unit: Array, pricing: Pricing) -> Learned:
+    """Prices that follow excess demand, each by its own provider, and the lowest bound met on the way.
+
+    The step of each price is scaled by its own running mean square (Kingma & Ba 2015, arXiv:1412.6980), which a
+    provider can do alone. The bound is also taken at the mean of the later prices.
+    """
+    stock = problem.resources.astype(jnp.float32)
+    kinds = jnp.arange(stock.shape[1])
+
+    def dual(prices: Array) -> tuple[Array, Array, Array]:
+        offers, messages = hear(links, prices, unit)
+        value = problem.utility - _dot(problem.requires, offers.cost[problem.owner])
+        wanted = problem.real & (value > 0)
+        demand = jnp.where(wanted[:, None], problem.requires, 0).astype(jnp.float32)
+        asked = jnp.zeros_like(stock).at[offers.provider[problem.owner], kinds].add(demand)
+        bound = (prices * stock).sum() + jnp.where(wanted, value, 0.0).sum()
+        hops = (offers.hops[problem.owner] * (demand > 0)).sum()
+        return bound, asked - stock, messages + hops
+
+    def follow(state: tuple[Array, ...], time: Array) -> tuple[tuple[Array, ...], None]:
+        prices, mean, square, average, best, messages = state
+        bound, excess, sent = dual(prices)
+        mean, square = 0.8 * mean + 0.2 * excess, 0.95 * square + 0.05 * excess**2
+        scaled = mean / (1 - 0.8 ** (time + 1)) / (jnp.sqrt(square / (1 - 0.95 ** (time + 1))) + 1e-6)
+        step = pricing.step * unit * pricing.decay ** (time / pricing.iterations)
+        prices = jnp.maximum(0.0, prices + step * scaled)
+        average = average + jnp.where(2 * time >= pricing.iterations, prices, 0.0)
+        return (prices, mean, square, average, jnp.minimum(best, bound), messages + sent), None
+
+    zero = jnp.zeros_like(stock)
+    start = (zero, zero, zero, zero, jnp.asarray(jnp.inf), jnp.zeros(()))
+    (_, _, _, total, best, messages), _ = jax.lax.scan(follow, start, jnp.arange(pricing.iterations))
+    prices = total / (pricing.iterations - (pricing.iterations + 1) // 2)
+    bound, _, sent = dual(prices)
+    return Learned(prices, jnp.minimum(best, bound), messages + sent)
+
+
+def _dot(requires: Int[Array, "task type"], cost: Float[Array, "task type"]) -> Float[Array, " task"]:
+    """Cost of all that a task requires; of what it does not require, not even an infinite price counts."""
+    return jnp.where(requires > 0, requires * cost, 0.0).sum(-1)
+
+
+class Sales(NamedTuple):
+    """What tasks took in each round, shape (round, task, type), and the messages sent."""
+
+    provider: Int[Array, "round task type"]
+    quantity: Int[Array, "round task type"]
+    distance: Float[Array, "round task type"]
+    messages: Float[Array, ""]
+
+
+def sell(problem: Problem, links: Links, unit: Array, learned: Learned, caution: Array, pricing: Pricing) -> Sales:
+    """Allocation by a descending clock: a task asks for its items once the clock is down to what it is worth.
+
+    A task's worth is its utility over the price of its items; everybody knows the clock, so nobody needs to know the
+    other tasks. Where several ask a provider at once, it serves the worthier ones first. A task asks only as long as
+    it expects to gain, from the provider that is cheapest by distance and a part (`caution`) of its price among those
+    that have something left. After each pass, incomplete tasks give back what they hold, and try again in the next.
+    """
+    n_tasks, types = problem.requires.shape
+    offers, first = hear(links, learned.prices, unit)
+    price = _dot(problem.requires, offers.cost[problem.owner])
+    worth = jnp.where(problem.real, problem.utility / jnp.maximum(price, 1e-6), -jnp.inf)
+    order = jnp.argsort(-worth, stable=True)
+    kinds = jnp.arange(types)
+
+    def tick(state: tuple[Array, ...], clock: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        free, missing, spent, messages = state
+        asked = jnp.where(free > 0, caution * learned.prices, jnp.inf)
+        offers, sent = hear(links, asked, unit)
+        offers = Offers(*(field[problem.owner] for field in offers))
+        expected = spent + _dot(missing, unit * offers.distance)
+        there = jnp.all((missing == 0) | jnp.isfinite(offers.cost), axis=-1)
+        asks = (worth >= clock) & there & (expected < problem.utility) & (missing > 0).any(-1)
+        wanted = jnp.where(asks[:, None], missing, 0)
+        given = jnp.stack([_serve(wanted[:, k], offers.provider[:, k], free[:, k], order) for k in range(types)], 1)
+        free = free.at[offers.provider, kinds].add(-given)
+        hops = (2 * offers.hops * (wanted > 0)).sum()  # a request and its answer
+        spent = spent + (unit * offers.distance * given).sum(-1)
+        return (free, missing - given, spent, messages + sent + hops), (offers.provider, given, offers.distance)
+
+    free, missing, messages, rounds = problem.resources, problem.requires, first, []
+    for ticks in pricing.ticks:
+        last = jnp.asarray(-jnp.inf)  # at the end everybody may ask
+        clocks = jnp.append(jnp.geomspace(pricing.top, 1.0 / pricing.top, ticks - 1), last)
+        state = (free, missing, jnp.zeros(n_tasks), messages)
+        (_, left, _, messages), (provider, given, distance) = jax.lax.scan(tick, state, clocks)
+        complete = (left == 0).all(-1)
+        given = jnp.where(complete[:, None], given, 0)
+        free = free.at[provider, kinds].add(-given)
+        missing = jnp.where(complete[:, None], 0, missing)
+        rounds.append((provider, given, distance))
+    provider, quantity, distance = (jnp.concatenate(parts) for parts in zip(*rounds, strict=True))
+    return Sales(provider, quantity, distance, messages)
+
+
+def _try(
+    problem: Problem, links: Links, unit: Array, learned: Learned, caution: Array, pricing: Pricing
+) -> Allocation:
+    """One allocation by the clock."""
+    sales = sell(problem, links, unit, learned, caution, pricing)
+    task, kind = jnp.arange(len(problem.owner))[:, None], jnp.arange(problem.resources.shape[1])
+    n_tasks, (agents, types) = len(problem.owner), problem.resources.shape
+    if n_tasks * agents * types <= DENSE:
+        quantity = jnp.zeros((n_tasks, agents, types), int).at[task, sales.provider, kind].add(sales.quantity)
+        return dense(problem, quantity, shortest_paths(adjacency(problem)), messages=sales.messages)
+    task, kind = (jnp.broadcast_to(place, sales.provider.shape).reshape(-1) for place in (task, kind))
+    provider, quantity, distance = (field.reshape(-1) for field in sales[:3])
+    nan, inf = jnp.asarray(jnp.nan), jnp.asarray(jnp.inf)
+    return Allocation(task, provider, kind, quantity, distance, sales.messages, nan, inf)
+
+
+def _serve(
+    wanted: Int[Array, " task"], provider: Int[Array, " task"], free: Int[Array, " agent"], order: Int[Array, " task"]
+) -> Int[Array, " task"]:
+    """What each task gets of one type: every provider serves tasks in the given order as long as it has items."""
+    order = order[jnp.argsort(provider[order], stable=True)]
+    who, want = provider[order], wanted[order]
+    before = jnp.cumsum(want) - want
+    before = before - jax.ops.segment_max(jnp.where(jnp.append(True, who[1:] != who[:-1]), before, 0), who, len(free))[who]
+    return jnp.zeros_like(wanted).at[order].set(jnp.clip(free[who] - before, 0, want))
