@@ -1,7 +1,8 @@
 """The one vectorized simulator: vmap over replicates and arms, scan over years, in chunks, sharded over devices.
 
 Replicate `r` is future `r % futures` of parameter draw `r // futures`. Its keys depend on those two numbers and on
-nothing else, so arms are paired and a replicate stays the same when their number grows.
+nothing else, so arms are paired and a replicate stays the same when their number grows. Inside a chunk the replicates
+are the last axis of every array: XLA vectorises over the last one.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,13 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import shard_map
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, ArrayLike
 from numpyro import handlers
+from numpyro.primitives import Messenger
 
 from bayesalloc.environment import Environment
 from bayesalloc.errors import InputError
 from bayesalloc.intervene import Intervention, seed_by_name
+from bayesalloc.threefry import unrolled
 
 Policy = Callable[[Any, Any, Array, Array], Any]
 
@@ -33,43 +37,67 @@ def schedule(actions: Any, observation: Any, period: Array, rng_key: Array) -> A
     return jax.tree.map(lambda leaf: leaf[period], actions)
 
 
-def trajectory(
+class _SideBySide(Messenger):
+    """Has every draw's replicates side by side in memory on a processor.
+
+    XLA vectorises over what lies side by side: by itself that would be the agents, or whatever else comes last.
+    """
+
+    def postprocess_message(self, msg: dict[str, Any]) -> None:
+        """NumPyro's hook."""
+        if msg["type"] == "sample" and jax.default_backend() == "cpu":
+            msg["value"] = _side_by_side(msg["value"])
+
+
+@jax.custom_batching.custom_vmap
+def _side_by_side(draw: Array) -> Array:
+    return draw
+
+
+@_side_by_side.def_vmap
+def _replicates_side_by_side(size: int, batched: list[bool], draw: Array) -> tuple[Array, bool]:
+    return with_layout_constraint(draw, Layout((*range(1, draw.ndim), 0))), True
+
+
+def trajectories(
     env: Environment,
     policy: Policy,
-    arm: Any,
-    rng_key: Array,
+    arms: Any,
+    rng_keys: Array,
     horizon: int,
     *,
     params: Any = None,
-    sites: Mapping[str, Array] | None = None,
+    sites: Any = None,
     interventions: Mapping[str, ArrayLike] | None = None,
     start: int | None = None,
     stop: int | None = None,
-    future: ArrayLike = 0,
+    futures: Array,
 ) -> Any:
-    """One replicate under one arm: the outcomes with a leading year axis.
+    """A chunk of replicates under every arm: the outcomes with axes year, arm, ..., replicate.
 
     Args:
         env: the environment.
         policy: `(arm, observation, period, key) -> action`.
-        arm: what the policy is given: an action for `hold`, or a network's weights, ...
-        rng_key: the key of the parameter draw.
+        arms: what the policy is given, with a leading arm axis: actions for `hold`, or networks' weights, ...
+        rng_keys: the key of each replicate's parameter draw.
         horizon: number of years.
-        params: the environment's parameters; None: drawn from the prior.
-        sites: noise to be replayed, site -> values with a leading year axis.
+        params: the environment's parameters, with a leading replicate axis; None: drawn from the prior.
+        sites: noise to be replayed, site -> values with leading axes replicate and year.
         interventions: site -> value, as in `do`.
         start: first period of the intervention, as in `do`.
         stop: the period before which it ends.
-        future: which future of this parameter draw.
+        futures: which future of its parameter draw each replicate is.
     """
-    noise_key = jax.random.fold_in(rng_key, 1 + jnp.asarray(future))
     root = Intervention({} if interventions is None else interventions, start=start, stop=stop, horizon=horizon)
-    with root:
-        if params is None:
-            params = seed_by_name(env.prior, jax.random.fold_in(rng_key, 0))()
-        state = seed_by_name(env.initial, noise_key)(params)
 
-    def period(state: Any, t: Array) -> tuple[Any, Any]:
+    def begin(key: Array, future: Array, params: Any) -> tuple[Array, Any, Any]:
+        noise_key = jax.random.fold_in(key, 1 + future)
+        with root:
+            if params is None:
+                params = seed_by_name(env.prior, jax.random.fold_in(key, 0))()
+            return noise_key, params, seed_by_name(env.initial, noise_key)(params)
+
+    def period(state: Any, arm: Any, noise_key: Array, params: Any, sites: Any, t: Array) -> tuple[Any, Any]:
         key = jax.random.fold_in(noise_key, t)
 
         def replayed(site: dict[str, Any]) -> Array | None:
@@ -78,12 +106,46 @@ def trajectory(
 
         observation = None if env.observe is None else env.observe(state, params)
         action = policy(arm, observation, t, jax.random.fold_in(key, 0))
-        with seed_by_name(rng_key=key), handlers.substitute(substitute_fn=replayed), root.inside(t, horizon):
+        seeded, replay = seed_by_name(rng_key=key), handlers.substitute(substitute_fn=replayed)
+        with seeded, replay, root.inside(t, horizon), _SideBySide():
             return env.step(state, action, params)
 
-    _, outcomes = jax.lax.scan(period, state, jnp.arange(horizon))
+    noise_keys, params, state = jax.vmap(begin, out_axes=(0, -1, -1))(rng_keys, futures, params)
+    n_arms = len(jax.tree.leaves(arms)[0])
+    state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n_arms, *leaf.shape)), state)
+    of_replicates = jax.vmap(period, in_axes=(-1, None, 0, -1, 0, None), out_axes=-1)
+    of_arms = jax.vmap(of_replicates, in_axes=(0, 0, None, None, None, None))
+
+    def year(state: Any, t: Array) -> tuple[Any, Any]:
+        return of_arms(state, arms, noise_keys, params, sites, t)
+
+    _, outcomes = jax.lax.scan(year, state, jnp.arange(horizon))
     root.check()
     return outcomes
+
+
+def trajectory(
+    env: Environment,
+    policy: Policy,
+    arm: Any,
+    rng_key: Array,
+    horizon: int,
+    *,
+    params: Any = None,
+    sites: Mapping[str, ArrayLike] | None = None,
+    interventions: Mapping[str, ArrayLike] | None = None,
+    start: int | None = None,
+    stop: int | None = None,
+    future: ArrayLike = 0,
+) -> Any:
+    """One replicate under one arm: the outcomes with a leading year axis; see `trajectories` for the arguments."""
+    given = arm, rng_key, params, dict(sites or {}), future
+    arms, keys, params, sites, futures = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], given)
+    outcomes = trajectories(
+        env, policy, arms, keys, horizon, params=params, sites=sites, interventions=interventions,
+        start=start, stop=stop, futures=futures,
+    )  # fmt: skip
+    return jax.tree.map(lambda leaf: leaf[:, 0, ..., 0], outcomes)
 
 
 def rollout(
@@ -148,37 +210,36 @@ def rollout(
     chunk_size = min(chunk_size, -(-replicates // n_devices))
     inputs = jax.tree.map(jnp.asarray, (arms, params, dict(sites or {}), dict(interventions or {})))
     shape = (replicates, horizon, futures, start, stop, chunk_size, n_devices, average)
+    if jax.default_backend() == "cpu":
+        return _run_on_cpu(env, policy, collect, unrolled(rng_key), inputs, shape)
     return _run(env, policy, collect, jnp.asarray(rng_key), inputs, shape)
 
 
-@eqx.filter_jit
-def _run(env: Environment, policy: Policy, collect: Any, rng_key: Array, inputs: Any, shape: tuple[Any, ...]) -> Any:
+def _simulated(
+    env: Environment, policy: Policy, collect: Any, rng_key: Array, inputs: Any, shape: tuple[Any, ...]
+) -> Any:
     replicates, horizon, futures, start, stop, chunk_size, n_devices, average = shape
     arms, all_params, all_sites, interventions = inputs
     per_device = -(-replicates // (chunk_size * n_devices))
     mesh = Mesh(np.array(jax.devices()[:n_devices]), ("device",))
 
-    def replicate(index: Array) -> Any:
-        draw, future = index // futures, index % futures
-        params, sites = jax.tree.map(lambda leaf: leaf[draw], (all_params, all_sites))
-        key = jax.random.fold_in(rng_key, draw)
-
-        def under(arm: Any) -> Any:
-            return trajectory(
-                env, policy, arm, key, horizon, params=params, sites=sites, interventions=interventions,
-                start=start, stop=stop, future=future,
-            )  # fmt: skip
-
-        return jax.vmap(under)(arms)
-
     def chunk(first: Array) -> Any:
         index = first + jnp.arange(chunk_size)
-        outcomes = jax.vmap(replicate)(jnp.minimum(index, replicates - 1))  # padding repeats the last replicate
-        values = outcomes if collect is None else jax.vmap(collect)(outcomes)
+        padded = jnp.minimum(index, replicates - 1)  # padding repeats the last replicate
+        draw = padded // futures
+        params, sites = jax.tree.map(lambda leaf: leaf[draw], (all_params, all_sites))
+        keys = jax.vmap(lambda draw: jax.random.fold_in(rng_key, draw))(draw)
+        outcomes = trajectories(
+            env, policy, arms, keys, horizon, params=params, sites=sites, interventions=interventions,
+            start=start, stop=stop, futures=padded % futures,
+        )  # fmt: skip
+        outcomes = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), outcomes)
+        each = (lambda years: years) if collect is None else collect
         if not average:
-            return values
+            return jax.vmap(each, in_axes=-1)(outcomes)
+        values = jax.vmap(each, in_axes=-1, out_axes=-1)(outcomes)
         counts = (index < replicates).astype(float)  # XLA adds a long axis number by number, and vectorises a product
-        return jax.tree.map(lambda value: jnp.tensordot(counts, value.astype(float), axes=1), values)
+        return jax.tree.map(lambda value: value.astype(float) @ counts, values)
 
     def shard(firsts: Array) -> Any:
         if not average:
@@ -193,3 +254,14 @@ def _run(env: Environment, policy: Policy, collect: Any, rng_key: Array, inputs:
     if average:
         return jax.tree.map(lambda leaf: leaf.sum(0) / replicates, parts)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:replicates], parts)
+
+
+# Vectors as wide as the processor has them; and sums over agents left to XLA itself, since its library for them would
+# have the agents side by side instead of the replicates.
+_ON_CPU: dict[str, Any] = {
+    "compiler_options": {
+        "xla_cpu_prefer_vector_width": 512,
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT",
+    }
+}
+_run, _run_on_cpu = eqx.filter_jit(_simulated), eqx.filter_jit(_simulated, **_ON_CPU)

@@ -12,7 +12,7 @@ import pytest
 
 import bayesalloc as ba
 from bayesalloc.environment import stack
-from bayesalloc.simulate import schedule
+from bayesalloc.simulate import schedule, trajectory
 
 KEY, YEARS = jax.random.key(0), 5
 
@@ -47,6 +47,14 @@ def test_a_replicate_does_not_depend_on_their_number(watershed, arms):
 def test_replicates_and_futures_differ(watershed, arms):
     health = np.asarray(run(watershed, arms, futures=2).forest_health)
     assert len(np.unique(health[:, 0, -1])) == 20
+
+
+def test_a_replicate_draws_from_its_own_key(watershed, arms):
+    """`rollout` hashes in its own form; one trajectory at a time draws with JAX's own."""
+    arm = jax.tree.map(lambda leaf: leaf[1], arms)
+    alone = trajectory(watershed, ba.hold, arm, jax.random.fold_in(KEY, 3), YEARS, future=1).forest_health
+    together = run(watershed, arms, futures=2).forest_health
+    np.testing.assert_allclose(together[7, 1], alone, rtol=1e-5)
 
 
 def test_arms_do_not_change_each_other(watershed):
