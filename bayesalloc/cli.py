@@ -4,11 +4,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bayesalloc import __version__
 from bayesalloc.errors import InputError
+from bayesalloc.session import Common, refusing, session, show
 
 app = App(
     name="bayesalloc",
@@ -24,21 +20,6 @@ app = App(
 )
 Many = Parameter(consume_multiple=True, negative=())
 Repeated = Parameter(negative=())
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Common:
-    """What every command takes."""
-
-    seed: int = 0
-    "Seed of all random numbers; the same seed gives the same numbers."
-    out: Path | None = None
-    "Folder for the results; default: runs/<time>-<command>."
-    json: Annotated[bool, Parameter(negative=())] = False
-    "Print one JSON object on stdout and nothing else there."
-    quiet: Annotated[bool, Parameter(negative=())] = False
-    "Print nothing but errors (and the JSON object)."
 
 
 DEFAULT = Common()
@@ -74,7 +55,7 @@ def compare(
         minimum: The smallest effect that matters, for the probability of exceeding it.
         common: What every command takes.
     """
-    with _session(common, "compare") as (say, folder):
+    with session(common, "compare") as (say, folder):
         import jax
 
         from bayesalloc import effects, inference, library
@@ -124,7 +105,7 @@ def fit(
         target_accept: Target acceptance probability of NUTS; nearer to 1 means fewer divergences, and slower.
         common: What every command takes.
     """
-    with _session(common, "fit") as (say, folder):
+    with session(common, "fit") as (say, folder):
         import jax
 
         from bayesalloc import inference, library
@@ -168,7 +149,7 @@ def counterfactual(
         interval: Probability of the intervals.
         common: What every command takes.
     """
-    with _session(common, "counterfactual") as (say, folder):
+    with session(common, "counterfactual") as (say, folder):
         from bayesalloc import library, replay
         from bayesalloc.records import Table
         from bayesalloc.report import page, tables
@@ -193,6 +174,29 @@ def counterfactual(
 
 
 @app.command
+def allocate(
+    problem: Path, *, method: str = "dec-price", time_limit: float | None = None, common: Common = DEFAULT
+) -> None:
+    """Allocate one social resource allocation problem: who sends what to which task.
+
+    Args:
+        problem: A JSON file (see the README).
+        method: opt, cen-grd, cen-grd+ or dec-price.
+        time_limit: Seconds for opt; when they are over, the best allocation found and the proven bound are returned.
+        common: What every command takes.
+    """
+    with session(common, "allocate") as (say, _):
+        import jax
+
+        from bayesalloc import allocators
+        from bayesalloc.report.allocation import allocation_text
+
+        instance = allocators.read_problem(problem)
+        result = allocators.allocate(instance, method, jax.random.key(common.seed), time_limit=time_limit)
+        say(allocation_text(result), result)
+
+
+@app.command
 def reproduce(
     name: Literal["watershed"], *, full: Annotated[bool, Parameter(negative=())] = False, common: Common = DEFAULT
 ) -> None:
@@ -203,7 +207,7 @@ def reproduce(
         full: Measure over 20 seeds instead of one.
         common: What every command takes.
     """
-    with _session(common, "reproduce") as (say, folder):
+    with session(common, "reproduce") as (say, folder):
         from bayesalloc import reproduce as reproduction
 
         seeds = range(common.seed, common.seed + (20 if full else 1))
@@ -239,7 +243,7 @@ def init(folder: Path, *, common: Common = DEFAULT) -> None:
         folder: A folder that does not exist yet, or is empty.
         common: What every command takes.
     """
-    with _refusing():
+    with refusing():
         from bayesalloc import library
 
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -250,11 +254,11 @@ def init(folder: Path, *, common: Common = DEFAULT) -> None:
                 shutil.copyfile(source, folder / source.name)
         shutil.copyfile(library.content("mechanisms") / "performance_contract.toml", folder / "my_contract.toml")
         written = sorted(path.name for path in folder.iterdir())
-        _show(common, f"{folder}: wrote {', '.join(written)}; start with {folder / 'README.md'}", {"files": written})
+        show(common, f"{folder}: wrote {', '.join(written)}; start with {folder / 'README.md'}", {"files": written})
 
 
 def _listing(kind: Literal["models", "mechanisms"], common: Common) -> None:
-    with _refusing():
+    with refusing():
         from bayesalloc import library
 
         lines, items = [], []
@@ -270,7 +274,7 @@ def _listing(kind: Literal["models", "mechanisms"], common: Common) -> None:
             items.append({"name": name, "title": mechanism.title, "description": mechanism.description, **notes})
             lines.append(f"{name}: {mechanism.description}")
             lines += [f"    {where} [{note['unit']}]: {note['source']}" for where, note in notes.items()]
-        _show(common, "\n".join(lines), {kind: items})
+        show(common, "\n".join(lines), {kind: items})
 
 
 def _arms(mechanisms: list[str] | None, do: list[str] | None, *, environment: bool, baseline: str | None) -> Any:
@@ -335,85 +339,6 @@ def _open(path: Path) -> Any:
         raise InputError(f"{path}: has no group 'posterior'; give the posterior.nc of `bayesalloc fit`")
     loaded.attrs["file"] = str(path)
     return loaded
-
-
-class _Folder:
-    """A results folder under a temporary name: renamed when all is written, removed when anything fails."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-        if target.exists() and not target.is_dir():
-            raise InputError(f"{target}: is a file; --out names a folder")
-        self.made = [parent for parent in target.parents if not parent.exists()]
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self.path = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        except OSError as error:
-            raise InputError(f"{target}: cannot be written to: {error.strerror}") from None
-
-    def files(self, report: str = "", results: str = "", **others: str) -> dict[str, str]:
-        """The files' final paths, by role."""
-        named = {"report": report, "results": results, **others}
-        return {role: str(self.target / name) for role, name in named.items() if name}
-
-    def keep(self) -> None:
-        """Move everything to its place; a file that was there before is replaced in one step."""
-        self.target.mkdir(exist_ok=True)
-        for file in self.path.iterdir():
-            os.replace(file, self.target / file.name)
-        self.made = []
-
-    def clear(self) -> None:
-        """Remove what is not kept: the temporary folder, and parents that were made for it."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        for parent in self.made:
-            if not any(parent.iterdir()):
-                parent.rmdir()
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """A refused input becomes one sentence on stderr and exit code 2."""
-    try:
-        yield
-    except InputError as error:
-        print(f"bayesalloc: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-
-
-@contextmanager
-def _session(common: Common, command: str) -> Iterator[tuple[Callable[[Any, dict], None], _Folder]]:
-    """One command's run: devices, results folder, and `say(text, json)` for its answer."""
-    with _refusing():
-        import jax
-
-        if not 0 <= common.seed < 2**32:
-            raise InputError(f"seed is {common.seed}; it must be between 0 and {2**32 - 1}")
-        if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        target = common.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}"
-        folder = _Folder(target)
-        answer: list[tuple[Any, dict]] = []
-        try:
-            yield lambda text, fields: answer.append((text, fields)), folder
-            for _, fields in answer:
-                (folder.path / f"{command}.json").write_text(json.dumps(fields, indent=1, allow_nan=False) + "\n")
-            folder.keep()
-        finally:
-            folder.clear()
-        for text, fields in answer:
-            _show(common, text, fields)
-            if not common.quiet and not common.json:
-                print(f"\nResults and report: {target}")
-
-
-def _show(common: Common, text: Any, fields: dict) -> None:
-    if common.json:
-        print(json.dumps(fields, allow_nan=False))
-    elif not common.quiet:
-        from rich.console import Console
-
-        Console(width=None if sys.stdout.isatty() else 100, soft_wrap=isinstance(text, str)).print(text, markup=False)
 
 
 def main() -> None:

@@ -73,10 +73,9 @@ class Watershed(mesa.Model):
         super().__init__(rng=seed)
         self.mechanism = mechanism
         self.pooled = any(mechanism.cost_shares)
-        mean, concentration = numbers.SCENARIO_HEALTH
-        self.forest_health = self.initial_health = self.random.betavariate(
-            mean * concentration, (1.0 - mean) * concentration
-        )
+        median, spread = numbers.SCENARIO_HEALTH
+        logit = self.random.gauss(math.log(median / (1.0 - median)), spread)
+        self.forest_health = self.initial_health = 1.0 / (1.0 + math.exp(-logit))
         draw = {
             name: self.random.lognormvariate(math.log(median), log_sd)
             for name, (median, log_sd) in numbers.SCENARIO.items()

@@ -194,9 +194,10 @@ def chunk_sums(seed: np.random.SeedSequence, n: int, normals: str = "ziggurat") 
         median, log_sd = numbers.SCENARIO[name]
         return np.exp(np.float32(np.log(median)) + np.float32(log_sd) * rng.standard_normal(n, np.float32))
 
-    mean, concentration = numbers.SCENARIO_HEALTH
+    median, spread = numbers.SCENARIO_HEALTH
+    logit = np.log(median / (1 - median)) + spread * rng.standard_normal(n, np.float32)
     params = {name: log_normal(name) for name in numbers.SCENARIO if not name.endswith("_error")}
-    params["initial_health"] = rng.beta(mean * concentration, (1 - mean) * concentration, n).astype(np.float32)
+    params["initial_health"] = (1.0 / (1.0 + np.exp(-logit))).astype(np.float32)
     tendency = params["tendency_spread"] * rng.standard_normal((N_AGENTS, n), np.float32)
     params["own"] = np.float32(numbers.BASELINE) + tendency
     params["minus_decay"] = -params["erosion_decay"]

@@ -78,6 +78,7 @@ def main() -> None:
         return jnp.stack([getattr(years, name)[:, -1] for name in OUTCOMES], -1)
 
     covered: dict[str, list[bool]] = {}
+    ranks: dict[str, list[float]] = {}
     rhats, divergences, seconds = [], 0, []
     tail = [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2]
     for record in range(options.first, options.first + options.records):
@@ -92,17 +93,19 @@ def main() -> None:
             low, high = np.quantile(posterior[name], tail, axis=0)
             inside = (low <= truth[name]) & (truth[name] <= high)
             covered.setdefault(name, []).extend(np.atleast_1d(inside).tolist())
+            ranks.setdefault(name, []).extend(np.atleast_1d((posterior[name] < truth[name]).mean(0)).tolist())
         few = {name: jnp.asarray(value[:: max(1, len(value) // 200)][:200]) for name, value in posterior.items()}
         found = effects(few, jax.random.fold_in(key, 2), 200, 64)
         true = effects({name: value[None] for name, value in truth.items()}, jax.random.fold_in(key, 3), 1, 12_800)[0]
         low, high = np.quantile(found, tail, axis=0)
         for place, name in enumerate(OUTCOMES):
             covered.setdefault(f"ate_{name}", []).append(bool(low[place] <= true[place] <= high[place]))
+            ranks.setdefault(f"ate_{name}", []).append(float((found[:, place] < true[place]).mean()))
         seconds.append(time.perf_counter() - start)
         if record % 10 == 9:
-            write(options, covered, rhats, divergences, seconds)
+            write(options, covered, ranks, rhats, divergences, seconds)
             print(record + 1, {name: round(float(np.mean(c)), 3) for name, c in covered.items()}, flush=True)
-    write(options, covered, rhats, divergences, seconds)
+    write(options, covered, ranks, rhats, divergences, seconds)
 
 
 def make_sampler(model: Callable, env: ba.Environment, size: tuple[int, int, int]) -> Callable:
@@ -164,13 +167,16 @@ def split_rhat(draws: np.ndarray) -> float:
     return float(np.max(np.sqrt(((half - 1) / half * within + between / half) / within)))
 
 
-def write(options: argparse.Namespace, covered: dict, rhats: list, divergences: int, seconds: list) -> None:
-    """Coverage with its distance from 0.89 in standard errors of a binomial count over records."""
+def write(
+    options: argparse.Namespace, covered: dict, ranks: dict, rhats: list, divergences: int, seconds: list
+) -> None:
+    """Coverage with its distance from 0.89 in standard errors of a binomial count; the mean rank of a truth is 0.5."""
     error = float(np.sqrt(INTERVAL * (1 - INTERVAL) / len(rhats)))
     table = {
         name: {
             "covered": round(float(np.mean(c)), 4),
             "standard_errors_off": round((float(np.mean(c)) - INTERVAL) / error, 2),
+            "mean_rank": round(float(np.mean(ranks[name])), 3),
         }
         for name, c in covered.items()
     }

@@ -21,6 +21,7 @@ import numpyro.distributions as dist
 import watershed_numbers as numbers
 from jax import Array
 from numpyro.contrib.control_flow import scan
+from numpyro.distributions.transforms import SigmoidTransform
 from numpyro.infer import MCMC, NUTS, init_to_median
 
 INFLUENCE = np.array(numbers.INFLUENCE, np.float32)
@@ -37,8 +38,9 @@ def in_force(mechanism: np.ndarray) -> dict[str, Array]:
 
 def model(terms: Mapping[str, Array], forest_health: Array, erosion: Array, contribution: Array) -> None:
     """Joint density of parameters, yearly noise and measurements; NaN in a measurement is a missing cell."""
-    mean, concentration = numbers.RECORD_HEALTH
-    start = numpyro.sample("initial_health", dist.Beta(mean * concentration, (1 - mean) * concentration))
+    median, spread = numbers.RECORD_HEALTH
+    logit = dist.Normal(np.log(median / (1 - median)), spread)
+    start = numpyro.sample("initial_health", dist.TransformedDistribution(logit, SigmoidTransform()))
     p = {
         name: numpyro.sample(name, dist.LogNormal(np.log(median), log_sd))
         for name, (median, log_sd) in numbers.RECORD.items()

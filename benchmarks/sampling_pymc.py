@@ -40,8 +40,8 @@ def build(record: Mapping[str, np.ndarray], loop: str) -> pm.Model:
         memory[year, year] = np.sqrt(1.0 - persistence[year] ** 2)
 
     with pm.Model(coords={"agent": numbers.AGENTS, "year": np.arange(years)}) as model:
-        mean, concentration = numbers.RECORD_HEALTH
-        start = pm.Beta("initial_health", mean * concentration, (1 - mean) * concentration)
+        median, spread = numbers.RECORD_HEALTH
+        start = pm.LogitNormal("initial_health", mu=np.log(median / (1 - median)), sigma=spread)
         p = {name: pm.LogNormal(name, np.log(median), log_sd) for name, (median, log_sd) in numbers.RECORD.items()}
         tendency = pm.Normal("tendency", 0.0, p["tendency_spread"], dims="agent")
         effort_shock = pm.Normal("effort_shock", dims=("year", "agent"))

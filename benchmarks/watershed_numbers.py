@@ -33,8 +33,8 @@ RECORD = {
     "erosion_error": (0.15, 0.5),
     "contribution_error": (0.05, 0.5),
 }
-SCENARIO_HEALTH = (0.4, 40.0)  # mean and concentration of the Beta prior of forest health before the first year
-RECORD_HEALTH = (0.5, 4.0)
+SCENARIO_HEALTH = (0.4, 0.32)  # median, and sd of the logit, of forest health before the first year
+RECORD_HEALTH = (0.5, 1.14)
 
 BASELINE = 0.6
 SWITCH_WIDTH = 0.02  # of the threshold's logistic switch, in forest health

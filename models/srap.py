@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from jaxtyping import Array, ArrayLike, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool
 from numpyro.distributions import constraints
 
 from bayesalloc.allocators import ALLOCATORS, METHODS
@@ -90,7 +90,7 @@ class Among(dist.Distribution):
 
 
 class Episode(NamedTuple):
-    """Outcome of an episode: in units of utility, the share of tasks done, and the number of messages."""
+    """Outcome of an episode: in units of utility, the share of tasks done, and messages (0 for a central allocator)."""
 
     social_welfare: Array
     utility: Array
@@ -208,12 +208,11 @@ def arrivals(setting: Setting, joined: Bool[Array, "agent agent"]) -> Problem:
     """The tasks and resources of one episode: sites `task_count`, `task_utility` and `stock`."""
     n, slots = setting.agents, max(setting.tasks)
     count = numpyro.sample("task_count", Among(setting.tasks, (n,)).to_event(1))
-    drawn = numpyro.sample(
-        "task_utility",
-        Among(setting.utilities, (n, slots)).to_event(2)
-        if setting.shuffled_utilities
-        else dist.Delta(jnp.broadcast_to(jnp.asarray(setting.utilities[:slots]), (n, slots)), event_dim=2),
-    )
+    if setting.shuffled_utilities:
+        worth: dist.Distribution = Among(setting.utilities, (n, slots)).to_event(2)
+    else:
+        worth = dist.Delta(jnp.broadcast_to(jnp.asarray(setting.utilities[:slots]), (n, slots)), event_dim=2)
+    utility = numpyro.sample("task_utility", worth)
     shape = (n - n // 2, setting.types)
     requester = numpyro.sample("requester_stock", Among(setting.requester_stock, shape).to_event(2))
     provider = numpyro.sample("provider_stock", Among(setting.provider_stock, (n // 2, setting.types)).to_event(2))
@@ -224,9 +223,9 @@ def arrivals(setting: Setting, joined: Bool[Array, "agent agent"]) -> Problem:
         weights=jnp.where(joined[one, other], 1.0, jnp.inf),
         resources=jnp.concatenate([requester, provider]),
         owner=owner,
-        utility=jnp.asarray(drawn, jnp.float32).reshape(-1),
+        utility=jnp.asarray(utility, jnp.float32).reshape(-1),
         requires=jnp.full((n * slots, setting.types), setting.required),
-        real=(jnp.arange(slots) < count[:, None]).reshape(-1),
+        real=(jnp.arange(slots) < jnp.asarray(count)[:, None]).reshape(-1),
         per_item=jnp.asarray(setting.per_item, jnp.float32),
         package_size=jnp.asarray(setting.package_size),
     )
@@ -256,7 +255,9 @@ def market(setting: Setting = Setting(), methods: Sequence[str] = METHODS) -> En
         allocation = jax.lax.switch(method, [ALLOCATORS[name] for name in methods], problem, key)
         value = evaluate(problem, allocation)
         share = value.done.sum() / jnp.maximum(problem.real.sum(), 1)
-        return state, Episode(value.social_welfare, value.utility, value.transfer_cost, share, allocation.messages)
+        return state, Episode(
+            value.social_welfare, value.utility, value.transfer_cost, share, jnp.nan_to_num(allocation.messages)
+        )
 
     def arms(names: Sequence[str] | None) -> dict[str, Any]:
         strange = set(names or ()) - set(methods)
@@ -288,7 +289,9 @@ def _check(setting: Setting) -> None:
     if not 1 <= degree < n or (setting.network in ("small_world", "barabasi_albert") and degree % 2):
         raise InputError(f"degree is {degree}; it must be below {n} agents, and even in a {setting.network} network")
     if not setting.shuffled_utilities and max(setting.tasks) > len(setting.utilities):
-        raise InputError(f"an agent may own {max(setting.tasks)} tasks, and there are {len(setting.utilities)} utilities")
+        raise InputError(
+            f"an agent may own {max(setting.tasks)} tasks, and there are {len(setting.utilities)} utilities"
+        )
     numbers = (*setting.tasks, *setting.utilities, setting.required, *setting.requester_stock, *setting.provider_stock)
     if min(numbers) < 0 or setting.types < 1 or setting.package_size < 1 or not setting.per_item >= 0:
         raise InputError("counts, utilities, stocks and costs must be 0 or more, types and package size at least 1")

@@ -21,6 +21,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float
+from numpyro.distributions.transforms import SigmoidTransform
 
 from bayesalloc.environment import Environment, Observation, Outcome, Recorded, measured
 from bayesalloc.errors import InputError
@@ -60,8 +61,9 @@ RECORD_CONSTANTS = {
     "contribution_error": (0.05, 0.5),
 }
 BASELINE = 0.6  # share of capacity contributed without urgency or incentive: published
-INITIAL_HEALTH = (0.4, 40.0)  # mean and concentration of its Beta prior, a degraded catchment: assumed
-RECORD_INITIAL_HEALTH = (0.5, 4.0)
+# Median and standard deviation of the logit of forest health before the first year: a degraded catchment, assumed.
+INITIAL_HEALTH = (0.4, 0.32)
+RECORD_INITIAL_HEALTH = (0.5, 1.14)
 
 # What an agent's effort counts for in the joint effort; sums to 1.
 INFLUENCE = np.array([0.15, 0.35, 0.10, 0.20, 0.20], np.float32)
@@ -274,12 +276,13 @@ def catchment(
 
     Args:
         constants: median and log standard deviation of each log-normal prior; the names of CONSTANTS.
-        initial_health: mean and concentration of the Beta prior of forest health before the first year.
+        initial_health: median, and standard deviation of the logit, of forest health before the first year.
     """
-    mean, concentration = initial_health
+    median, spread = initial_health
+    before = dist.Normal(np.log(median / (1 - median)), spread)
 
     def prior() -> Params:
-        start = numpyro.sample("initial_health", dist.Beta(mean * concentration, (1 - mean) * concentration))
+        start = numpyro.sample("initial_health", dist.TransformedDistribution(before, SigmoidTransform()))
         rates = {
             name: numpyro.sample(name, dist.LogNormal(np.log(median), sd))
             for name, (median, sd) in constants.items()

@@ -3,14 +3,20 @@
 Each is a function `(problem, rng_key) -> Allocation` that can be jitted and vmapped; all are judged by `evaluate`.
 """
 
+import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
+import jax
+import numpy as np
 from jaxtyping import Array
 
-from bayesalloc.allocators.evaluate import Allocation, Evaluation, dense, evaluate
+from bayesalloc.allocators.evaluate import Allocation, Evaluation, dense, evaluate, merged
 from bayesalloc.allocators.greedy import cen_grd, cen_grd_plus
-from bayesalloc.allocators.optimum import opt
+from bayesalloc.allocators.optimum import opt, solve
+from bayesalloc.allocators.prices import dec_price
 from bayesalloc.allocators.problem import Problem, make_problem, read_problem
+from bayesalloc.errors import InputError, listed
 
 Allocator = Callable[[Problem, Array], Allocation]
 
@@ -18,10 +24,63 @@ ALLOCATORS: Mapping[str, Allocator] = {
     "opt": opt,
     "cen-grd": cen_grd,
     "cen-grd+": cen_grd_plus,
+    "dec-price": dec_price,
 }
-METHODS = ("cen-grd", "cen-grd+")  # those that a comparison takes unless told otherwise: they run on any device
+METHODS = ("cen-grd", "cen-grd+", "dec-price")  # what a comparison takes unless told otherwise: all run on any device
 
 __all__ = [
-    "ALLOCATORS", "METHODS", "Allocation", "Allocator", "Evaluation", "Problem", "cen_grd", "cen_grd_plus", "dense",
-    "evaluate", "make_problem", "opt", "read_problem",
+    "ALLOCATORS", "METHODS", "Allocation", "Allocator", "Evaluation", "Problem", "allocate", "cen_grd",
+    "cen_grd_plus", "dec_price", "dense", "evaluate", "make_problem", "opt", "read_problem", "solve",
 ]  # fmt: skip
+
+
+def allocate(problem: Problem, method: str, rng_key: Array, *, time_limit: float | None = None) -> dict[str, Any]:
+    """One instance allocated by one method, as the document that `bayesalloc allocate` prints.
+
+    Args:
+        problem: the instance.
+        method: a name in ALLOCATORS.
+        rng_key: a key, for methods that use chance.
+        time_limit: seconds for the solver of "opt", > 0; None: until the optimum is proven.
+
+    Returns:
+        social_welfare, social_welfare_hop, utility, transfer_cost, upper_bound, optimal (whether proven so),
+        tasks_done, allocation (shipments), messages and seconds (without compilation).
+
+    Raises:
+        InputError: for a method that is not there, or a time limit where it means nothing.
+    """
+    if method not in ALLOCATORS:
+        raise InputError(f"there is no method '{method}'; there are {listed(ALLOCATORS)}")
+    if time_limit is not None and (method != "opt" or not time_limit > 0):
+        raise InputError(f"a time limit of {time_limit:g} s for {method}: it must be above 0, and only opt has one")
+    if method == "opt":
+        start = time.perf_counter()
+        solution = solve(problem, time_limit)
+        seconds = time.perf_counter() - start
+        allocation, proven = solution.allocation(problem), solution.optimal
+    else:
+        compiled = jax.jit(ALLOCATORS[method]).lower(problem, rng_key).compile()
+        start = time.perf_counter()
+        allocation = jax.block_until_ready(compiled(problem, rng_key))
+        seconds, proven = time.perf_counter() - start, False
+    allocation = merged(allocation)
+    value = evaluate(problem, allocation)
+    if not value.feasible:
+        raise RuntimeError(f"{method} made an allocation that is not feasible")
+    bound = float(allocation.bound)
+    welfare = float(value.social_welfare)
+    columns = (allocation.task, allocation.agent, allocation.type, allocation.quantity)
+    names = ("task", "agent", "type", "quantity")
+    return {
+        "method": method, "social_welfare": welfare, "social_welfare_hop": _or_null(value.social_welfare_hop),
+        "utility": float(value.utility), "transfer_cost": float(value.transfer_cost), "upper_bound": _or_null(bound),
+        "optimal": proven or welfare >= bound - 1e-6 * abs(bound),
+        "tasks_done": np.flatnonzero(np.asarray(value.done)).tolist(),
+        "allocation": [dict(zip(names, row, strict=True)) for row in np.stack(columns, 1).tolist()],
+        "messages": _or_null(allocation.messages), "seconds": seconds,
+    }  # fmt: skip
+
+
+def _or_null(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

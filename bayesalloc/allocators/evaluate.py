@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from bayesalloc.allocators.problem import Problem, package_cost
@@ -63,6 +64,19 @@ def dense(
     far = jnp.broadcast_to(distance[problem.owner][:, :, None], quantity.shape).reshape(-1)
     notes = (jnp.asarray(note, jnp.float32) for note in (messages, hop_cost, bound))
     return Allocation(task, agent, kind, quantity.reshape(-1), far, *notes)
+
+
+def merged(allocation: Allocation) -> Allocation:
+    """The same with one shipment for each task, agent and type, and none of quantity 0; not for use inside jit."""
+    where = np.stack([allocation.task, allocation.agent, allocation.type], axis=1)
+    quantity, distance = np.asarray(allocation.quantity), np.asarray(allocation.distance)
+    kept = quantity != 0
+    where, first, place = np.unique(where[kept], axis=0, return_index=True, return_inverse=True)
+    total = np.bincount(place.reshape(-1), quantity[kept], minlength=len(where))
+    task, agent, kind = (jnp.asarray(column) for column in where.T)
+    return allocation._replace(
+        task=task, agent=agent, type=kind, quantity=jnp.asarray(total, int), distance=jnp.asarray(distance[kept][first])
+    )
 
 
 def evaluate(problem: Problem, allocation: Allocation) -> Evaluation:

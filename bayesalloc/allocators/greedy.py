@@ -19,7 +19,9 @@ def provider_order(lengths: Float[Array, "agent agent"], distance: Float[Array, 
     """
     n = len(lengths)
     degree = jnp.isfinite(lengths).sum(-1)
-    better_if_tied = (degree[:, None] > degree) | ((degree[:, None] == degree) & (jnp.arange(n)[:, None] < jnp.arange(n)))
+    better_if_tied = (degree[:, None] > degree) | (
+        (degree[:, None] == degree) & (jnp.arange(n)[:, None] < jnp.arange(n))
+    )
     own = jnp.eye(n, dtype=bool)
     far = jnp.where(own, -1.0, distance)
     before = (far[:, :, None] < far[:, None, :]) | ((far[:, :, None] == far[:, None, :]) & better_if_tied)

@@ -1,12 +1,18 @@
 """The exact optimum: a mixed-integer linear program solved by HiGHS, whose incumbent and bound hold on a time limit.
 
 maximise sum_j y_j u_j - per_item sum_ijk d(i, loc j) p_ijk
-subject to sum_i x_ijk = y_j rqr_jk, sum_j x_ijk <= rsc_ik, x_ijk <= min(package_size, rqr_jk, rsc_ik) p_ijk, y_j in {0, 1}
+subject to sum_i x_ijk = y_j rqr_jk, sum_j x_ijk <= rsc_ik, x_ijk <= min(package_size, rqr_jk, rsc_ik) p_ijk,
+y_j in {0, 1}
 
 (Malek Akhlagh 2024, equations 5.1 to 5.3). With package size 1 the cost is linear (p = x) and, whichever tasks are
 done, the rest is a transport problem, whose vertices are integer; so only y is. With larger packages p is integer too.
 """
 
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +34,10 @@ class Solution(NamedTuple):
     quantity: np.ndarray
     bound: float
     optimal: bool
+
+    def allocation(self, problem: Problem) -> Allocation:
+        """The same in the form that all allocators give."""
+        return dense(problem, jnp.asarray(self.quantity), _distances(problem), bound=self.bound)
 
 
 def solve(problem: Problem, time_limit: float | None = None) -> Solution:
@@ -67,20 +77,12 @@ def solve(problem: Problem, time_limit: float | None = None) -> Solution:
     if p:  # a package is never fuller than what could be sent: a tighter relaxation
         packed = rows(np.arange(x), column, 1.0, x) - rows(np.arange(x), column + x, np.minimum(package, most), x)
         constraints.append(scipy.optimize.LinearConstraint(packed, -np.inf, 0.0))
-    result = None
-    for whole in (0, 1):  # the items come out whole by themselves, unless an optimum is not a vertex
-        result = scipy.optimize.milp(
-            np.concatenate([-utility, np.zeros(x) if p else cost, cost if p else []]),
-            constraints=constraints,
-            integrality=np.concatenate([np.ones(n_tasks), np.full(x, whole), np.ones(p)]),
-            bounds=scipy.optimize.Bounds(
-                0.0, np.concatenate([np.asarray(problem.real, float), most, np.ceil(most / package) if p else []])
-            ),
-            options={"mip_rel_gap": 0.0} | ({} if time_limit is None else {"time_limit": time_limit}),
-        )
-        if result.x is None or np.abs(result.x - np.rint(result.x)).max() < WHOLE:
-            break
-    assert result is not None
+    objective = np.concatenate([-utility, np.zeros(x) if p else cost, cost if p else []])
+    upper = np.concatenate([np.asarray(problem.real, float), most, np.ceil(most / package) if p else []])
+    integrality = np.concatenate([np.ones(n_tasks), np.zeros(x), np.ones(p)])
+    result = _highs(objective, constraints, upper, integrality, time_limit)
+    if result.x is not None and np.abs(result.x - np.rint(result.x)).max() > WHOLE:
+        result = _highs(objective, constraints, upper, np.ones_like(integrality), time_limit)  # not at a vertex
     if result.status not in (0, 1):  # to do nothing is feasible, and welfare cannot exceed all utilities
         raise RuntimeError(f"HiGHS could not solve the allocation: {result.message}")
     bound = utility.sum() if result.mip_dual_bound is None else min(-result.mip_dual_bound, utility.sum())
@@ -89,13 +91,41 @@ def solve(problem: Problem, time_limit: float | None = None) -> Solution:
     return Solution(quantity, float(bound), optimal=result.status == 0)
 
 
+def _highs(
+    objective: np.ndarray, constraints: list[Any], upper: np.ndarray, integrality: np.ndarray, time_limit: float | None
+) -> Any:
+    with _silent():
+        return scipy.optimize.milp(
+            objective, constraints=constraints, integrality=integrality,
+            bounds=scipy.optimize.Bounds(0.0, upper),
+            options={"mip_rel_gap": 0.0} | ({} if time_limit is None else {"time_limit": time_limit}),
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing on stdout meanwhile: HiGHS prints a debugging line of its own there, which no option turns off."""
+    libc = ctypes.CDLL(None)
+    sys.stdout.flush()
+    libc.fflush(None)
+    kept = os.dup(1)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        libc.fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
 @jax.jit
 def _distances(problem: Problem) -> Array:
     return shortest_paths(adjacency(problem))
 
 
 def opt(problem: Problem, rng_key: Array | None = None) -> Allocation:
-    """The optimum as an allocator among the others: it can be jitted and vmapped, and is solved one by one on the host."""
+    """The optimum as an allocator among the others: jitted or vmapped, it is solved one by one on the host."""
     shapes = jax.ShapeDtypeStruct((*problem.requires.shape[:1], *problem.resources.shape), jnp.int32)
 
     def on_host(problem: Problem) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from bayesalloc.allocators.evaluate import Allocation, dense, evaluate
 from bayesalloc.allocators.problem import Problem, adjacency, shortest_paths
@@ -30,8 +30,10 @@ class Pricing:
         step: first change of a price per round, in units of the cost of an item over distance 1.
         decay: the last change as a share of the first.
         caution: how much of its price a task counts when it chooses where to take an item from: 0 is the nearest, 1
-            leaves scarce items to others even where nobody wants them in the end. With several values, the allocation
-            is made with each, and all agents keep the best (they add up welfare along a tree, and spread the result).
+            leaves scarce items to others even where nobody wants them in the end. The tries take these in turn.
+        tries: allocations that are made, of which all agents keep the best; None: 16, or 1 where the table of all
+            quantities has more than DENSE cells.
+        noise: standard deviation of the log of what tells apart the tasks' worth from the second turn of tries on.
         ticks: how many values the clock shows in each pass; tasks that were left incomplete take part in the next pass.
         top: the clock's first value: how many times its price a task must be worth to be served at once.
     """
@@ -39,31 +41,42 @@ class Pricing:
     iterations: int = 100
     step: float = 1.0
     decay: float = 0.01
-    caution: tuple[float, ...] = (0.5,)
+    caution: tuple[float, ...] = (0.5, 0.0, 0.3, 0.7)
+    tries: int | None = None
+    noise: float = 0.3
     ticks: tuple[int, ...] = (24, 8, 8)
     top: float = 8.0
 
 
-DENSE = 2**22  # cells up to which a table of all quantities is cheaper than a list of sales
+DENSE = 2**18  # cells up to which a table of all quantities is cheaper than a list of sales
 
 
 def dec_price(problem: Problem, rng_key: Array | None = None, pricing: Pricing = Pricing()) -> Allocation:
-    """Allocation by learned prices with neighbour messages only, and a certified upper bound. Nothing is random."""
+    """Allocation by learned prices with neighbour messages only, and a certified upper bound.
+
+    Args:
+        problem: one instance.
+        rng_key: for the noise by which the tries differ; None: always the same.
+        pricing: how prices are learned and used.
+    """
+    n_agents = len(problem.resources)
     source, target = problem.edges[:, 0], problem.edges[:, 1]
-    links = Links(
-        jnp.concatenate([source, target]), jnp.concatenate([target, source]), jnp.tile(problem.weights, 2)
-    )  # fmt: skip
+    links = Links(jnp.concatenate([source, target]), jnp.concatenate([target, source]), jnp.tile(problem.weights, 2))
     unit = problem.per_item / jnp.minimum(problem.package_size, jnp.maximum(problem.requires.max(initial=1), 1))
     learned = learn(problem, links, unit, pricing)
-    tries = [_try(problem, links, unit, learned, jnp.asarray(caution), pricing) for caution in pricing.caution]
-    messages = learned.messages + sum(one.messages for one in tries)
-    if len(tries) == 1:
-        return tries[0]._replace(messages=messages, bound=learned.bound)
-    messages += 3.0 * (len(problem.resources) - 1)  # up a spanning tree with the sums, and down with the choice
-    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tries)
-    best = jnp.argmax(jax.vmap(evaluate, in_axes=(None, 0))(problem, together).social_welfare)
-    chosen = jax.tree.map(lambda leaf: leaf[best], together)
-    return chosen._replace(messages=messages, bound=learned.bound)
+    tries = (16 if _small(problem) else 1) if pricing.tries is None else pricing.tries
+    noise = jax.random.normal(jax.random.key(0) if rng_key is None else rng_key, (tries, len(problem.owner)))
+    noise = jnp.where(jnp.arange(tries)[:, None] < len(pricing.caution), 0.0, pricing.noise * noise)
+    caution = jnp.resize(jnp.asarray(pricing.caution), tries)
+
+    def attempt(caution: Array, noise: Array) -> Allocation:
+        return _shipments(problem, sell(problem, links, unit, learned, caution, noise, pricing))
+
+    found = jax.vmap(attempt)(caution, noise)
+    best = jnp.argmax(jax.vmap(evaluate, in_axes=(None, 0))(problem, found).social_welfare)
+    # up a spanning tree with the sums of all tries, and down with the choice
+    messages = learned.messages + found.messages.sum() + (2.0 * (n_agents - 1) if tries > 1 else 0.0)
+    return jax.tree.map(lambda leaf: leaf[best], found)._replace(messages=messages, bound=learned.bound)
 
 
 class Links(NamedTuple):
@@ -178,7 +191,9 @@ class Sales(NamedTuple):
     messages: Float[Array, ""]
 
 
-def sell(problem: Problem, links: Links, unit: Array, learned: Learned, caution: Array, pricing: Pricing) -> Sales:
+def sell(
+    problem: Problem, links: Links, unit: Array, learned: Learned, caution: Array, noise: Array, pricing: Pricing
+) -> Sales:
     """Allocation by a descending clock: a task asks for its items once the clock is down to what it is worth.
 
     A task's worth is its utility over the price of its items; everybody knows the clock, so nobody needs to know the
@@ -189,7 +204,7 @@ def sell(problem: Problem, links: Links, unit: Array, learned: Learned, caution:
     n_tasks, types = problem.requires.shape
     offers, first = hear(links, learned.prices, unit)
     price = _dot(problem.requires, offers.cost[problem.owner])
-    worth = jnp.where(problem.real, problem.utility / jnp.maximum(price, 1e-6), -jnp.inf)
+    worth = jnp.where(problem.real, jnp.exp(noise) * problem.utility / jnp.maximum(price, 1e-6), -jnp.inf)
     order = jnp.argsort(-worth, stable=True)
     kinds = jnp.arange(types)
 
@@ -223,15 +238,16 @@ def sell(problem: Problem, links: Links, unit: Array, learned: Learned, caution:
     return Sales(provider, quantity, distance, messages)
 
 
-def _try(
-    problem: Problem, links: Links, unit: Array, learned: Learned, caution: Array, pricing: Pricing
-) -> Allocation:
-    """One allocation by the clock."""
-    sales = sell(problem, links, unit, learned, caution, pricing)
+def _small(problem: Problem) -> bool:
+    return len(problem.owner) * problem.resources.size <= DENSE
+
+
+def _shipments(problem: Problem, sales: Sales) -> Allocation:
+    """Sales as an allocation: one shipment for each task, agent and type, unless that were too many."""
     task, kind = jnp.arange(len(problem.owner))[:, None], jnp.arange(problem.resources.shape[1])
-    n_tasks, (agents, types) = len(problem.owner), problem.resources.shape
-    if n_tasks * agents * types <= DENSE:
-        quantity = jnp.zeros((n_tasks, agents, types), int).at[task, sales.provider, kind].add(sales.quantity)
+    if _small(problem):
+        quantity = jnp.zeros((len(problem.owner), *problem.resources.shape), int)
+        quantity = quantity.at[task, sales.provider, kind].add(sales.quantity)
         return dense(problem, quantity, shortest_paths(adjacency(problem)), messages=sales.messages)
     task, kind = (jnp.broadcast_to(place, sales.provider.shape).reshape(-1) for place in (task, kind))
     provider, quantity, distance = (field.reshape(-1) for field in sales[:3])
@@ -246,5 +262,7 @@ def _serve(
     order = order[jnp.argsort(provider[order], stable=True)]
     who, want = provider[order], wanted[order]
     before = jnp.cumsum(want) - want
-    before = before - jax.ops.segment_max(jnp.where(jnp.append(True, who[1:] != who[:-1]), before, 0), who, len(free))[who]
+    before = (
+        before - jax.ops.segment_max(jnp.where(jnp.append(True, who[1:] != who[:-1]), before, 0), who, len(free))[who]
+    )
     return jnp.zeros_like(wanted).at[order].set(jnp.clip(free[who] - before, 0, want))

@@ -22,7 +22,7 @@ LARGEST = 2**24  # integers up to here are exact in float32, and so are sums of 
 
 
 class Problem(NamedTuple):
-    """One instance; instances of one shape stack on a leading axis. Padded edges weigh infinity, padded tasks are unreal.
+    """One instance; instances of one shape stack. Padded edges weigh infinity, padded tasks are not real.
 
     Attributes:
         edges: the two ends of each undirected edge, shape (edge, 2).
@@ -121,7 +121,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
 def read_problem(path: str | Path) -> Problem:
     """The instance in a JSON file (see the README for its fields).
 
-    Instead of `edges`, the field `graph` may name a GraphML file or an edge list (`one other [weight]` a line) beside it.
+    Instead of `edges`, `graph` may name a GraphML file or an edge list (`one other [weight]` a line) beside it.
 
     Raises:
         InputError: naming the file, the field, and what is allowed.
