@@ -58,9 +58,15 @@ def make_problem(
     per_item: float = 1.0,
     package_size: int = 1,
 ) -> Problem:
-    """A problem from anything array-like, without checks (`read_problem` checks). All tasks are real."""
+    """A problem from anything array-like, without checks (`read_problem` checks).
+
+    All tasks are real; where there is none at all, one that is not fills up the shape.
+    """
     resources = jnp.asarray(resources, jnp.int32)
-    owner = jnp.asarray(owner, jnp.int32).reshape(-1)
+    real = jnp.ones(np.shape(owner), bool)
+    if real.size == 0:
+        owner, utility, requires, real = [0], [0.0], jnp.zeros((1, resources.shape[-1])), jnp.zeros(1, bool)
+    owner = jnp.asarray(owner, jnp.int32)
     return Problem(
         jnp.asarray(edges, jnp.int32).reshape(-1, 2),
         jnp.asarray(weights, jnp.float32).reshape(-1),
@@ -68,7 +74,7 @@ def make_problem(
         owner,
         jnp.asarray(utility, jnp.float32).reshape(-1),
         jnp.asarray(requires, jnp.int32).reshape(len(owner), resources.shape[-1]),
-        jnp.ones(len(owner), bool),
+        real,
         jnp.asarray(per_item, jnp.float32),
         jnp.asarray(package_size, jnp.int32),
     )
