@@ -187,7 +187,11 @@ def test_prices_reach_most_of_their_own_bound():
         list(graph.edges), np.ones(800), stock, owner, rng.choice([4, 9, 16, 25], 800), rng.integers(1, 4, (800, 2))
     )
     allocation = jax.jit(dec_price)(problem)
-    assert evaluate(problem, merged(allocation)).feasible
+    sales = merged(allocation)
+    assert evaluate(problem, sales).feasible
+    way = dict(nx.all_pairs_shortest_path_length(graph))
+    to = owner[np.asarray(sales.task)].tolist()
+    assert [way[i][j] for i, j in zip(sales.agent.tolist(), to, strict=True)] == sales.distance.tolist()
     assert float(evaluate(problem, allocation).social_welfare / allocation.bound) > 0.97
 
 
