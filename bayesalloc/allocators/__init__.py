@@ -1,0 +1,1 @@
+"""Allocators of the social resource allocation problem."""
