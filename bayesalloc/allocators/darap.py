@@ -111,7 +111,7 @@ def _negotiate(
     used = hand_out(everything, need, world.distance)
     after = Ledger(ledger.stock - used.sum((0, 1)), ledger.open_ & ~served)
     times = (requests.times, answers.times, confirmations.times)
-    record = _record(ledger, after, used, talk, got, sent, want, times, faults, stop, config)
+    record = _record(ledger.stock, used, talk, got, sent, want, times, faults, stop, config)
     return after, Cycle(used, hop_cost, record)
 
 
@@ -141,7 +141,7 @@ def _ask(
 
 
 def _record(
-    before: Ledger, after: Ledger, used: Array, talk: Talk, got: Collected, sent: Confirmed, want: Wanted,
+    stock: Array, used: Array, talk: Talk, got: Collected, sent: Confirmed, want: Wanted,
     times: tuple[Array, Array, Array], faults: Faults, stop: Array, config: Darap,
 ) -> Record:  # fmt: skip
     asked, offers, end = talk.asked, got.offers, config.offers_end
@@ -155,7 +155,7 @@ def _record(
     answer = jnp.min(jnp.where(offers.cascaded, offers.round, UNUSED), axis=2)
     now = jnp.arange(config.rounds - 1)
 
-    def over_time(quantity: Array, start: Array, stop_: Array) -> Array:
+    def over_time(quantity: Array, start: Array, stop_: Array | int = UNUSED) -> Array:
         shape = (-1, *([1] * quantity.ndim))
         during = (start <= now.reshape(shape)) & (now.reshape(shape) < stop_)
         owned = jnp.where(during, quantity, 0)
@@ -164,13 +164,15 @@ def _record(
     offered = over_time(given, offers.round, free_again)
     offered += over_time(asked.backed, answer, aside_free)
     reserved = over_time(asked.backed, asked.round, jnp.minimum(answer, aside_free))
-    gone = over_time(sent.sent, sent.comes, UNUSED) + over_time(sent.sent_own, sent.released, UNUSED)
-    taken = over_time(given, offers.round, UNUSED) + over_time(asked.backed, asked.round, UNUSED)
-    back = over_time(given - sent.sent, free_again, UNUSED)
-    back += over_time(asked.backed - sent.sent_own, jnp.where(asked.round < UNUSED, aside_free, UNUSED), UNUSED)
-    held = before.stock - taken + back
+    gone = over_time(sent.sent, sent.comes) + over_time(sent.sent_own, sent.released)
+    taken = over_time(given, offers.round) + over_time(asked.backed, asked.round)
+    back = over_time(given - sent.sent, free_again)
+    back += over_time(asked.backed - sent.sent_own, jnp.where(asked.round < UNUSED, aside_free, UNUSED))
+    held = stock - taken + back
     done = used.sum((0, 1))
     last = jnp.zeros_like(done)
+    returned = gone[-1] - (done - jnp.einsum("akal->al", used))
+    at_last = held[-1] + returned - jnp.einsum("akal->al", used)
 
     waits = got.decided - asked.round
     asking = (asked.round < UNUSED) & (stop > got.decided)
@@ -187,7 +189,7 @@ def _record(
     honest = at(want.utility, got.accepted).sum(0)
     factor = jnp.ones(len(stop)) if faults.exaggeration is None else jnp.asarray(faults.exaggeration)
     return Record(
-        jnp.asarray(messages), jnp.concatenate([held, after.stock[None]]), jnp.concatenate([reserved, last[None]]),
+        jnp.asarray(messages), jnp.concatenate([held, at_last[None]]), jnp.concatenate([reserved, last[None]]),
         jnp.concatenate([offered, last[None]]), jnp.concatenate([gone, done[None]]), jnp.stack(longest).max(),
         jnp.stack(overdue).max(), kept, promised - kept, honest, jnp.maximum(honest * (factor - 1), 0.0),
     )  # fmt: skip

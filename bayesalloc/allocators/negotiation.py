@@ -4,6 +4,7 @@ Everything is a greedy answer in the order of utility per item, which is exact w
 (Malek Akhlagh 2024, Propositions 6, 9 and 11). Quantities run over 0, 1, ..., q_max on the last axis ("amount").
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from bayesalloc.allocators.problem import Problem
 
 UNUSED = 2**20  # a position, or a round, that is never reached
+pick = partial(jnp.take_along_axis, mode="promise_in_bounds")  # every index here is clipped where it is made
 
 
 class OwnTasks(NamedTuple):
@@ -140,13 +142,13 @@ def wanted(
 
 def at(curve: Float[Array, "*batch amount"], quantity: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
     """Each curve at its quantity."""
-    return jnp.take_along_axis(curve, quantity[..., None], axis=-1)[..., 0]
+    return pick(curve, quantity[..., None], axis=-1)[..., 0]
 
 
 def beyond(curve: Float[Array, "*batch amount"], quantity: Int[Array, "*batch"]) -> Float[Array, "*batch amount"]:
     """What q items more are worth to one who has `quantity` of them already: utl(quantity + q) - utl(quantity)."""
     amounts = jnp.minimum(quantity[..., None] + jnp.arange(curve.shape[-1]), curve.shape[-1] - 1)
-    moved = jnp.take_along_axis(curve, amounts, axis=-1)
+    moved = pick(curve, amounts, axis=-1)
     return moved - moved[..., :1]
 
 
@@ -177,21 +179,22 @@ def bundle(
     """
     n, amounts = cost.shape[-2:]
     unit = jnp.where(offered > 0, at(cost, offered) / jnp.maximum(offered, 1), jnp.inf)
-    flat = cost.reshape(*cost.shape[:-2], n * amounts)
+    flat = cost.reshape(-1)
+    rows = (jnp.arange(offered.size // n) * (n * amounts)).reshape(offered.shape[:-1])
     places, q = jnp.arange(n), jnp.arange(amounts)
 
     def take(_: Array, state: tuple[Bundle, Array]) -> tuple[Bundle, Array]:
         (before, total, spent), unit = state
         best = jnp.argmin(unit, axis=-1)
-        size = jnp.take_along_axis(offered, best[..., None], axis=-1)[..., 0]
+        size = pick(offered, best[..., None], axis=-1)[..., 0]
         size = jnp.where(jnp.isfinite(unit.min(-1)), size, 0)
         chosen = (places == best[..., None]) & (size[..., None] > 0)
         part = jnp.clip(q - total[..., None], 0, size[..., None])
-        spent = spent + jnp.take_along_axis(flat, best[..., None] * amounts + part, axis=-1)
+        spent = spent + flat.at[(rows + best * amounts)[..., None] + part].get(mode="promise_in_bounds")
         before = jnp.where(chosen, total[..., None], before)
         return Bundle(before, total + size, spent), jnp.where(chosen, jnp.inf, unit)
 
-    own = jnp.take_along_axis(first_cost, jnp.minimum(q, first[..., None]), axis=-1)
+    own = pick(first_cost, jnp.minimum(q, first[..., None]), axis=-1)
     start = Bundle(jnp.full(offered.shape, UNUSED), first, own)
     return jax.lax.fori_loop(0, min(n, amounts - 1), take, (start, unit))[0]
 

@@ -1,7 +1,6 @@
 """The parameters of the negotiation protocol."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import jax
 
@@ -33,12 +32,12 @@ class Darap:
     """
 
     max_hops: int = 2
-    reserve: Literal["thesis", "gain", "none"] = "gain"
-    utility_mode: Literal["full", "marginal"] = "full"
-    confirm: Literal["separate", "joint", "tasks"] = "tasks"
-    offer: Literal["all", "best"] = "best"
-    copies: Literal["each", "one"] = "one"
-    leftovers: Literal["offered", "kept"] = "kept"
+    reserve: str = "gain"
+    utility_mode: str = "full"
+    confirm: str = "tasks"
+    offer: str = "best"
+    copies: str = "one"
+    leftovers: str = "kept"
     max_quantity: int = 8
     tasks_per_agent: int = 4
     cycles: int = 1

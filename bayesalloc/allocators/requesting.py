@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from bayesalloc.allocators.faults import Sending
-from bayesalloc.allocators.negotiation import UNUSED, OwnTasks, at, beyond, losses
+from bayesalloc.allocators.negotiation import UNUSED, OwnTasks, at, beyond, losses, pick
 from bayesalloc.allocators.protocol import Darap
 
 
@@ -93,12 +93,12 @@ class Queue(NamedTuple):
 
 
 def _queue(due: Bool[Array, "type copy agent"], order: Int[Array, "type copy"], turns: int) -> Queue:
-    count = jnp.cumsum(jnp.take_along_axis(due, order[..., None], axis=1), axis=1)
+    count = jnp.cumsum(pick(due, order[..., None], axis=1), axis=1)
     turn = jnp.arange(turns)[:, None]
     place = jnp.sum(count[:, None] <= turn[:, None], axis=2)
-    copy = jnp.take_along_axis(order[..., None], jnp.minimum(place, due.shape[1] - 1), axis=1)
+    copy = pick(order[..., None], jnp.minimum(place, due.shape[1] - 1), axis=1)
     back = jnp.argsort(order, axis=1)
-    handled = jnp.take_along_axis(count, back[..., None], axis=1) - 1
+    handled = pick(count, back[..., None], axis=1) - 1
     return Queue(copy, turn < count[:, -1:], jnp.clip(handled, 0, turns - 1))
 
 
@@ -173,7 +173,7 @@ def _by_copy(values: Array, queue: Queue, due: Array) -> Array:
     """From (type, turn, agent, ...) to (type, copy, agent, ...), zero for copies that are not due."""
     extra = values.ndim - 3
     turn = queue.turn.reshape(*queue.turn.shape, *([1] * extra))
-    return jnp.where(due.reshape(turn.shape), jnp.take_along_axis(values, turn, axis=1), 0)
+    return jnp.where(due.reshape(turn.shape), pick(values, turn, axis=1), jnp.zeros((), values.dtype))
 
 
 class Talk(NamedTuple):
@@ -269,19 +269,19 @@ def _forward(
     parent = jnp.argmax(first, axis=2)
     onward = cascaded.any(2)
     copy = jnp.arange(n)[:, None] * (1 if originals else n) + (0 if originals else parent)
-    turn = jnp.take_along_axis(queue.turn, jnp.broadcast_to(copy, (kinds, n, n)), axis=1)
-    aside, backed = (jnp.where(onward, jnp.take_along_axis(x, turn, axis=1), 0) for x in results[:2])
-    loss = jnp.take_along_axis(results[2], turn[..., None], axis=1)
-    quantity = jnp.take_along_axis(asked.quantity, parent, axis=2) - aside
-    utility = beyond(jnp.take_along_axis(asked.utility, parent[..., None], axis=2), aside)
-    told = jnp.take_along_axis(asked.known, parent[..., None], axis=2)
+    turn = pick(queue.turn, jnp.broadcast_to(copy, (kinds, n, n)), axis=1)
+    aside, backed = (jnp.where(onward, pick(x, turn, axis=1), 0) for x in results[:2])
+    loss = pick(results[2], turn[..., None], axis=1)
+    quantity = pick(asked.quantity, parent, axis=2) - aside
+    utility = beyond(pick(asked.utility, parent[..., None], axis=2), aside)
+    told = pick(asked.known, parent[..., None], axis=2)
     reached = onward[..., None] & world.near & ~told
     wide = onward[..., None]
     return Asked(
         jnp.where(onward, quantity, asked.quantity),
         jnp.where(wide, utility, asked.utility),
         jnp.where(wide, told | world.near, asked.known),
-        jnp.where(onward, jnp.take_along_axis(asked.hops, parent, axis=2) + 1, asked.hops),
+        jnp.where(onward, pick(asked.hops, parent, axis=2) + 1, asked.hops),
         jnp.where(onward, now, asked.round),
         asked.to | reached,
         jnp.where(reached, jnp.minimum(now + sending.rounds, UNUSED), asked.comes),
