@@ -189,10 +189,8 @@ class Agent:
     def own_offer(self, request):
         top = min(request.quantity, self.stock[request.kind])
         gains = self.gains(request, top)
-        if self.config.offer == "best":
-            quantity = int(np.argmax(gains))
-        else:
-            quantity = top if gains[top] > 0 else 0
+        everything = top if gains[top] > 0 else 0
+        quantity = int(np.argmax(gains)) if self.config.offer == "best" else everything
         cost = [self.loss(request.kind, q) + self.toll(request.sender, q) for q in range(quantity + 1)]
         self.stock[request.kind] -= quantity
         self.world.direct[request.kind, request.origin, request.sender, self.number] = quantity
@@ -350,5 +348,3 @@ class Negotiation:
                             shipments[task.index, owner, kind] += part
                             need -= part
         return dict(shipments)
-
-

@@ -106,15 +106,14 @@ class Confirmed(NamedTuple):
     released: Int[Array, "type origin agent"]
 
 
-def confirm(
-    asked: Asked, got: Collected, sending: Sending, config: Darap, stop: Int[Array, " agent"]
-) -> Confirmed:
+def confirm(asked: Asked, got: Collected, sending: Sending, config: Darap, stop: Int[Array, " agent"]) -> Confirmed:
     """Algorithm 18: confirmations go out from the origins and are split, each asker's own items first."""
     n = stop.shape[0]
     own = jnp.eye(n, dtype=bool)
     fill = jnp.where(own, got.accepted[..., None], 0)
     starts = jnp.where(own & (asked.round < UNUSED) & (stop > got.decided), got.decided, UNUSED)
     cascaded = got.offers.cascaded & (got.offers.quantity > 0)
+    told, comes, quantity = got.counted < 0, jnp.full_like(got.counted, UNUSED), jnp.zeros_like(got.counted)
     for _ in range(config.max_hops):
         told = (got.counted > 0) & (starts < UNUSED)[..., None]
         quantity = jnp.where(told, jnp.clip(fill[..., None] - got.before, 0, got.counted), 0)

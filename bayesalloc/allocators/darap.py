@@ -13,10 +13,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from bayesalloc.allocators.confirming import Collected, Confirmed, collect, confirm
 from bayesalloc.allocators.evaluate import Allocation, dense
-from bayesalloc.allocators.faults import Faults, Record, send, slowest
+from bayesalloc.allocators.faults import NO_FAULTS, Faults, Record, send, slowest
 from bayesalloc.allocators.negotiation import UNUSED, Wanted, at, hand_out, own_tasks, walk, wanted
 from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths
-from bayesalloc.allocators.protocol import THESIS as THESIS, Darap
+from bayesalloc.allocators.protocol import DEFAULT, THESIS as THESIS, Darap as Darap
 from bayesalloc.allocators.requesting import Asked, Offers, Stock, Talk, World, listen
 
 
@@ -36,7 +36,7 @@ class Cycle(NamedTuple):
 
 
 def dec_grd(
-    problem: Problem, rng_key: Array, config: Darap = Darap(), faults: Faults = Faults()
+    problem: Problem, rng_key: Array, config: Darap = DEFAULT, faults: Faults = NO_FAULTS
 ) -> tuple[Allocation, Record]:
     """Allocates by the decentralised protocol with greedy answers.
 
@@ -55,14 +55,15 @@ def dec_grd(
     amounts = jnp.arange(config.max_quantity + 1)
     toll = package_cost(problem, amounts, jnp.where(near, lengths, 0.0)[..., None])
     world = World(near, toll, shortest_paths(lengths), own_tasks(problem, config.tasks_per_agent))
-    ledger, outcomes = Ledger(problem.resources, world.tasks.real), []
     lasting = jnp.full(len(lengths), UNUSED) if faults.stop_round is None else faults.stop_round
-    for cycle in range(config.cycles):
-        stop = jnp.where(lasting < UNUSED, lasting - cycle * config.rounds, UNUSED)
-        key = jax.random.fold_in(rng_key, cycle)
-        ledger, outcome = _negotiate(problem, world, ledger, key, config, faults, stop)
-        outcomes.append(outcome)
-    used, hop_cost, record = _together(outcomes)
+
+    def cycle(ledger: Ledger, number: Array) -> tuple[Ledger, Cycle]:
+        stop = jnp.where(lasting < UNUSED, lasting - number * config.rounds, UNUSED)
+        key = jax.random.fold_in(rng_key, number)
+        return _negotiate(problem, world, ledger, key, config, faults, stop)
+
+    _, cycles = jax.lax.scan(cycle, Ledger(problem.resources, world.tasks.real), jnp.arange(config.cycles))
+    used, hop_cost, record = cycles.used.sum(0), cycles.hop_cost.sum(), _together(cycles.record)
     place = jnp.minimum(world.tasks.rank, config.tasks_per_agent - 1)
     part = problem.real & (world.tasks.rank < config.tasks_per_agent)
     quantity = jnp.where(part[:, None, None], used[problem.owner, place], 0)
@@ -115,9 +116,7 @@ def _negotiate(
     return after, Cycle(used, hop_cost, record)
 
 
-def _ask(
-    want: Wanted, world: World, stock: Stock, rounds: Array, faults: Faults, stop: Array, config: Darap
-) -> Talk:
+def _ask(want: Wanted, world: World, stock: Stock, rounds: Array, faults: Faults, stop: Array, config: Darap) -> Talk:
     """Algorithm 6: every agent asks all its neighbours for what its blocked tasks lack."""
     kinds, n = want.quantity.shape
     own = jnp.eye(n, dtype=bool)
@@ -195,26 +194,11 @@ def _record(
     )  # fmt: skip
 
 
-def _together(outcomes: list[Cycle]) -> Cycle:
-    """Sums over the cycles; rounds follow each other, and what earlier cycles consumed stays consumed."""
-    used = sum(o.used for o in outcomes)
-    hop_cost = sum(o.hop_cost for o in outcomes)
-    records = [o.record for o in outcomes]
-    consumed, before = [], jnp.zeros_like(records[0].consumed[-1])
-    for record in records:
-        consumed.append(record.consumed + before)
-        before = before + record.consumed[-1]
-
-    def row(name: str) -> Array:
-        return jnp.concatenate([getattr(r, name) for r in records])
-
-    def total(name: str) -> Array:
-        return jnp.stack([getattr(r, name) for r in records]).sum(0)
-
-    def most(name: str) -> Array:
-        return jnp.stack([getattr(r, name) for r in records]).max(0)
-
-    return Cycle(used, hop_cost, Record(
-        total("messages"), row("held"), row("reserved"), row("offered"), jnp.concatenate(consumed),
-        most("longest_wait"), most("overdue"), total("kept"), total("broken"), total("honest"), total("inflated"),
-    ))  # fmt: skip
+def _together(record: Record) -> Record:
+    """One record of all cycles: rounds follow each other, and what earlier cycles consumed stays consumed."""
+    final = record.consumed[:, -1:]
+    consumed = record.consumed + jnp.cumsum(final, axis=0) - final
+    rows = {name: getattr(record, name).reshape(-1, *record.held.shape[2:]) for name in ("held", "reserved", "offered")}
+    most = {name: getattr(record, name).max(0) for name in ("longest_wait", "overdue")}
+    total = jax.tree.map(lambda x: x.sum(0), record)
+    return total._replace(consumed=consumed.reshape(rows["held"].shape), **rows, **most)

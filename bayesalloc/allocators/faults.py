@@ -33,6 +33,9 @@ class Faults(NamedTuple):
     trust: Num[Array, " agent"] | None = None
 
 
+NO_FAULTS = Faults()
+
+
 class Record(NamedTuple):
     """What happened in an episode; with several cycles, rounds follow each other and counts add up.
 

@@ -37,6 +37,9 @@ class OwnTasks(NamedTuple):
 
 def own_tasks(problem: Problem, count: int) -> OwnTasks:
     """The `count` best tasks of each agent by utility per item; the other tasks of an agent with more stay undone."""
+    if not len(problem.owner):  # one task that is not real stands for none
+        one = [jnp.zeros((1, *x.shape[1:]), x.dtype) for x in (problem.owner, problem.utility, problem.requires)]
+        problem = problem._replace(owner=one[0], utility=one[1], requires=one[2], real=jnp.zeros(1, bool))
     items = problem.requires.sum(-1)
     per_item = jnp.where(items > 0, problem.utility / jnp.maximum(items, 1), jnp.inf)
     place = jnp.arange(len(items))
@@ -199,9 +202,7 @@ def bundle(
     return jax.lax.fori_loop(0, min(n, amounts - 1), take, (start, unit))[0]
 
 
-def accept(
-    bundles: Bundle, want: Wanted, tasks: OwnTasks, confirm: str
-) -> Int[Array, "type agent"]:
+def accept(bundles: Bundle, want: Wanted, tasks: OwnTasks, confirm: str) -> Int[Array, "type agent"]:
     """Items of each type to confirm from the bundles on offer.
 
     `separate` takes, type by type, the q that maximises utl(q) - cost(q), as published. `joint` drops all of it unless

@@ -27,13 +27,14 @@ class Darap:
         cycles: negotiations one after the other; each starts with what the one before left over.
         lifetime: rounds until a request times out.
         timeout_reduction: rounds that each hop takes off that.
-        timeout_extension: rounds that an offer outlives the request.
+        timeout_extension: rounds that an offer outlives the request. Without any, an asker that waits in vain for one
+            answer confirms the others too late.
         retries: how often a lost message is sent again.
     """
 
     max_hops: int = 2
     reserve: str = "gain"
-    utility_mode: str = "full"
+    utility_mode: str = "marginal"
     confirm: str = "tasks"
     offer: str = "best"
     copies: str = "one"
@@ -43,7 +44,7 @@ class Darap:
     cycles: int = 1
     lifetime: int = 40
     timeout_reduction: int = 1
-    timeout_extension: int = 0
+    timeout_extension: int = 10
     retries: int = 3
 
     def __post_init__(self) -> None:
@@ -76,4 +77,13 @@ class Darap:
         return self.offers_end + 2
 
 
-THESIS = Darap(reserve="thesis", confirm="separate", offer="all", copies="each", leftovers="offered")
+DEFAULT = Darap()
+THESIS = Darap(
+    reserve="thesis",
+    confirm="separate",
+    utility_mode="full",
+    offer="all",
+    copies="each",
+    leftovers="offered",
+    timeout_extension=0,
+)

@@ -102,7 +102,9 @@ def _queue(due: Bool[Array, "type copy agent"], order: Int[Array, "type copy"], 
     return Queue(copy, turn < count[:, -1:], jnp.clip(handled, 0, turns - 1))
 
 
-def _in_turn(step: Any, stock: Stock, queue: Queue, quantity: Array, utility: Array, toll: Array, senders: Array) -> Any:
+def _in_turn(
+    step: Any, stock: Stock, queue: Queue, quantity: Array, utility: Array, toll: Array, senders: Array
+) -> Any:
     """Runs `step` over types and, within each, over turns; all agents handle their own inbox at the same time."""
     receiver = jnp.arange(toll.shape[1])
 
@@ -224,7 +226,9 @@ def listen(
         time = (hops < config.max_hops) & (now < config.lifetime - hops * config.timeout_reduction)
         mine = due(first & unknown & time[..., None])
         queue = _queue(mine, order, n - 1)
-        stock, (onward, aside, backed, loss) = run(partial(_cascade, world=world, open_=open_, config=config), stock, queue)
+        stock, (onward, aside, backed, loss) = run(
+            partial(_cascade, world=world, open_=open_, config=config), stock, queue
+        )
         cascaded = _by_copy(onward, queue, mine)
         cascaded = _spread(cascaded, n, originals)
         asked = _forward(asked, now, cascaded, first, queue, (aside, backed, loss), world, sending, originals)
