@@ -8,6 +8,7 @@ Victoria, section 7.5. Utilities and costs share one unit.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -19,9 +20,12 @@ import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Bool
 from numpyro.distributions import constraints
 
-from bayesalloc.allocators import ALLOCATORS, METHODS
-from bayesalloc.allocators.evaluate import evaluate
+from bayesalloc.allocators import ALLOCATORS, METHODS, dec_grd
+from bayesalloc.allocators.evaluate import Allocation, evaluate
+from bayesalloc.allocators.faults import NO_FAULTS, Faults, update_trust
+from bayesalloc.allocators.negotiation import UNUSED
 from bayesalloc.allocators.problem import Problem
+from bayesalloc.allocators.protocol import DEFAULT, Darap
 from bayesalloc.environment import Environment, Outcome
 from bayesalloc.errors import InputError, listed
 
@@ -87,6 +91,57 @@ class Among(dist.Distribution):
     def log_prob(self, value: ArrayLike) -> Array:
         """Log probability: the share of the values that are the given one."""
         return jnp.log(jnp.mean(jnp.asarray(value)[..., None] == self.values, axis=-1))
+
+
+class Usually(dist.Distribution):
+    """A number that is always the same unless an intervention changes it.
+
+    Args:
+        value: the number.
+        support: what an intervention may make of it.
+    """
+
+    pytree_data_fields = ("value",)
+
+    def __init__(self, value: float, support: constraints.Constraint) -> None:
+        self.value, self.support = jnp.asarray(value), support
+        super().__init__(batch_shape=(), event_shape=())
+
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+        """The number."""
+        return jnp.broadcast_to(self.value, sample_shape)
+
+    def log_prob(self, value: ArrayLike) -> Array:
+        """0 at the number, minus infinity elsewhere."""
+        return jnp.where(jnp.asarray(value) == self.value, 0.0, -jnp.inf)
+
+
+# What may go wrong: site -> what it is without an intervention, and what it may be made.
+FAULTS: dict[str, tuple[float, constraints.Constraint]] = {
+    "message_loss": (0.0, constraints.unit_interval),  # probability that a message is lost, once
+    "message_delay": (0.0, constraints.unit_interval),  # probability that a message comes a round later
+    "stopped_before_offering": (0.0, constraints.unit_interval),  # share of agents that stop then, in each episode
+    "stopped_after_confirming": (0.0, constraints.unit_interval),
+    "network_changes": (0.0, constraints.unit_interval),  # probability that an episode finds another network
+    "liars": (0.0, constraints.unit_interval),  # share of agents that lie, the same ones in all episodes
+    "exaggeration": (2.0, constraints.positive),  # factor on the utilities that a liar reports
+    "overstatement": (2.0, constraints.positive),  # factor on the stock that a liar offers
+    "reputation": (1.0, constraints.unit_interval),  # how fast trust follows kept and broken promises; 0: never
+}
+
+
+class Params(NamedTuple):
+    """The network, and what may go wrong: `liar` has shape (agent,), `rates` are the sites of FAULTS."""
+
+    joined: Bool[Array, "agent agent"]
+    liar: Array
+    rates: dict[str, Array]
+
+
+class State(NamedTuple):
+    """What one episode leaves to the next: what others make of each agent, in [0, 1], shape (agent,)."""
+
+    trust: Array
 
 
 class Episode(NamedTuple):
@@ -231,12 +286,19 @@ def arrivals(setting: Setting, joined: Bool[Array, "agent agent"]) -> Problem:
     )
 
 
-def market(setting: Setting = Setting(), methods: Sequence[str] = METHODS) -> Environment:
+def market(
+    setting: Setting = Setting(), methods: Sequence[str] = METHODS, *, protocol: Darap = DEFAULT, faults: bool = False
+) -> Environment:
     """Episodes of one setting as an environment whose actions are allocators.
 
     Args:
         setting: what arrives.
         methods: names of the allocators that may be chosen (see `bayesalloc.allocators`).
+        protocol: parameters of `dec-grd`.
+        faults: whether the sites of FAULTS are there, so that interventions can make things go wrong. An agent that
+            stops before offering is out for every allocator: its tasks are not done, its items stay. Everything else
+            concerns the negotiation of `dec-grd`, which alone sends messages that can be lost, promises that can be
+            broken, and reports that can be lies.
 
     Raises:
         InputError: for a setting that cannot be, or an allocator that is not there.
@@ -246,18 +308,48 @@ def market(setting: Setting = Setting(), methods: Sequence[str] = METHODS) -> En
     if strange:
         raise InputError(f"there is no allocator '{listed(strange)}'; there are {listed(ALLOCATORS)}")
 
-    def prior() -> Array:
-        return draw_network(setting, numpyro.prng_key())
+    n = setting.agents
+    protocol = dataclasses.replace(protocol, tasks_per_agent=max(setting.tasks))
 
-    def step(state: tuple[()], method: Array, joined: Array) -> tuple[tuple[()], Episode]:
-        problem = arrivals(setting, joined)
-        key = numpyro.prng_key()
-        allocation = jax.lax.switch(method, [ALLOCATORS[name] for name in methods], problem, key)
+    def prior() -> Params:
+        joined = draw_network(setting, numpyro.prng_key())
+        if not faults:
+            return Params(joined, jnp.zeros(n, bool), {})
+        rates = {name: jnp.asarray(numpyro.sample(name, Usually(*usual))) for name, usual in FAULTS.items()}
+        lot = numpyro.sample("liar_lot", dist.Uniform().expand([n]).to_event(1))
+        return Params(joined, lot < rates["liars"], rates)
+
+    def step(state: State, method: Array, params: Params) -> tuple[State, Episode]:
+        joined, rates, wrong, out = params.joined, params.rates, NO_FAULTS, jnp.zeros(n, bool)
+        if faults:
+            changes = numpyro.sample("network_lot", dist.Uniform()) < rates["network_changes"]
+            joined = jnp.where(changes, draw_network(setting, numpyro.prng_key()), joined)
+            lot = numpyro.sample("stop_lot", dist.Uniform().expand([n]).to_event(1))
+            out = lot < rates["stopped_before_offering"]
+            late = lot > 1.0 - rates["stopped_after_confirming"]
+            stop = jnp.where(out, 1, jnp.where(late, 3 * protocol.max_hops + 1, UNUSED))
+            more, stock = (jnp.where(params.liar, rates[name], 1.0) for name in ("exaggeration", "overstatement"))
+            wrong = Faults(rates["message_loss"], rates["message_delay"], stop, more, stock, state.trust)
+        problem, key = arrivals(setting, joined), numpyro.prng_key()
+        working = problem._replace(
+            real=problem.real & ~out[problem.owner], resources=jnp.where(out[:, None], 0, problem.resources)
+        )
+
+        def central(name: str, problem: Problem, key: Array) -> tuple[Allocation, Array]:
+            return ALLOCATORS[name](working, key), state.trust
+
+        def negotiated(problem: Problem, key: Array) -> tuple[Allocation, Array]:
+            allocation, record = dec_grd(problem, key, protocol, wrong)
+            trust = update_trust(state.trust, record, rates["reputation"]) if faults else state.trust
+            return allocation, trust
+
+        branches = [negotiated if name == "dec-grd" else functools.partial(central, name) for name in methods]
+        allocation, trust = jax.lax.switch(method, branches, problem, key)
         value = evaluate(problem, allocation)
         share = value.done.sum() / jnp.maximum(problem.real.sum(), 1)
-        return state, Episode(
-            value.social_welfare, value.utility, value.transfer_cost, share, jnp.nan_to_num(allocation.messages)
-        )
+        messages = jnp.nan_to_num(allocation.messages)
+        episode = Episode(value.social_welfare, value.utility, value.transfer_cost, share, messages)
+        return State(trust), episode
 
     def arms(names: Sequence[str] | None) -> dict[str, Any]:
         strange = set(names or ()) - set(methods)
@@ -268,7 +360,7 @@ def market(setting: Setting = Setting(), methods: Sequence[str] = METHODS) -> En
     return Environment(
         name="srap",
         prior=prior,
-        initial=lambda params: (),
+        initial=lambda params: State(jnp.ones(n)),
         step=step,
         arms=arms,
         outcomes={
@@ -297,4 +389,4 @@ def _check(setting: Setting) -> None:
         raise InputError("counts, utilities, stocks and costs must be 0 or more, types and package size at least 1")
 
 
-environment = market()
+environment = market(faults=True)

@@ -92,6 +92,51 @@ def test_stocks_can_be_intervened_on():
         ba.rollout(env, ba.hold, KEY, arms=arms, replicates=3, horizon=2, interventions={"provider_stock": -1})
 
 
+@pytest.fixture(scope="module")
+def faulted():
+    """Mean welfare of the negotiation, per episode, under an intervention on what may go wrong; and of `cen-grd+`."""
+    env = srap.market(methods=("dec-grd", "cen-grd+"), faults=True)
+    arms = stack([np.int32(0), np.int32(1)])
+
+    def run(**sites):
+        found = ba.rollout(env, ba.hold, KEY, arms=arms, replicates=60, horizon=4, interventions=sites)
+        return np.asarray(found.social_welfare).mean(0), float(found.messages[:, 0].mean())
+
+    return run
+
+
+def test_faults_are_interventions(faulted):
+    """Loss and stopping stay within the bounds that are asked of them: 0.9 with retries, and 1 - 1.5 f."""
+    (calm, central), messages = faulted()
+    (lossy, same), more = faulted(message_loss=0.2)
+    assert np.array_equal(central, same)  # nobody sends messages there
+    assert 0.9 < lossy.mean() / calm.mean() < 1.0 and more > messages
+    (delayed, _), _ = faulted(message_delay=1.0)
+    assert 0.9 < delayed.mean() / calm.mean() <= 1.0
+    (late, same), _ = faulted(stopped_after_confirming=0.25)
+    assert np.array_equal(central, same)
+    (early, fewer), _ = faulted(stopped_before_offering=0.25)
+    assert (fewer < central).all()
+    for stopped in (early, late):
+        assert 1 - 1.5 * 0.25 < stopped.mean() / calm.mean() < 1.0
+
+
+def test_lies_cost_and_are_remembered(faulted):
+    (calm, _), _ = faulted()
+    (believed, _), _ = faulted(liars=0.3, reputation=0.0)
+    assert believed.mean() < calm.mean()
+    assert np.ptp(believed) == 0.0  # the same episode again and again: nothing was learned
+    (doubted, _), _ = faulted(liars=0.3)
+    assert doubted[0] == believed[0] and np.ptp(doubted) > 0.0
+
+
+def test_without_faults_nothing_goes_wrong(faulted):
+    env = srap.market(methods=("dec-grd", "cen-grd+"))
+    arms = stack([np.int32(0), np.int32(1)])
+    plain = ba.rollout(env, ba.hold, KEY, arms=arms, replicates=60, horizon=4)
+    np.testing.assert_allclose(np.asarray(plain.social_welfare).mean(0), faulted()[0], rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

@@ -3,6 +3,7 @@
 Each is a function `(problem, rng_key) -> Allocation` that can be jitted and vmapped; all are judged by `evaluate`.
 """
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from bayesalloc.allocators.darap import dec_grd, negotiate, suited
 from bayesalloc.allocators.evaluate import Allocation, Evaluation, dense, evaluate, merged
 from bayesalloc.allocators.greedy import cen_grd, cen_grd_plus
 from bayesalloc.allocators.optimum import opt, solve
@@ -24,14 +26,24 @@ ALLOCATORS: Mapping[str, Allocator] = {
     "opt": opt,
     "cen-grd": cen_grd,
     "cen-grd+": cen_grd_plus,
+    "dec-grd": negotiate,
     "dec-price": dec_price,
 }
-METHODS = ("cen-grd", "cen-grd+", "dec-price")  # what a comparison takes unless told otherwise: all run on any device
+METHODS = (
+    "cen-grd",
+    "cen-grd+",
+    "dec-grd",
+    "dec-price",
+)  # what a comparison takes unless told otherwise: all run on any device
 
 __all__ = [
     "ALLOCATORS", "METHODS", "Allocation", "Allocator", "Evaluation", "Problem", "allocate", "cen_grd",
-    "cen_grd_plus", "dec_price", "dense", "evaluate", "make_problem", "opt", "read_problem", "solve",
+    "cen_grd_plus", "dec_grd", "dec_price", "dense", "evaluate", "make_problem", "opt", "read_problem", "solve",
 ]  # fmt: skip
+
+
+LARGEST_TABLE = 2**26  # quantities for each task, agent and type: 256 MB
+MOST_NEGOTIATING = 64  # every message of dec-grd is simulated, between all pairs of agents
 
 
 def allocate(problem: Problem, method: str, rng_key: Array, *, time_limit: float | None = None) -> dict[str, Any]:
@@ -48,19 +60,28 @@ def allocate(problem: Problem, method: str, rng_key: Array, *, time_limit: float
         tasks_done, allocation (shipments), messages and seconds (without compilation).
 
     Raises:
-        InputError: for a method that is not there, or a time limit where it means nothing.
+        InputError: for a method that is not there or cannot take so large an instance, or a time limit where it means
+            nothing.
     """
     if method not in ALLOCATORS:
         raise InputError(f"there is no method '{method}'; there are {listed(ALLOCATORS)}")
     if time_limit is not None and (method != "opt" or not time_limit > 0):
         raise InputError(f"a time limit of {time_limit:g} s for {method}: it must be above 0, and only opt has one")
+    cells, agents = problem.requires.size * len(problem.resources), len(problem.resources)
+    if method != "dec-price" and (cells > LARGEST_TABLE or (method == "dec-grd" and agents > MOST_NEGOTIATING)):
+        raise InputError(
+            f"{method} cannot take {agents} agents and {len(problem.owner)} tasks of {problem.requires.shape[1]} types:"
+            f" dec-price can; dec-grd takes {MOST_NEGOTIATING} agents, the others agents x tasks x types up to"
+            f" {LARGEST_TABLE}"
+        )
     if method == "opt":
         start = time.perf_counter()
         solution = solve(problem, time_limit)
         seconds = time.perf_counter() - start
         allocation, proven = solution.allocation(problem), solution.optimal
     else:
-        compiled = jax.jit(ALLOCATORS[method]).lower(problem, rng_key).compile()
+        config = {"config": suited(problem)} if method == "dec-grd" else {}
+        compiled = jax.jit(functools.partial(ALLOCATORS[method], **config)).lower(problem, rng_key).compile()
         start = time.perf_counter()
         allocation = jax.block_until_ready(compiled(problem, rng_key))
         seconds, proven = time.perf_counter() - start, False

@@ -4,11 +4,14 @@ M. Malek Akhlagh, Adaptive Resource Allocation in Multi-Agent Social Networks, P
 Algorithms 5-9, 12-15 and 18, with the greedy answers (DEC-GRD), as a synchronous simulation in rounds of fixed shape.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from bayesalloc.allocators.confirming import Collected, Confirmed, collect, confirm
@@ -68,6 +71,19 @@ def dec_grd(
     part = problem.real & (world.tasks.rank < config.tasks_per_agent)
     quantity = jnp.where(part[:, None, None], used[problem.owner, place], 0)
     return dense(problem, quantity, world.distance, record.messages, hop_cost), record
+
+
+def suited(problem: Problem, config: Darap = DEFAULT) -> Darap:
+    """The protocol with room for all tasks of an agent: inside jit, where owners are unknown, one may own them all."""
+    if isinstance(problem.owner, Tracer) or isinstance(problem.real, Tracer):
+        return replace(config, tasks_per_agent=len(problem.owner))
+    owned = np.bincount(np.asarray(problem.owner)[np.asarray(problem.real)], minlength=1)
+    return replace(config, tasks_per_agent=max(1, int(owned.max())))
+
+
+def negotiate(problem: Problem, rng_key: Array, config: Darap | None = None) -> Allocation:
+    """DEC-GRD without faults, as an allocator among the others."""
+    return dec_grd(problem, rng_key, suited(problem) if config is None else config)[0]
 
 
 def _negotiate(

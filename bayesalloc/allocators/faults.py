@@ -90,7 +90,7 @@ def slowest(faults: Faults, retries: int) -> int:
     return 1 + (retries if faults.loss is not None else 0) + (faults.delay is not None)
 
 
-def update_trust(trust: Float[Array, " agent"], record: Record, rate: float = 0.5) -> Float[Array, " agent"]:
+def update_trust(trust: Float[Array, " agent"], record: Record, rate: Array | float = 0.5) -> Float[Array, " agent"]:
     """Trust after an episode: a step towards the share of promises kept, of items and of reported utilities.
 
     The lower of the two shares counts, so that honest requests do not make up for items that never came. An agent that

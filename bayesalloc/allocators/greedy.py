@@ -11,14 +11,19 @@ from jaxtyping import Array, Bool, Float, Int
 from bayesalloc.allocators.evaluate import Allocation, dense
 from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths
 
+COUNTED = 64  # agents up to which comparing all with all is faster than a sort
+
 
 def provider_order(lengths: Float[Array, "agent agent"], distance: Float[Array, "agent agent"]) -> Int[Array, "a p"]:
     """For each agent, whom it is supplied by first: itself, then the nearest, of these the best connected, then by id.
 
-    Shape (agent, place). Places are counted rather than sorted: a sort of a few numbers is slow on a processor.
+    Shape (agent, place). Places of a few are counted rather than sorted, which is slow on a processor.
     """
     n = len(lengths)
     degree = jnp.isfinite(lengths).sum(-1)
+    if n > COUNTED:
+        far = jnp.where(jnp.eye(n, dtype=bool), -1.0, distance)
+        return jnp.lexsort((jnp.broadcast_to(-degree, (n, n)), far), axis=-1)
     better_if_tied = (degree[:, None] > degree) | (
         (degree[:, None] == degree) & (jnp.arange(n)[:, None] < jnp.arange(n))
     )
