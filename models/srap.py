@@ -104,8 +104,13 @@ class Usually(dist.Distribution):
     pytree_data_fields = ("value",)
 
     def __init__(self, value: float, support: constraints.Constraint) -> None:
-        self.value, self.support = jnp.asarray(value), support
+        self.value, self._support = jnp.asarray(value), support
         super().__init__(batch_shape=(), event_shape=())
+
+    @property
+    def support(self) -> constraints.Constraint | None:
+        """What values there may be."""
+        return self._support
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """The number."""
