@@ -1,0 +1,428 @@
+"""Published experiments on the social resource allocation problem: settings and claims are data, measured here.
+
+All methods allocate the same instances; a claim is a paired contrast of them over graphs, computed by `effects`. Each
+instance is measured in up to three ways (MEASURES), because what the published figures charge depends on the method.
+"""
+
+import dataclasses
+import functools
+import multiprocessing
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+import scipy.stats
+import xarray as xr
+from numpyro import handlers
+from tqdm import tqdm
+
+from bayesalloc.allocators import ALLOCATORS, Allocator, Problem, evaluate, solve
+from bayesalloc.effects import contrast
+from bayesalloc.library import content
+from bayesalloc.models.srap import Setting, arrivals, draw_network
+
+MEASURES = {
+    "published": "published package size; a negotiation pays what its confirmations charge hop by hop",
+    "owner": "published package size; every method pays by the shortest path from the true owner",
+    "per_item": "package size 1, so that the cost is linear; by the shortest path from the true owner",
+}
+LEARNED = ("cen-rl", "dec-rl")
+Verdict = Literal["holds", "does not hold", "undecided", "needs learning", "not measured"]
+
+
+class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A published sentence in a form that can be checked; models/published/srap.toml explains the fields."""
+
+    id: str
+    text: str
+    networks: list[str]
+    kind: Literal["above", "rises", "falls", "steady", "peaks", "wider"]
+    method: str
+    than: str | None = None
+    share: bool = False
+    at: list[int] | Literal["mean"] | None = None
+    level: float = 0.0
+    by: float = 0.0
+    against: str | None = None
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods it is about."""
+        return [self.method] if self.than is None else [self.method, self.than]
+
+
+class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A published experiment; models/published/srap.toml explains the fields."""
+
+    id: str
+    title: str
+    sweep: str
+    values: list[int]
+    setting: dict[str, Any]
+    settings: list[dict[str, Any]]
+    networks: list[str]
+    methods: list[str]
+    per_item: bool
+    optimum: bool
+    max_quantity: int
+    claims: list[Claim]
+    episodes: int = 1
+
+    def at(self, place: int, network: str) -> Setting:
+        """The setting of one sweep value in one kind of network."""
+        fields = self.setting | self.settings[place]
+        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        return Setting(network=network, **lists)
+
+
+class Ours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What we claim: with linear cost, `method` reaches `level` of the optimum on average in every cell."""
+
+    text: str
+    method: str
+    level: float
+    experiments: list[str]
+
+
+class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All experiments, and the probability of the intervals that decide."""
+
+    interval: float
+    experiments: list[Experiment]
+    ours: list[Ours]
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """How much is measured.
+
+    Attributes:
+        graphs: of each kind of network.
+        episodes: most episodes on a graph, where what arrives is random.
+        solved: on how many graphs the optimum is computed, by package size: 1, and larger ones, which take longer.
+        everywhere: whether the optimum is also computed where the published figure has none.
+        time_limit: seconds for the optimum of one instance; where it is reached, the proven bound takes its place.
+        workers: processes that compute optima; 0 computes them here.
+    """
+
+    graphs: int = 30
+    episodes: int = 4
+    solved: tuple[int, int] = (10, 4)
+    everywhere: bool = False
+    time_limit: float = 0.5
+    workers: int = 0
+
+
+FULL = Effort(graphs=60, episodes=20, solved=(60, 20), everywhere=True, time_limit=3.0)
+
+
+def load_experiments(name: str = "srap") -> Published:
+    """The experiments and claims of a shipped file."""
+    path = content("models") / "published" / f"{name}.toml"
+    return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Published)
+
+
+@functools.cache
+def _networks(network: str, agents: int, degree: int, graphs: int, seed: int) -> jax.Array:
+    setting = Setting(network=network, agents=agents, degree=degree)
+    keys = jax.random.split(jax.random.key(seed), graphs)
+    return jax.jit(jax.vmap(functools.partial(draw_network, setting)))(keys)
+
+
+def instances(setting: Setting, slots: int, graphs: int, episodes: int, seed: int) -> Problem:
+    """Problems of shape (episode, graph, ...); settings with the same seed share their graphs, and so are paired.
+
+    Where every agent has the same number of tasks, their places are filled up to `slots`, so that a sweep over this
+    number has one shape.
+    """
+    fixed = {}
+    if len(setting.tasks) == 1:
+        fixed = {"task_count": jnp.full(setting.agents, setting.tasks[0])}
+        setting = dataclasses.replace(setting, tasks=(slots,))
+    joined = _networks(setting.network, setting.agents, setting.degree, graphs, seed)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), (episodes, graphs))
+
+    def arrive(joined: jax.Array, key: jax.Array) -> Problem:
+        model = handlers.substitute(lambda: arrivals(setting, joined), data=fixed)
+        return handlers.seed(model, key)()
+
+    return jax.vmap(jax.vmap(arrive), in_axes=(None, 0))(joined, keys)
+
+
+def allocator(method: str, experiment: Experiment) -> Allocator:
+    """A method as the experiment uses it."""
+    return ALLOCATORS[method]
+
+
+class Cell(NamedTuple):
+    """The instances of one kind of network at one sweep value, at one package size."""
+
+    experiment: Experiment
+    place: int
+    network: str
+    per_item: bool
+    problems: Problem
+
+
+def run(
+    experiments: Sequence[Experiment], effort: Effort = Effort(), seed: int = 0, *, progress: bool = False
+) -> dict[str, xr.Dataset]:
+    """Social welfare of every method on the same instances of each experiment.
+
+    Args:
+        experiments: which.
+        effort: how much is measured.
+        seed: seed of the random numbers.
+        progress: whether to show progress on stderr.
+
+    Returns:
+        Experiment -> dataset with `welfare` (measure, network, method, value, graph, episode), `bound` (without the
+        method), which is proven to be no less than the optimum, and `proven`, whether the two are equal. What was not
+        measured is NaN; a method that there is not yet is left out.
+    """
+    found = {e.id: _empty(e, effort) for e in experiments}
+    pool = ProcessPoolExecutor(effort.workers, multiprocessing.get_context("spawn")) if effort.workers else None
+    cells, optima, waiting = [], [], {}
+    with tqdm(desc="instances", disable=not progress, leave=False) as bar:
+        for cell in _cells(experiments, effort, seed):
+            cells.append(cell)
+            for where, problem in _to_solve(cell, effort):
+                content_ = b"".join(leaf.tobytes() for leaf in problem)
+                if content_ not in waiting:
+                    waiting[content_] = _submit(pool, problem, effort.time_limit)
+                optima.append((cell, where, waiting[content_]))
+            bar.update()
+    groups: dict[Any, list[Cell]] = {}
+    for cell in cells:
+        shapes = tuple(leaf.shape for leaf in cell.problems)
+        for method in found[cell.experiment.id]["method"].values.tolist():
+            if method != "opt":
+                most = cell.experiment.max_quantity if method == "dec-grd" else 0
+                groups.setdefault((method, most, shapes), []).append(cell)
+    with ThreadPoolExecutor(2) as threads:  # compilation takes longest, and does not hold Python up
+        jobs = {threads.submit(_allocate, key[0], group, seed): (key[0], group) for key, group in groups.items()}
+        for job in tqdm(as_completed(jobs), "methods", len(jobs), disable=not progress, leave=False):
+            method, group = jobs[job]
+            for cell, (by_owner, by_hop) in zip(group, job.result(), strict=True):
+                _note(found, cell, method, by_owner, by_hop)
+    for cell, (graph, episode), job in tqdm(optima, "optima", disable=not progress, leave=False):
+        value, bound, proven = job() if callable(job) else job.result()
+        data, index = found[cell.experiment.id], {"network": cell.network, "value": cell.experiment.values[cell.place]}
+        for measure in _measures(cell):
+            spot = {"measure": measure, **index, "graph": graph, "episode": episode}
+            data["welfare"].loc[{**spot, "method": "opt"}] = value
+            data["bound"].loc[spot] = bound
+            data["proven"].loc[spot] = float(proven)
+    if pool:
+        pool.shutdown()
+    return found
+
+
+def _empty(experiment: Experiment, effort: Effort) -> xr.Dataset:
+    coords = {
+        "measure": list(MEASURES)[: 3 if experiment.per_item else 2],
+        "network": experiment.networks,
+        "method": [name for name in experiment.methods if name in ALLOCATORS],
+        "value": experiment.values,
+        "graph": np.arange(effort.graphs),
+        "episode": np.arange(min(experiment.episodes, effort.episodes)),
+    }
+    nan = xr.DataArray(np.nan, coords, list(coords))
+    one = nan.isel(method=0, drop=True)
+    return xr.Dataset({"welfare": nan.copy(), "bound": one.copy(), "proven": one.copy()})
+
+
+def _cells(experiments: Iterable[Experiment], effort: Effort, seed: int) -> Iterator[Cell]:
+    for experiment in experiments:
+        for place, network in np.ndindex(len(experiment.values), len(experiment.networks)):
+            network = experiment.networks[network]
+            settings = [experiment.at(i, network) for i in range(len(experiment.values))]
+            slots = max(max(setting.tasks) for setting in settings)
+            episodes = min(experiment.episodes, effort.episodes)
+            problems = instances(settings[place], slots, effort.graphs, episodes, seed)
+            yield Cell(experiment, place, network, False, problems)
+            if experiment.per_item:
+                one = problems._replace(package_size=jnp.ones_like(problems.package_size))
+                yield Cell(experiment, place, network, True, one)
+
+
+def _measures(cell: Cell) -> list[str]:
+    return ["per_item"] if cell.per_item else ["published", "owner"]
+
+
+def _to_solve(cell: Cell, effort: Effort) -> Iterator[tuple[tuple[int, int], Problem]]:
+    """The first episode of the graphs on which the optimum is computed."""
+    if not (cell.experiment.optimum or effort.everywhere):
+        return
+    host = Problem(*(np.asarray(leaf[0]) for leaf in cell.problems))
+    for graph in range(min(effort.graphs, effort.solved[0 if host.package_size[0] == 1 else 1])):
+        yield (graph, 0), Problem(*(leaf[graph] for leaf in host))
+
+
+def _optimum(problem: Problem, time_limit: float) -> tuple[float, float, bool]:
+    found = solve(problem, time_limit)
+    value = float(evaluate(problem, found.allocation(problem)).social_welfare)
+    return value, max(found.bound, value), found.optimal
+
+
+def _submit(
+    pool: ProcessPoolExecutor | None, problem: Problem, time_limit: float
+) -> Future[tuple[float, float, bool]] | Callable[[], tuple[float, float, bool]]:
+    if pool:
+        return pool.submit(_optimum, problem, time_limit)
+    return functools.cache(lambda: _optimum(problem, time_limit))
+
+
+def _allocate(method: str, cells: Sequence[Cell], seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Welfare by true owner and by hop (NaN for a central method), of shape (graph, episode), of each cell."""
+    chosen = allocator(method, cells[0].experiment)
+
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(0, 0))
+    def value(problem: Problem, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        worth = evaluate(problem, chosen(problem, key))
+        return worth.social_welfare, worth.social_welfare_hop, worth.feasible
+
+    found = []
+    for cell in cells:
+        episodes, graphs = cell.problems.utility.shape[:2]
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 2), (episodes, graphs))
+        parts = [value(Problem(*(leaf[i] for leaf in cell.problems)), keys[i]) for i in range(episodes)]
+        by_owner, by_hop, feasible = (np.stack(part, axis=-1) for part in zip(*parts, strict=True))
+        if not feasible.all():
+            raise RuntimeError(f"{method} made an allocation that is not feasible")
+        found.append((by_owner, by_hop))
+    return found
+
+
+def _note(found: Mapping[str, xr.Dataset], cell: Cell, method: str, by_owner: np.ndarray, by_hop: np.ndarray) -> None:
+    index = {"network": cell.network, "method": method, "value": cell.experiment.values[cell.place]}
+    for measure in _measures(cell):
+        shown = np.where(np.isfinite(by_hop), by_hop, by_owner) if measure == "published" else by_owner
+        found[cell.experiment.id]["welfare"].loc[{"measure": measure, **index}] = shown
+
+
+def average(treated: np.ndarray, control: np.ndarray, interval: float) -> dict[str, float] | None:
+    """Average paired effect over graphs with its interval, shape (graph, episode); None with fewer than two graphs.
+
+    The interval is that of the average (Student's t with the standard error of `effects.contrast`, clustered by graph),
+    because the claims are about averages. Instances on which either was not measured are left out.
+    """
+    known = np.isfinite(treated - control)
+    treated, control = (part[:, known.any(0)][known.any(1)] for part in (treated, control))
+    if len(treated) < 2:
+        return None
+    mean, _, _, error = contrast(treated, control, interval)[:4]
+    half = scipy.stats.t.ppf((1 + interval) / 2, len(treated) - 1) * error
+    return {"mean": float(mean), "low": float(mean - half), "high": float(mean + half), "graphs": len(treated)}
+
+
+def quantity(data: xr.Dataset, claim: Claim, network: str) -> tuple[np.ndarray, np.ndarray]:
+    """What the claim is about, as (treated, control), each of shape (value, graph, episode)."""
+    here = data.sel(network=network).transpose("method", "value", "graph", "episode")
+    sides = [here["welfare"].sel(method=name).values for name in claim.methods]
+    scale = here["bound"].values if claim.share else 1.0
+    treated, *control = [side / scale for side in sides]
+    return treated, control[0] if control else np.zeros_like(treated)
+
+
+def checks(data: xr.Dataset, claim: Claim, network: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What must be above what, by name, for the claim to hold: pairs (treated, control) of shape (graph, episode)."""
+    treated, control = quantity(data, claim, network)
+    effect, values = treated - control, data["value"].values.tolist()
+    at = list(claim.at) if isinstance(claim.at, list) else values
+    first, last = effect[values.index(at[0])], effect[values.index(at[-1])]
+    match claim.kind:
+        case "above" if claim.at == "mean":
+            return {"mean": (treated.mean(0), control.mean(0) + claim.level)}
+        case "above":
+            return {f"at {v}": (treated[values.index(v)], control[values.index(v)] + claim.level) for v in at}
+        case "rises":
+            return {f"{at[0]} to {at[-1]}": (last, (1 + claim.by) * first)}
+        case "falls":
+            return {f"{at[0]} to {at[-1]}": ((1 - claim.by) * first, last)}
+        case "steady":
+            return {"rise": ((1 + claim.by) * first, last), "fall": (last, (1 - claim.by) * first)}
+        case "peaks":
+            return {f"than {v}": (first, effect[values.index(v)]) for v in values if v != at[0]}
+        case "wider":
+            other_treated, other_control = quantity(data, claim, str(claim.against))
+            return {f"than {claim.against}": (effect.mean(0), (other_treated - other_control).mean(0))}
+
+
+def decide(found: Mapping[str, dict[str, float] | None]) -> Verdict:
+    """Holds if every margin is above zero with its interval; not if one is nowhere above zero; else undecided."""
+    known = [each for each in found.values() if each is not None]
+    if len(known) < len(found) or not known:
+        return "not measured"
+    if any(each["high"] <= 0 for each in known):
+        return "does not hold"
+    return "holds" if all(each["low"] > 0 for each in known) else "undecided"
+
+
+def judge(data: xr.Dataset, claim: Claim, network: str, interval: float) -> dict[str, Any]:
+    """One claim in one kind of network by one measure.
+
+    Returns:
+        verdict; margin, the average and interval by which the weakest of its checks holds (below zero: does not), and
+        which that is; and the quantity's average at each sweep value. None where not measured.
+    """
+    empty = {"margin": None, "check": None, "averages": None}
+    missing = set(claim.methods) - set(data["method"].values.tolist())
+    if missing:
+        return {"verdict": "needs learning" if missing & set(LEARNED) else "not measured", **empty}
+    margins = {name: average(*pair, interval) for name, pair in checks(data, claim, network).items()}
+    verdict = decide(margins)
+    if verdict == "not measured":
+        return {"verdict": verdict, **empty}
+    weakest = min(margins, key=lambda name: margins[name]["low"])
+    treated, control = quantity(data, claim, network)
+    averages = np.nanmean(treated - control, axis=(1, 2)).tolist()
+    return {"verdict": verdict, "margin": margins[weakest], "check": weakest, "averages": averages}
+
+
+def judge_ours(found: Mapping[str, xr.Dataset], ours: Ours, interval: float) -> dict[str, Any]:
+    """Whether the method reaches the level in every cell, and the cell in which it reaches least."""
+    cells = []
+    for name in ours.experiments:
+        data = found[name].sel(measure="per_item") if name in found else None
+        for network, value in () if data is None else np.ndindex(data.sizes["network"], data.sizes["value"]):
+            here = data.isel(network=network, value=value)
+            share = (here["welfare"].sel(method=ours.method) / here["bound"]).transpose("graph", "episode").values
+            where = {"experiment": name, "network": str(here["network"].item()), "value": int(here["value"].item())}
+            cells.append((where, average(share, np.zeros_like(share), interval)))
+    margins = {
+        str(i): each and {side: each[side] - ours.level for side in ("mean", "low", "high")}
+        for i, (_, each) in enumerate(cells)
+    }
+    verdict, smallest = decide(margins), None
+    if verdict != "not measured":
+        where, share = min(cells, key=lambda cell: cell[1]["mean"])
+        smallest = where | {"share": share}
+    return {**msgspec.structs.asdict(ours), "verdict": verdict, "cells": len(cells), "smallest": smallest}
+
+
+def reproduce(published: Published, found: Mapping[str, xr.Dataset]) -> dict[str, Any]:
+    """Every claim by every measure, ours, and how many optima were proven, as plain objects for JSON."""
+    claims, optima = [], {}
+    for experiment in published.experiments:
+        data = found[experiment.id]
+        for claim in experiment.claims:
+            for network in claim.networks:
+                by = {m: judge(data.sel(measure=m), claim, network, published.interval) for m in data["measure"].values}
+                row = {"experiment": experiment.id, "network": network, **msgspec.structs.asdict(claim)}
+                claims.append({key: row[key] for key in row if key != "networks"} | {"measured": by})
+        asked = data["proven"].notnull().sum(("network", "value", "graph", "episode"))
+        proven = data["proven"].sum(("network", "value", "graph", "episode"))
+        optima[experiment.id] = {
+            str(m): {"asked": int(asked.sel(measure=m)), "proven": int(proven.sel(measure=m))}
+            for m in data["measure"].values
+        }
+    missing = sorted({name for e in published.experiments for name in e.methods} - set(ALLOCATORS))
+    ours = [judge_ours(found, each, published.interval) for each in published.ours]
+    return {"interval": published.interval, "missing": missing, "claims": claims, "ours": ours, "optima": optima}
