@@ -134,24 +134,35 @@ def _networks(network: str, agents: int, degree: int, graphs: int, seed: int) ->
     return jax.jit(jax.vmap(functools.partial(draw_network, setting)))(keys)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _arrive(setting: Setting, fixed: dict[str, jax.Array], joined: jax.Array, keys: jax.Array) -> Problem:
+    def one(joined: jax.Array, key: jax.Array) -> Problem:
+        return handlers.seed(handlers.substitute(lambda: arrivals(setting, joined), data=fixed), key)()
+
+    return jax.vmap(jax.vmap(one), in_axes=(None, 0))(joined, keys)
+
+
 def instances(setting: Setting, slots: int, graphs: int, episodes: int, seed: int) -> Problem:
     """Problems of shape (episode, graph, ...); settings with the same seed share their graphs, and so are paired.
 
-    Where every agent has the same number of tasks, their places are filled up to `slots`, so that a sweep over this
-    number has one shape.
+    What has one possible value is an argument of the compiled function, not a part of it, so that a sweep over it
+    compiles once. Where this is the number of tasks, their places are filled up to `slots`.
     """
-    fixed = {}
-    if len(setting.tasks) == 1:
-        fixed = {"task_count": jnp.full(setting.agents, setting.tasks[0])}
-        setting = dataclasses.replace(setting, tasks=(slots,))
-    joined = _networks(setting.network, setting.agents, setting.degree, graphs, seed)
+    n, half = setting.agents, setting.agents // 2
+    joined = _networks(setting.network, n, setting.degree, graphs, seed)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), (episodes, graphs))
-
-    def arrive(joined: jax.Array, key: jax.Array) -> Problem:
-        model = handlers.substitute(lambda: arrivals(setting, joined), data=fixed)
-        return handlers.seed(model, key)()
-
-    return jax.vmap(jax.vmap(arrive), in_axes=(None, 0))(joined, keys)
+    shapes = {
+        "tasks": ("task_count", (n,), slots),
+        "requester_stock": ("requester_stock", (n - half, setting.types), 0),
+        "provider_stock": ("provider_stock", (half, setting.types), 0),
+    }
+    alike, fixed = dataclasses.replace(setting, network="random", degree=1, package_size=1), {}
+    for field, (site, shape, instead) in shapes.items():
+        if len(value := getattr(setting, field)) == 1:
+            fixed[site] = jnp.full(shape, value[0])
+            alike = dataclasses.replace(alike, **{field: (instead,)})
+    problems = _arrive(alike, fixed, joined, keys)
+    return problems._replace(package_size=jnp.full_like(problems.package_size, setting.package_size))
 
 
 def allocator(method: str, experiment: Experiment) -> Allocator:
