@@ -1,0 +1,204 @@
+"""Decentralised allocation by requests, offers and confirmations that cascade through the network (DARAP).
+
+M. Malek Akhlagh, Adaptive Resource Allocation in Multi-Agent Social Networks, PhD thesis, University of Victoria, 2024,
+Algorithms 5-9, 12-15 and 18, with the greedy answers (DEC-GRD), as a synchronous simulation in rounds of fixed shape.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from bayesalloc.allocators.confirming import Collected, Confirmed, collect, confirm
+from bayesalloc.allocators.evaluate import Allocation, dense
+from bayesalloc.allocators.faults import NO_FAULTS, Faults, Record, send, slowest
+from bayesalloc.allocators.negotiation import UNUSED, Wanted, at, hand_out, own_tasks, walk, wanted
+from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths
+from bayesalloc.allocators.protocol import DEFAULT, THESIS as THESIS, Darap as Darap
+from bayesalloc.allocators.requesting import Asked, Offers, Stock, Talk, World, listen
+
+
+class Ledger(NamedTuple):
+    """What carries over from one cycle to the next: items of each agent, and its tasks not done yet."""
+
+    stock: Int[Array, "agent type"]
+    open_: Bool[Array, "agent own"]
+
+
+class Cycle(NamedTuple):
+    """What one negotiation did."""
+
+    used: Int[Array, "agent own agent type"]
+    hop_cost: Float[Array, ""]
+    record: Record
+
+
+def dec_grd(
+    problem: Problem, rng_key: Array, config: Darap = DEFAULT, faults: Faults = NO_FAULTS
+) -> tuple[Allocation, Record]:
+    """Allocates by the decentralised protocol with greedy answers.
+
+    Args:
+        problem: the instance.
+        rng_key: decides which messages are lost or late; without such faults nothing is random.
+        config: the protocol.
+        faults: what goes wrong.
+
+    Returns:
+        The allocation by true owner, for tasks that end complete, and the record of the negotiation. Items confirmed
+        for tasks that end incomplete go back to their owners; `hop_cost` has been paid for them all the same.
+    """
+    lengths = adjacency(problem)
+    near = jnp.isfinite(lengths) & ~jnp.eye(len(lengths), dtype=bool)
+    amounts = jnp.arange(config.max_quantity + 1)
+    toll = package_cost(problem, amounts, jnp.where(near, lengths, 0.0)[..., None])
+    world = World(near, toll, shortest_paths(lengths), own_tasks(problem, config.tasks_per_agent))
+    lasting = jnp.full(len(lengths), UNUSED) if faults.stop_round is None else faults.stop_round
+
+    def cycle(ledger: Ledger, number: Array) -> tuple[Ledger, Cycle]:
+        stop = jnp.where(lasting < UNUSED, lasting - number * config.rounds, UNUSED)
+        key = jax.random.fold_in(rng_key, number)
+        return _negotiate(problem, world, ledger, key, config, faults, stop)
+
+    _, cycles = jax.lax.scan(cycle, Ledger(problem.resources, world.tasks.real), jnp.arange(config.cycles))
+    used, hop_cost, record = cycles.used.sum(0), cycles.hop_cost.sum(), _together(cycles.record)
+    place = jnp.minimum(world.tasks.rank, config.tasks_per_agent - 1)
+    part = problem.real & (world.tasks.rank < config.tasks_per_agent)
+    quantity = jnp.where(part[:, None, None], used[problem.owner, place], 0)
+    return dense(problem, quantity, world.distance, record.messages, hop_cost), record
+
+
+def _negotiate(
+    problem: Problem, world: World, ledger: Ledger, key: Array, config: Darap, faults: Faults, stop: Array
+) -> tuple[Ledger, Cycle]:
+    n, kinds = ledger.stock.shape
+    want = wanted(world.tasks, ledger.stock, ledger.open_, config.max_quantity, config.utility_mode)
+    requests, answers, confirmations = (
+        send(k, (kinds, n, n, n), faults, config.retries) for k in jax.random.split(key, 3)
+    )
+    free = ledger.stock
+    if config.leftovers == "kept":
+        pledged = jnp.where(want.blocked[..., None], world.tasks.requires, 0).sum(1)
+        free = free - jnp.minimum(want.left, pledged)
+    claimed = free
+    if faults.overstatement is not None:
+        claimed = jnp.floor(free * jnp.asarray(faults.overstatement)[:, None]).astype(free.dtype)
+    talk = _ask(want, world, Stock(claimed, jnp.minimum(free, claimed)), requests.rounds, faults, stop, config)
+    hear = partial(listen, world=world, open_=ledger.open_, sending=requests, stop=stop, config=config)
+    slow = slowest(faults, config.retries)
+    if slow == 1:
+        for now in range(1, config.max_hops + 1):
+            turns = n - 1 if now == 1 else (n - 1) ** 2 // (4 if config.max_hops == 2 else 1)
+            talk = hear(talk, now, turns=max(turns, 1), originals=now == 1, pass_on=now < config.max_hops)
+    else:
+        turns = n**2 // 4 if config.max_hops <= 2 else (n - 1) ** 2
+        step = partial(hear, turns=max(turns, 1), originals=False, pass_on=config.max_hops > 1)
+        talk, _ = jax.lax.scan(lambda t, now: (step(t, now), None), talk, jnp.arange(1, slow * config.max_hops + 1))
+    trust = None if faults.trust is None else jnp.asarray(faults.trust)
+    got = collect(talk.asked, talk.offers, want, answers, world, config, stop, trust)
+    sent = confirm(talk.asked, got, confirmations, config, stop)
+    edge = jnp.where(world.near, adjacency(problem), 0.0)
+    hop_cost = package_cost(problem, sent.quantity, edge).sum()
+
+    arrived = jnp.einsum("lobc->ocl", sent.sent) + jnp.einsum("loc->ocl", sent.sent_own)
+    away = arrived.sum(0)
+    pool = ledger.stock - away
+    working = stop > config.rounds - 1
+    served, _ = walk(pool + arrived.sum(1), world.tasks.requires, ledger.open_ & working[:, None])
+    need = jnp.where(served[..., None], world.tasks.requires, 0)
+    everything = arrived + jnp.where(jnp.eye(n, dtype=bool)[..., None], pool[:, None], 0)
+    used = hand_out(everything, need, world.distance)
+    after = Ledger(ledger.stock - used.sum((0, 1)), ledger.open_ & ~served)
+    times = (requests.times, answers.times, confirmations.times)
+    record = _record(ledger.stock, used, talk, got, sent, want, times, faults, stop, config)
+    return after, Cycle(used, hop_cost, record)
+
+
+def _ask(want: Wanted, world: World, stock: Stock, rounds: Array, faults: Faults, stop: Array, config: Darap) -> Talk:
+    """Algorithm 6: every agent asks all its neighbours for what its blocked tasks lack."""
+    kinds, n = want.quantity.shape
+    own = jnp.eye(n, dtype=bool)
+    asks = (want.quantity > 0) & (stop > 0)
+    utility = want.utility
+    for factor in (faults.exaggeration, faults.trust):
+        if factor is not None:
+            utility = utility * jnp.asarray(factor)[:, None]
+    to = (own & asks[..., None])[..., None] & world.near
+    none = jnp.zeros((kinds, n, n, n), jnp.int32)
+    blank = jnp.zeros((kinds, n, n, config.max_quantity + 1))
+    asked = Asked(
+        jnp.where(own & asks[..., None], want.quantity[..., None], 0),
+        jnp.where(own[..., None], utility[:, :, None], 0.0),
+        jnp.broadcast_to(own[..., None] & (world.near | own), (kinds, n, n, n)),
+        none[..., 0], jnp.where(own & asks[..., None], 0, UNUSED), to, jnp.where(to, rounds, UNUSED),
+        none[..., 0], none[..., 0], blank,
+    )  # fmt: skip
+    offers = Offers(to & False, none, none, jnp.zeros((*none.shape, config.max_quantity + 1)), none + UNUSED)
+    return Talk(stock, asked, offers, jnp.broadcast_to(own, (kinds, n, n)))
+
+
+def _record(
+    stock: Array, used: Array, talk: Talk, got: Collected, sent: Confirmed, want: Wanted,
+    times: tuple[Array, Array, Array], faults: Faults, stop: Array, config: Darap,
+) -> Record:  # fmt: skip
+    asked, offers, end = talk.asked, got.offers, config.offers_end
+    answered = asked.to & (offers.round < UNUSED)
+    messages = sum(jnp.sum(jnp.where(m, t, 0)) for m, t in zip((asked.to, answered, sent.told), times, strict=True))
+
+    # Each agent's items on offer, and those it set aside: from when, until when, how many of them left.
+    given = jnp.where(offers.cascaded, 0, offers.backed)
+    free_again = jnp.minimum(sent.comes, end)
+    aside_free = jnp.minimum(sent.released, end)
+    answer = jnp.min(jnp.where(offers.cascaded, offers.round, UNUSED), axis=2)
+    now = jnp.arange(config.rounds - 1)
+
+    def over_time(quantity: Array, start: Array, stop_: Array | int = UNUSED) -> Array:
+        shape = (-1, *([1] * quantity.ndim))
+        during = (start <= now.reshape(shape)) & (now.reshape(shape) < stop_)
+        owned = jnp.where(during, quantity, 0)
+        return jnp.swapaxes(owned.sum(tuple(range(2, owned.ndim - 1))), 1, 2)
+
+    offered = over_time(given, offers.round, free_again)
+    offered += over_time(asked.backed, answer, aside_free)
+    reserved = over_time(asked.backed, asked.round, jnp.minimum(answer, aside_free))
+    gone = over_time(sent.sent, sent.comes) + over_time(sent.sent_own, sent.released)
+    taken = over_time(given, offers.round) + over_time(asked.backed, asked.round)
+    back = over_time(given - sent.sent, free_again)
+    back += over_time(asked.backed - sent.sent_own, jnp.where(asked.round < UNUSED, aside_free, UNUSED))
+    held = stock - taken + back
+    done = used.sum((0, 1))
+    last = jnp.zeros_like(done)
+    returned = gone[-1] - (done - jnp.einsum("akal->al", used))
+    at_last = held[-1] + returned - jnp.einsum("akal->al", used)
+
+    waits = got.decided - asked.round
+    asking = (asked.round < UNUSED) & (stop > got.decided)
+    late = got.decided - (config.lifetime - asked.hops * config.timeout_reduction)
+    holding = (given > 0) & (stop > free_again)
+    aside = (asked.backed > 0) & (stop > aside_free)
+    longest = [jnp.where(asking, waits, 0).max(), jnp.where(holding, free_again - offers.round, 0).max()]
+    longest.append(jnp.where(aside, aside_free - asked.round, 0).max())
+    overdue = [jnp.where(asking, late, -UNUSED).max(), jnp.where(holding, free_again - end, -UNUSED).max()]
+    overdue.append(jnp.where(aside, aside_free - end, -UNUSED).max())
+
+    kept = sent.sent.sum((0, 1, 2)) + sent.sent_own.sum((0, 1))
+    promised = sent.own.sum((0, 1, 2)) + sent.asked_own.sum((0, 1))
+    honest = at(want.utility, got.accepted).sum(0)
+    factor = jnp.ones(len(stop)) if faults.exaggeration is None else jnp.asarray(faults.exaggeration)
+    return Record(
+        jnp.asarray(messages), jnp.concatenate([held, at_last[None]]), jnp.concatenate([reserved, last[None]]),
+        jnp.concatenate([offered, last[None]]), jnp.concatenate([gone, done[None]]), jnp.stack(longest).max(),
+        jnp.stack(overdue).max(), kept, promised - kept, honest, jnp.maximum(honest * (factor - 1), 0.0),
+    )  # fmt: skip
+
+
+def _together(record: Record) -> Record:
+    """One record of all cycles: rounds follow each other, and what earlier cycles consumed stays consumed."""
+    final = record.consumed[:, -1:]
+    consumed = record.consumed + jnp.cumsum(final, axis=0) - final
+    rows = {name: getattr(record, name).reshape(-1, *record.held.shape[2:]) for name in ("held", "reserved", "offered")}
+    most = {name: getattr(record, name).max(0) for name in ("longest_wait", "overdue")}
+    total = jax.tree.map(lambda x: x.sum(0), record)
+    return total._replace(consumed=consumed.reshape(rows["held"].shape), **rows, **most)
