@@ -22,6 +22,7 @@ from numpyro import handlers
 from tqdm import tqdm
 
 from bayesalloc.allocators import ALLOCATORS, Allocator, Problem, evaluate, solve
+from bayesalloc.allocators.darap import THESIS, dec_grd
 from bayesalloc.effects import contrast
 from bayesalloc.library import content
 from bayesalloc.models.srap import Setting, arrivals, draw_network
@@ -32,6 +33,7 @@ MEASURES = {
     "per_item": "package size 1, so that the cost is linear; by the shortest path from the true owner",
 }
 LEARNED = ("cen-rl", "dec-rl")
+THERE = {*ALLOCATORS, "dec-grd"}
 Verdict = Literal["holds", "does not hold", "undecided", "needs learning", "not measured"]
 
 
@@ -166,8 +168,12 @@ def instances(setting: Setting, slots: int, graphs: int, episodes: int, seed: in
 
 
 def allocator(method: str, experiment: Experiment) -> Allocator:
-    """A method as the experiment uses it."""
-    return ALLOCATORS[method]
+    """A method as the experiment uses it: the negotiation with the published parameters."""
+    if method != "dec-grd":
+        return ALLOCATORS[method]
+    most = max(max(experiment.at(i, "random").tasks) for i in range(len(experiment.values)))
+    config = dataclasses.replace(THESIS, max_quantity=experiment.max_quantity, tasks_per_agent=most)
+    return lambda problem, key: dec_grd(problem, key, config)[0]
 
 
 class Cell(NamedTuple):
@@ -176,8 +182,8 @@ class Cell(NamedTuple):
     experiment: Experiment
     place: int
     network: str
-    per_item: bool
     problems: Problem
+    per_item: bool = False
 
 
 def run(
@@ -238,7 +244,7 @@ def _empty(experiment: Experiment, effort: Effort) -> xr.Dataset:
     coords = {
         "measure": list(MEASURES)[: 3 if experiment.per_item else 2],
         "network": experiment.networks,
-        "method": [name for name in experiment.methods if name in ALLOCATORS],
+        "method": [name for name in experiment.methods if name in THERE],
         "value": experiment.values,
         "graph": np.arange(effort.graphs),
         "episode": np.arange(min(experiment.episodes, effort.episodes)),
@@ -256,10 +262,10 @@ def _cells(experiments: Iterable[Experiment], effort: Effort, seed: int) -> Iter
             slots = max(max(setting.tasks) for setting in settings)
             episodes = min(experiment.episodes, effort.episodes)
             problems = instances(settings[place], slots, effort.graphs, episodes, seed)
-            yield Cell(experiment, place, network, False, problems)
+            yield Cell(experiment, place, network, problems)
             if experiment.per_item:
                 one = problems._replace(package_size=jnp.ones_like(problems.package_size))
-                yield Cell(experiment, place, network, True, one)
+                yield Cell(experiment, place, network, one, per_item=True)
 
 
 def _measures(cell: Cell) -> list[str]:
@@ -434,6 +440,6 @@ def reproduce(published: Published, found: Mapping[str, xr.Dataset]) -> dict[str
             str(m): {"asked": int(asked.sel(measure=m)), "proven": int(proven.sel(measure=m))}
             for m in data["measure"].values
         }
-    missing = sorted({name for e in published.experiments for name in e.methods} - set(ALLOCATORS))
+    missing = sorted({name for e in published.experiments for name in e.methods} - THERE)
     ours = [judge_ours(found, each, published.interval) for each in published.ours]
     return {"interval": published.interval, "missing": missing, "claims": claims, "ours": ours, "optima": optima}
