@@ -1,29 +1,29 @@
-"""Published experiments on the social resource allocation problem: settings and claims are data, measured here.
+"""Published experiments on the social resource allocation problem: the settings are data, measured here.
 
-All methods allocate the same instances; a claim is a paired contrast of them over graphs, computed by `effects`. Each
-instance is measured in up to three ways (MEASURES), because what the published figures charge depends on the method.
+All methods allocate the same instances, so that they can be contrasted in pairs. Each instance is measured in up to
+three ways (MEASURES), because what the published figures charge depends on the method.
 """
 
 import dataclasses
 import functools
+import itertools
 import multiprocessing
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import msgspec
 import numpy as np
-import scipy.stats
 import xarray as xr
 from numpyro import handlers
 from tqdm import tqdm
 
 from bayesalloc.allocators import ALLOCATORS, Allocator, Problem, evaluate, solve
+from bayesalloc.allocators.claims import Claim, Ours, judge, judge_ours
 from bayesalloc.allocators.darap import THESIS, dec_grd
-from bayesalloc.effects import contrast
 from bayesalloc.library import content
 from bayesalloc.models.srap import Setting, arrivals, draw_network
 
@@ -32,30 +32,7 @@ MEASURES = {
     "owner": "published package size; every method pays by the shortest path from the true owner",
     "per_item": "package size 1, so that the cost is linear; by the shortest path from the true owner",
 }
-LEARNED = ("cen-rl", "dec-rl")
 THERE = {*ALLOCATORS, "dec-grd"}
-Verdict = Literal["holds", "does not hold", "undecided", "needs learning", "not measured"]
-
-
-class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A published sentence in a form that can be checked; models/published/srap.toml explains the fields."""
-
-    id: str
-    text: str
-    networks: list[str]
-    kind: Literal["above", "rises", "falls", "steady", "peaks", "wider"]
-    method: str
-    than: str | None = None
-    share: bool = False
-    at: list[int] | Literal["mean"] | None = None
-    level: float = 0.0
-    by: float = 0.0
-    against: str | None = None
-
-    @property
-    def methods(self) -> list[str]:
-        """The methods it is about."""
-        return [self.method] if self.than is None else [self.method, self.than]
 
 
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,15 +57,6 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         fields = self.setting | self.settings[place]
         lists = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
         return Setting(network=network, **lists)
-
-
-class Ours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What we claim: with linear cost, `method` reaches `level` of the optimum on average in every cell."""
-
-    text: str
-    method: str
-    level: float
-    experiments: list[str]
 
 
 class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,7 +107,9 @@ def _networks(network: str, agents: int, degree: int, graphs: int, seed: int) ->
 @functools.partial(jax.jit, static_argnums=0)
 def _arrive(setting: Setting, fixed: dict[str, jax.Array], joined: jax.Array, keys: jax.Array) -> Problem:
     def one(joined: jax.Array, key: jax.Array) -> Problem:
-        return handlers.seed(handlers.substitute(lambda: arrivals(setting, joined), data=fixed), key)()
+        model = handlers.substitute(lambda: arrivals(setting, joined), data=fixed)
+        problem: Any = handlers.seed(model, key)()
+        return problem
 
     return jax.vmap(jax.vmap(one), in_axes=(None, 0))(joined, keys)
 
@@ -256,8 +226,7 @@ def _empty(experiment: Experiment, effort: Effort) -> xr.Dataset:
 
 def _cells(experiments: Iterable[Experiment], effort: Effort, seed: int) -> Iterator[Cell]:
     for experiment in experiments:
-        for place, network in np.ndindex(len(experiment.values), len(experiment.networks)):
-            network = experiment.networks[network]
+        for place, network in itertools.product(range(len(experiment.values)), experiment.networks):
             settings = [experiment.at(i, network) for i in range(len(experiment.values))]
             slots = max(max(setting.tasks) for setting in settings)
             episodes = min(experiment.episodes, effort.episodes)
@@ -322,106 +291,6 @@ def _note(found: Mapping[str, xr.Dataset], cell: Cell, method: str, by_owner: np
     for measure in _measures(cell):
         shown = np.where(np.isfinite(by_hop), by_hop, by_owner) if measure == "published" else by_owner
         found[cell.experiment.id]["welfare"].loc[{"measure": measure, **index}] = shown
-
-
-def average(treated: np.ndarray, control: np.ndarray, interval: float) -> dict[str, float] | None:
-    """Average paired effect over graphs with its interval, shape (graph, episode); None with fewer than two graphs.
-
-    The interval is that of the average (Student's t with the standard error of `effects.contrast`, clustered by graph),
-    because the claims are about averages. Instances on which either was not measured are left out.
-    """
-    known = np.isfinite(treated - control)
-    treated, control = (part[:, known.any(0)][known.any(1)] for part in (treated, control))
-    if len(treated) < 2:
-        return None
-    mean, _, _, error = contrast(treated, control, interval)[:4]
-    half = scipy.stats.t.ppf((1 + interval) / 2, len(treated) - 1) * error
-    return {"mean": float(mean), "low": float(mean - half), "high": float(mean + half), "graphs": len(treated)}
-
-
-def quantity(data: xr.Dataset, claim: Claim, network: str) -> tuple[np.ndarray, np.ndarray]:
-    """What the claim is about, as (treated, control), each of shape (value, graph, episode)."""
-    here = data.sel(network=network).transpose("method", "value", "graph", "episode")
-    sides = [here["welfare"].sel(method=name).values for name in claim.methods]
-    scale = here["bound"].values if claim.share else 1.0
-    treated, *control = [side / scale for side in sides]
-    return treated, control[0] if control else np.zeros_like(treated)
-
-
-def checks(data: xr.Dataset, claim: Claim, network: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What must be above what, by name, for the claim to hold: pairs (treated, control) of shape (graph, episode)."""
-    treated, control = quantity(data, claim, network)
-    effect, values = treated - control, data["value"].values.tolist()
-    at = list(claim.at) if isinstance(claim.at, list) else values
-    first, last = effect[values.index(at[0])], effect[values.index(at[-1])]
-    match claim.kind:
-        case "above" if claim.at == "mean":
-            return {"mean": (treated.mean(0), control.mean(0) + claim.level)}
-        case "above":
-            return {f"at {v}": (treated[values.index(v)], control[values.index(v)] + claim.level) for v in at}
-        case "rises":
-            return {f"{at[0]} to {at[-1]}": (last, (1 + claim.by) * first)}
-        case "falls":
-            return {f"{at[0]} to {at[-1]}": ((1 - claim.by) * first, last)}
-        case "steady":
-            return {"rise": ((1 + claim.by) * first, last), "fall": (last, (1 - claim.by) * first)}
-        case "peaks":
-            return {f"than {v}": (first, effect[values.index(v)]) for v in values if v != at[0]}
-        case "wider":
-            other_treated, other_control = quantity(data, claim, str(claim.against))
-            return {f"than {claim.against}": (effect.mean(0), (other_treated - other_control).mean(0))}
-
-
-def decide(found: Mapping[str, dict[str, float] | None]) -> Verdict:
-    """Holds if every margin is above zero with its interval; not if one is nowhere above zero; else undecided."""
-    known = [each for each in found.values() if each is not None]
-    if len(known) < len(found) or not known:
-        return "not measured"
-    if any(each["high"] <= 0 for each in known):
-        return "does not hold"
-    return "holds" if all(each["low"] > 0 for each in known) else "undecided"
-
-
-def judge(data: xr.Dataset, claim: Claim, network: str, interval: float) -> dict[str, Any]:
-    """One claim in one kind of network by one measure.
-
-    Returns:
-        verdict; margin, the average and interval by which the weakest of its checks holds (below zero: does not), and
-        which that is; and the quantity's average at each sweep value. None where not measured.
-    """
-    empty = {"margin": None, "check": None, "averages": None}
-    missing = set(claim.methods) - set(data["method"].values.tolist())
-    if missing:
-        return {"verdict": "needs learning" if missing & set(LEARNED) else "not measured", **empty}
-    margins = {name: average(*pair, interval) for name, pair in checks(data, claim, network).items()}
-    verdict = decide(margins)
-    if verdict == "not measured":
-        return {"verdict": verdict, **empty}
-    weakest = min(margins, key=lambda name: margins[name]["low"])
-    treated, control = quantity(data, claim, network)
-    averages = np.nanmean(treated - control, axis=(1, 2)).tolist()
-    return {"verdict": verdict, "margin": margins[weakest], "check": weakest, "averages": averages}
-
-
-def judge_ours(found: Mapping[str, xr.Dataset], ours: Ours, interval: float) -> dict[str, Any]:
-    """Whether the method reaches the level in every cell, and the cell in which it reaches least."""
-    cells = []
-    for name in ours.experiments:
-        data = found[name].sel(measure="per_item") if name in found else None
-        for network, value in () if data is None else np.ndindex(data.sizes["network"], data.sizes["value"]):
-            here = data.isel(network=network, value=value)
-            share = (here["welfare"].sel(method=ours.method) / here["bound"]).transpose("graph", "episode").values
-            where = {"experiment": name, "network": str(here["network"].item()), "value": int(here["value"].item())}
-            cells.append((where, average(share, np.zeros_like(share), interval)))
-    margins = {
-        str(i): each and {side: each[side] - ours.level for side in ("mean", "low", "high")}
-        for i, (_, each) in enumerate(cells)
-    }
-    verdict, smallest = decide(margins), None
-    if verdict != "not measured":
-        where, share = min(cells, key=lambda cell: cell[1]["mean"])
-        smallest = where | {"share": share}
-    return {**msgspec.structs.asdict(ours), "verdict": verdict, "cells": len(cells), "smallest": smallest}
 
 
 def reproduce(published: Published, found: Mapping[str, xr.Dataset]) -> dict[str, Any]:
