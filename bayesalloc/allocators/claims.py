@@ -65,7 +65,7 @@ def average(treated: np.ndarray, control: np.ndarray, interval: float) -> dict[s
 def quantity(data: xr.Dataset, claim: Claim, network: str) -> tuple[np.ndarray, np.ndarray]:
     """What the claim is about, as (treated, control), each of shape (value, graph, episode)."""
     here = data.sel(network=network).transpose("method", "value", "graph", "episode")
-    sides = [here["welfare"].sel(method=name).values for name in claim.methods]
+    sides = [here["welfare"].sel({"method": name}).values for name in claim.methods]
     scale = here["bound"].values if claim.share else 1.0
     treated, *control = [side / scale for side in sides]
     return treated, control[0] if control else np.zeros_like(treated)
@@ -95,7 +95,7 @@ def checks(data: xr.Dataset, claim: Claim, network: str) -> dict[str, tuple[np.n
             return {f"than {claim.against}": (effect.mean(0), (other_treated - other_control).mean(0))}
 
 
-def decide(found: Mapping[str, dict[str, float] | None]) -> Verdict:
+def decide(found: Mapping[Any, dict[str, float] | None]) -> Verdict:
     """Holds if every margin is above zero with its interval; not if one is nowhere above zero; else undecided."""
     known = [each for each in found.values() if each is not None]
     if len(known) < len(found) or not known:
@@ -134,13 +134,18 @@ def judge_ours(found: Mapping[str, xr.Dataset], ours: Ours, interval: float) -> 
         for network in data["network"].values.tolist():
             for value in data["value"].values.tolist():
                 here = data.sel(network=network, value=value)
-                share = (here["welfare"].sel(method=ours.method) / here["bound"]).transpose("graph", "episode").values
+                share = (
+                    (here["welfare"].sel({"method": ours.method}) / here["bound"]).transpose("graph", "episode").values
+                )
                 cells.append({"experiment": name, "network": network, "value": value})
                 shares.append(share)
-    verdict = decide(
-        {str(i): average(share, np.full_like(share, ours.level), interval) for i, share in enumerate(shares)}
-    )
+    margins = [average(share, np.full_like(share, ours.level), interval) for share in shares]
     reached = [average(share, np.zeros_like(share), interval) for share in shares]
     known = [{**cell, "share": each} for cell, each in zip(cells, reached, strict=True) if each is not None]
     smallest = min(known, key=lambda cell: cell["share"]["mean"], default=None)
-    return {**msgspec.structs.asdict(ours), "verdict": verdict, "cells": len(cells), "smallest": smallest}
+    return {
+        **msgspec.structs.asdict(ours),
+        "verdict": decide(dict(enumerate(margins))),
+        "cells": len(cells),
+        "smallest": smallest,
+    }

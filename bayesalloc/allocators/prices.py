@@ -124,7 +124,7 @@ def hear(links: Links, asked: Float[Array, "agent type"], unit: Array) -> tuple[
     length = jnp.where(follows, length, 0.0)
     kinds = jnp.arange(asked.shape[1])
 
-    def double(_: int, way: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def double(_: Array, way: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         via, length, hops = way
         return via[via, kinds], length + length[via, kinds], hops + hops[via, kinds]
 

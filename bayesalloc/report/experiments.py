@@ -127,7 +127,7 @@ def _figure(experiment: Experiment, data: xr.Dataset, measure: str, level: str, 
     for network in experiment.networks:
         here = data["welfare"].sel(network=network)
         lines = {
-            name: here.sel(method=name).mean("episode", skipna=True).transpose("value", "graph").values
+            name: here.sel({"method": name}).mean("episode", skipna=True).transpose("value", "graph").values
             for name in data["method"].values.tolist()
         }
         title = f"{words(network)}: {SHORT[measure]}"
