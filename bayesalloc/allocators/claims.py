@@ -120,7 +120,7 @@ def judge(data: xr.Dataset, claim: Claim, network: str, interval: float) -> dict
     verdict = decide(margins)
     if verdict == "not measured":
         return {"verdict": verdict, **empty}
-    weakest = min(margins, key=lambda name: margins[name]["low"])
+    weakest = min(margins, key=lambda name: (margins[name] or {})["low"])
     treated, control = quantity(data, claim, network)
     averages = np.nanmean(treated - control, axis=(1, 2)).tolist()
     return {"verdict": verdict, "margin": margins[weakest], "check": weakest, "averages": averages}

@@ -170,7 +170,7 @@ def run(
     Returns:
         Experiment -> dataset with `welfare` (measure, network, method, value, graph, episode), `bound` (without the
         method), which is proven to be no less than the optimum, and `proven`, whether the two are equal. What was not
-        measured is NaN; a method that there is not yet is left out.
+        measured is NaN, and so is an optimum that was not proven; a method that there is not yet is left out.
     """
     found = {e.id: _empty(e, effort) for e in experiments}
     pool = ProcessPoolExecutor(effort.workers, multiprocessing.get_context("spawn")) if effort.workers else None
@@ -179,10 +179,10 @@ def run(
         for cell in _cells(experiments, effort, seed):
             cells.append(cell)
             for where, problem in _to_solve(cell, effort):
-                content_ = b"".join(leaf.tobytes() for leaf in problem)
-                if content_ not in waiting:
-                    waiting[content_] = _submit(pool, problem, effort.time_limit)
-                optima.append((cell, where, waiting[content_]))
+                same = b"".join(leaf.tobytes() for leaf in problem)  # graphs recur, and so do whole instances
+                if same not in waiting:
+                    waiting[same] = _submit(pool, problem, effort.time_limit)
+                optima.append((cell, where, waiting[same]))
             bar.update()
     groups: dict[Any, list[Cell]] = {}
     for cell in cells:
@@ -197,12 +197,13 @@ def run(
             method, group = jobs[job]
             for cell, (by_owner, by_hop) in zip(group, job.result(), strict=True):
                 _note(found, cell, method, by_owner, by_hop)
-    for cell, (graph, episode), job in tqdm(optima, "optima", disable=not progress, leave=False):
+    for cell, (graph, episode), job in optima if not progress else tqdm(optima, "optima", leave=False):
         value, bound, proven = job() if callable(job) else job.result()
         data, index = found[cell.experiment.id], {"network": cell.network, "value": cell.experiment.values[cell.place]}
         for measure in _measures(cell):
             spot = {"measure": measure, **index, "graph": graph, "episode": episode}
-            data["welfare"].loc[{**spot, "method": "opt"}] = value
+            if proven:
+                data["welfare"].loc[{**spot, "method": "opt"}] = value
             data["bound"].loc[spot] = bound
             data["proven"].loc[spot] = float(proven)
     if pool:

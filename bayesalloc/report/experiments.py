@@ -1,5 +1,6 @@
 """Published experiments as documents: the claims beside what is measured, in a terminal and as a page."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,8 +22,8 @@ SAID = {  # in a narrow column
     "not measured": "not measured",
 }  # fmt: skip
 TERMS = {
-    "margin": "by how much the claim holds, on average over graphs, at its weakest place; below zero it does not. The"
-    " brackets hold it with {level} probability.",
+    "margin": "by how much the claim holds, on average over graphs, at its weakest place, which is named beside it;"
+    " below zero it does not. The brackets hold it with {level} probability.",
     "yes, no, undecided": "yes if the whole interval of the margin is above zero, no if none of it is, else undecided.",
     "as published": MEASURES["published"] + ".",
     "by true owner": MEASURES["owner"] + ".",
@@ -47,14 +48,23 @@ def _averages(found: Mapping[str, Any]) -> str:
 
 
 def _rows(result: Mapping[str, Any]) -> Iterator[list[str]]:
-    """Experiment, claim, network, averages, margin, check, and what each measure says."""
-    for row in result["claims"]:
+    """Experiment, claim, network, averages, margin, and what each measure says; one row where nothing was measured."""
+
+    def unmeasured(row: Mapping[str, Any]) -> bool:
+        return all(each["margin"] is None for each in row["measured"].values())
+
+    def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return row["experiment"], row["text"], None if unmeasured(row) else row["network"]
+
+    for _, rows in itertools.groupby(result["claims"], key):
+        row, *others = rows
         first = row["measured"]["published"]
+        network = "all" if len(others) == 2 else ", ".join(words(each["network"]) for each in (row, *others))
         verdicts = [SAID[row["measured"][m]["verdict"]] if m in row["measured"] else MISSING for m in MEASURES]
-        yield [
-            row["experiment"], row["text"], words(row["network"]), _averages(first), _margin(first),
-            first["check"] or MISSING, *verdicts,
-        ]  # fmt: skip
+        if unmeasured(row):
+            verdicts[1:] = [MISSING] * (len(verdicts) - 1)
+        margin = f"{_margin(first)} {first['check']}" if first["check"] else MISSING
+        yield [row["experiment"], row["text"], network, _averages(first), margin, *verdicts]
 
 
 def _sentences(result: Mapping[str, Any]) -> list[str]:
@@ -117,9 +127,11 @@ def _body(published: Published, found: Mapping[str, xr.Dataset], result: Mapping
         yield page.section(f"{experiment.id}: {experiment.title}")
         for measure in data["measure"].values.tolist():
             yield _figure(experiment, data.sel(measure=measure), measure, level, result["interval"])
-        header = ["claim", "network", "over the sweep", "margin", "weakest", *SHORT.values()]
-        mine = [row[1:] for row in rows if row[0] == experiment.id]
-        yield page.table(Sheet("Claims", header, mine, keys=2), "The numbers are those as published.")
+        header = ["claim", "network", *SHORT.values(), "margin", "over the sweep"]
+        mine = [[*row[1:3], *row[5:], row[4], row[3]] for row in rows if row[0] == experiment.id]
+        yield page.table(
+            Sheet("Claims", header, mine, keys=2), "Margin and the averages over the sweep are those as published."
+        )
 
 
 def _figure(experiment: Experiment, data: xr.Dataset, measure: str, level: str, interval: float) -> str:
@@ -127,15 +139,21 @@ def _figure(experiment: Experiment, data: xr.Dataset, measure: str, level: str, 
     for network in experiment.networks:
         here = data["welfare"].sel(network=network)
         lines = {
-            name: here.sel({"method": name}).mean("episode", skipna=True).transpose("value", "graph").values
+            name: here.sel({"method": name}).mean("episode").transpose("value", "graph").values
             for name in data["method"].values.tolist()
         }
+        if "opt" in lines:  # on some graphs only, so taken relative to a method that was measured on all
+            pair, other = here.isel(episode=0, method=-1), lines[data["method"].values[-1]]
+            above = (data["bound"].sel(network=network).isel(episode=0) - pair).transpose("value", "graph").values
+            lines["opt"] = above + other.mean(1, keepdims=True)
         title = f"{words(network)}: {SHORT[measure]}"
         figure = figures.sweep(lines, experiment.values, title, experiment.sweep, interval)
         shown = "; ".join(f"{name} {_numbers(values)}" for name, values in lines.items())
         pictures.append(page.svg(figure, f"{experiment.id}, {title}. Social welfare over the sweep: {shown}."))
     asked = int(data["proven"].notnull().sum())
-    proven = f" Optima (dashed): proven in {int(data['proven'].sum())} of {asked}." if asked else ""
+    proven = (
+        f" Dashed: the optimum, or its upper bound (proven in {int(data['proven'].sum())} of {asked})." if asked else ""
+    )
     caption = f"Social welfare, average over graphs and its {level} interval; {MEASURES[measure]}.{proven}"
     return page.figure(pictures, caption)
 

@@ -293,8 +293,10 @@ def sweep(lines: Mapping[str, np.ndarray], values: Sequence[int], title: str, la
         mean = known.mean(1)
         half = scipy.stats.t.ppf((1 + interval) / 2, known.shape[1] - 1) * known.std(1, ddof=1) / known.shape[1] ** 0.5
         axes.fill_between(values, mean - half, mean + half, color=colours[name], alpha=0.15, linewidth=0)
-        style = (0, (4, 1.5)) if name == "opt" else "-"
-        axes.plot(values, mean, color=colours[name], linewidth=1.7, linestyle=style, marker="o", markersize=3)
+        style, top = ((0, (4, 1.5)), 3) if name == "opt" else ("-", 2)
+        axes.plot(
+            values, mean, color=colours[name], linewidth=1.7, linestyle=style, marker="o", markersize=3, zorder=top
+        )
         ends[name] = mean[-1]
     axes.set_xticks(list(values))
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
