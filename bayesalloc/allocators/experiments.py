@@ -174,7 +174,7 @@ def run(
     """
     found = {e.id: _empty(e, effort) for e in experiments}
     pool = ProcessPoolExecutor(effort.workers, multiprocessing.get_context("spawn")) if effort.workers else None
-    cells, optima, waiting = [], [], {}
+    cells, waiting, optima = [], {}, []
     with tqdm(desc="instances", disable=not progress, leave=False) as bar:
         for cell in _cells(experiments, effort, seed):
             cells.append(cell)
@@ -197,7 +197,7 @@ def run(
             method, group = jobs[job]
             for cell, (by_owner, by_hop) in zip(group, job.result(), strict=True):
                 _note(found, cell, method, by_owner, by_hop)
-    for cell, (graph, episode), job in optima if not progress else tqdm(optima, "optima", leave=False):
+    for cell, (graph, episode), job in optima:
         value, bound, proven = job() if callable(job) else job.result()
         data, index = found[cell.experiment.id], {"network": cell.network, "value": cell.experiment.values[cell.place]}
         for measure in _measures(cell):
