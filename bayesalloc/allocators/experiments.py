@@ -76,7 +76,8 @@ class Effort:
         episodes: most episodes on a graph, where what arrives is random.
         solved: on how many graphs the optimum is computed, by package size: 1, and larger ones, which take longer.
         everywhere: whether the optimum is also computed where the published figure has none.
-        time_limit: seconds for the optimum of one instance; where it is reached, the proven bound takes its place.
+        time_limit: seconds for the optimum of one instance; where it is reached, the proven bound takes its place, so
+            that how many optima are proven depends on the machine.
         workers: processes that compute optima; 0 computes them here.
     """
 
