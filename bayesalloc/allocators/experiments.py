@@ -199,7 +199,7 @@ def run(
             for cell, (by_owner, by_hop) in zip(group, job.result(), strict=True):
                 _note(found, cell, method, by_owner, by_hop)
     for cell, (graph, episode), job in optima:
-        value, bound, proven = job() if callable(job) else job.result()
+        value, bound, proven = job.result() if isinstance(job, Future) else job()
         data, index = found[cell.experiment.id], {"network": cell.network, "value": cell.experiment.values[cell.place]}
         for measure in _measures(cell):
             spot = {"measure": measure, **index, "graph": graph, "episode": episode}
