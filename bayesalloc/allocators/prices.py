@@ -223,7 +223,8 @@ def sell(
         spent = spent + (unit * offers.distance * given).sum(-1)
         return (free, missing - given, spent, messages + sent + hops), (offers.provider, given, offers.distance)
 
-    free, missing, messages, rounds = problem.resources, problem.requires, first, []
+    missing = jnp.where(problem.real[:, None], problem.requires, 0)
+    free, messages, rounds = problem.resources, first, []
     for ticks in pricing.ticks:
         last = jnp.asarray(-jnp.inf)  # at the end everybody may ask
         clocks = jnp.append(jnp.geomspace(pricing.top, 1.0 / pricing.top, ticks - 1), last)

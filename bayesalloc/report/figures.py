@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import scipy.stats
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -36,6 +37,10 @@ from bayesalloc.report import (
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY, FAINT, INK = "#595959", "#d9d9d9", "#222222"
+SWEEP_COLOURS = {
+    "opt": GREY, "cen-grd": COLOURS[1], "dec-grd": COLOURS[0], "cen-grd+": COLOURS[4], "dec-price": COLOURS[2],
+    "cen-rl": COLOURS[3], "dec-rl": COLOURS[5],
+}  # fmt: skip
 SMALL = 8.5
 PANEL = (3.7, 2.5)  # inches
 WIDE = 4.8
@@ -265,6 +270,38 @@ def parameters(tree: xr.DataTree) -> Figure:
     axes.set_xlim(max(left, -1.0), min(right, 2.0))
     axes.set_xticks([0, 1], ["prior low", "prior high"])
     _key(figure, {f"prior, {100 * INTERVAL:.0f} % interval": FAINT, "posterior, with its mean": COLOURS[0]}, 2)
+    return figure
+
+
+def sweep(lines: Mapping[str, np.ndarray], values: Sequence[int], title: str, label: str, interval: float) -> Figure:
+    """Mean over graphs of each method against a sweep value, with the interval of the mean.
+
+    Args:
+        lines: method -> values of shape (value, graph), NaN where not measured; the optimum is grey and dashed.
+        values: of the sweep.
+        title: above the panel.
+        label: below it.
+        interval: probability of the bands.
+    """
+    figure, [axes] = _panels(1, height=2.7, right=0.95)
+    colours = {name: SWEEP_COLOURS.get(name, INK) for name in lines}
+    ends = {}
+    for name, found in lines.items():
+        known = found[:, np.isfinite(found).all(0)]
+        if known.shape[1] < 2:
+            continue
+        mean = known.mean(1)
+        half = scipy.stats.t.ppf((1 + interval) / 2, known.shape[1] - 1) * known.std(1, ddof=1) / known.shape[1] ** 0.5
+        axes.fill_between(values, mean - half, mean + half, color=colours[name], alpha=0.15, linewidth=0)
+        style, top = ((0, (4, 1.5)), 3) if name == "opt" else ("-", 2)
+        axes.plot(
+            values, mean, color=colours[name], linewidth=1.7, linestyle=style, marker="o", markersize=3, zorder=top
+        )
+        ends[name] = mean[-1]
+    axes.set_xticks(list(values))
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
+    axes.set_xlabel(label, fontsize=SMALL)
+    _label_ends(axes, ends, colours)
     return figure
 
 

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,8 +134,12 @@ def write_page(tree: xr.DataTree, path: str | Path, seed: int, *, verdict: "Verd
     Returns:
         The path.
     """
+    return write(page(tree, seed, verdict=verdict), path)
+
+
+def write(text: str, path: str | Path) -> Path:
+    """Writes a page; there is never half a file."""
     path = Path(path)
-    text = page(tree, seed, verdict=verdict)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -156,6 +160,11 @@ def page(tree: xr.DataTree, seed: int, *, verdict: "Verdict | None" = None) -> s
         treatments = listing(map(words, group(tree, "effects")["treatment"].values.tolist()))
         control = words(tree.attrs["control"])
         title, body = f"{words(tree.attrs['model'])}: {treatments} against {control}", _comparison(tree)
+    return frame(title, body, seed)
+
+
+def frame(title: str, body: Iterable[str], seed: int) -> str:
+    """The HTML around the parts of a page."""
     title = _upper(title)
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
     made = f"Seed {seed}. Page written with bayesalloc {bayesalloc.__version__} ({versions})."
@@ -172,48 +181,48 @@ def _comparison(tree: xr.DataTree) -> Iterator[str]:
     main, scalar = main_outcomes(tree), main_outcomes(tree, directed=False)
     with_agents, with_choice = "agents" in tree.children, bool(group(tree, "decision").sizes.get("criterion"))
     yield _tags("interventional: what would happen", BASIS[tree.attrs["basis"]])
-    yield _answer(comparison_sentences(tree, words), notes(tree))
-    terms = EFFECT_TERMS | (AGENT_TERMS if with_agents else {}) | (DECISION_TERMS if with_choice else {})
-    yield _section("How to read it") + _terms(terms, level)
+    yield answer(comparison_sentences(tree, words), notes(tree))
+    meanings = EFFECT_TERMS | (AGENT_TERMS if with_agents else {}) | (DECISION_TERMS if with_choice else {})
+    yield section("How to read it") + terms(meanings, level)
 
-    yield _section("Outcomes of each arm")
+    yield section("Outcomes of each arm")
     [arms] = tables.arms_sheets(tree, scalar, words, per_table=1000)
     if "outcomes" in tree.children:
         lines = "Lines over the years, one per arm: {}; the means and intervals are in the table.".format
-        panels = [_svg(figures.trajectories(tree, [each]), lines(words(each))) for each in main[: figures.PANELS]]
-        yield _figure(panels, f"Mean of each arm (line) and the band that holds {level} of the simulated futures, one"
+        panels = [svg(figures.trajectories(tree, [each]), lines(words(each))) for each in main[: figures.PANELS]]
+        yield figure(panels, f"Mean of each arm (line) and the band that holds {level} of the simulated futures, one"
                       f" future per draw of the parameters. Dashed: {control}.")  # fmt: skip
-    yield _table(arms, f"In brackets: where {level} of single futures lie, over parameters and chance. {_when(tree)}")
+    yield table(arms, f"In brackets: where {level} of single futures lie, over parameters and chance. {_when(tree)}")
 
-    yield _section(f"Effects against {control}")
+    yield section(f"Effects against {control}")
     sheets = tables.effects_sheets(tree, scalar, words)
     panels = []
     for outcome in scalar[: figures.PANELS]:
         label = tables.labelled(tree, outcome, words)
         rows = [f"{sheet.title}, {row[1]}" for sheet in sheets for row in sheet.rows if row[0] == label]
-        panels.append(_svg(figures.effects_plot(tree, [outcome]), f"{label}. {'; '.join(rows)}"))
-    yield _figure(panels, f"Average effect (circle), its {level} interval (thick) and the {level} interval of one"
+        panels.append(svg(figures.effects_plot(tree, [outcome]), f"{label}. {'; '.join(rows)}"))
+    yield figure(panels, f"Average effect (circle), its {level} interval (thick) and the {level} interval of one"
                   " single future (thin). The vertical line is no difference.")  # fmt: skip
     note = "The relative change is left out where the control may be zero or negative."
     for i, sheet in enumerate(sheets):
-        yield _table(sheet, "" if i else note)
+        yield table(sheet, "" if i else note)
     if split := figures.uncertainty_split(tree):
         alt = "Bars: shares of parameters, chance and simulation error in the variance; see the tables of effects."
-        yield _section("Where the uncertainty comes from")
-        yield _figure([_svg(split, alt)], "More data can reduce the share of the unknown parameters, more draws that"
+        yield section("Where the uncertainty comes from")
+        yield figure([svg(split, alt)], "More data can reduce the share of the unknown parameters, more draws that"
                       " of the simulation's own error, often too small to see; nothing reduces chance.",
                       wide=True)  # fmt: skip
     if with_agents:
         yield from _agents(tree, level)
     if with_choice:
-        yield _section("What it means for a choice")
-        yield _table(tables.decision_sheet(tree, words), "Each criterion in its own unit; CVaR also in its own sign.")
+        yield section("What it means for a choice")
+        yield table(tables.decision_sheet(tree, words), "Each criterion in its own unit; CVaR also in its own sign.")
     if rest := [label for label in every_outcome(tree) if label not in scalar]:
-        yield _section("Effects by agent")
+        yield section("Effects by agent")
         for sheet in tables.effects_sheets(tree, rest, words):
-            yield _table(sheet)
+            yield table(sheet)
     horizon = tree.attrs["horizon"]
-    yield _section("How it was made") + _terms({
+    yield section("How it was made") + terms({
         "model": tree.attrs["model"],
         "kind": "interventional: fresh chance, the same in all arms, so that they differ only by what was done",
         "parameters": f"{tree.attrs['draws']} draws; {BASIS[tree.attrs['basis']]}",
@@ -225,15 +234,15 @@ def _comparison(tree: xr.DataTree) -> Iterator[str]:
 
 
 def _agents(tree: xr.DataTree, level: str) -> Iterator[str]:
-    yield _section("Who gains, who would refuse, who would not comply")
+    yield section("Who gains, who would refuse, who would not comply")
     alt = "Payoff of each agent under each arm, beside its payoff without an agreement; the numbers are in the table."
-    yield _figure([_svg(figures.payoffs(tree), alt)], f"Payoff of each agent: mean and the {level} interval of one"
+    yield figure([svg(figures.payoffs(tree), alt)], f"Payoff of each agent: mean and the {level} interval of one"
                   " future. Dashed: its expected payoff without an agreement. A cross marks who would probably refuse.",
                   wide=True)  # fmt: skip
-    yield _table(tables.agents_sheet(tree, words))
+    yield table(tables.agents_sheet(tree, words))
     rows = [[words(arm), words(worst), f"{gini:.2f}"] for arm, gini, worst in tables.fairness(tree)]
     sheet = tables.Sheet("Fairness", ["arm", "worst off", "Gini of payoffs"], rows, keys=2)
-    yield _table(sheet, "Gini: 0 when all have the same, 1 when one has all.")
+    yield table(sheet, "Gini: 0 when all have the same, 1 when one has all.")
 
 
 def _fit(tree: xr.DataTree, verdict: "Verdict | None") -> Iterator[str]:
@@ -241,7 +250,7 @@ def _fit(tree: xr.DataTree, verdict: "Verdict | None") -> Iterator[str]:
     yield _tags("posterior: given the record", f"method: {tree.attrs['method'].upper()}")
     unknown = [f"The posterior of {words(tree.attrs['model'])} given {tree.attrs['record_name']}: see the checks."]
     bad = verdict is not None and not verdict.usable
-    yield _answer(fit_sentences(tree, verdict, words) if verdict else unknown, notes(tree), bad=bad)
+    yield answer(fit_sentences(tree, verdict, words) if verdict else unknown, notes(tree), bad=bad)
     if verdict:
         numbers = [
             ("largest R-hat", "chains agree where it is at most 1.01", verdict.rhat_max, ".3f"),
@@ -251,27 +260,27 @@ def _fit(tree: xr.DataTree, verdict: "Verdict | None") -> Iterator[str]:
             ("Pareto k", "the approximation can be trusted up to 0.7", verdict.pareto_k, ".2f"),
         ]
         rows = [[name, good, format(value, form)] for name, good, value, form in numbers if value is not None]
-        yield _section("Can it be used?")
-        yield _table(tables.Sheet("Diagnostics", ["measure", "what is good", "value"], rows, keys=2))
-    yield _section("Does the model reproduce the record?")
+        yield section("Can it be used?")
+        yield table(tables.Sheet("Diagnostics", ["measure", "what is good", "value"], rows, keys=2))
+    yield section("Does the model reproduce the record?")
     sites = [str(site) for site in group(tree, "observed_data").data_vars][: figures.PANELS]
     alt = "Observations and posterior predictive interval of {}.".format
-    panels = [_svg(figures.predictive_check(tree, [site]), alt(words(site))) for site in sites]
-    yield _figure(panels, f"Dots: the record. Band or bars: the {level} posterior predictive interval. Orange crosses:"
+    panels = [svg(figures.predictive_check(tree, [site]), alt(words(site))) for site in sites]
+    yield figure(panels, f"Dots: the record. Band or bars: the {level} posterior predictive interval. Orange crosses:"
                   " observations outside it, about one in nine where the model fits.")  # fmt: skip
     if verdict:
         note = "The last two are best near 50 %; below 2.5 % or above 97.5 % the model misses that side of the record."
-        yield _table(tables.checks_sheet(verdict, words), note)
-    yield _section("What was learnt")
+        yield table(tables.checks_sheet(verdict, words), note)
+    yield section("What was learnt")
     alt = "Prior and posterior interval of each parameter; the numbers are in the table."
-    yield _figure([_svg(figures.parameters(tree), alt)], f"Grey: the {level} interval of the prior, drawn to one"
+    yield figure([svg(figures.parameters(tree), alt)], f"Grey: the {level} interval of the prior, drawn to one"
                   " length for all. Blue: the posterior. Where they are alike the record says nothing.",
                   wide=True)  # fmt: skip
     note = "Mean and interval. Spread left: the posterior's standard deviation as a share of the prior's."
-    yield _table(tables.parameters_sheet(tree, words), note)
+    yield table(tables.parameters_sheet(tree, words), note)
     observed = group(tree, "observed_data").data_vars.items()
     seen = [f"{words(str(site))}: {int(values.notnull().sum())} of {values.size} cells" for site, values in observed]
-    yield _section("How it was made") + _terms({
+    yield section("How it was made") + terms({
         "record": f"{tree.attrs['record_name']} ({'; '.join(seen)})",
         "draws": f"{sampled['chain']} chains of {sampled['draw']}",
         "arms in force": ", ".join(json.loads(tree.attrs["arms"])) or "none",
@@ -283,18 +292,18 @@ def _counterfactual(tree: xr.DataTree) -> Iterator[str]:
     did = f"{words(intervention(tree))} from {tree.attrs['from_year']} on"
     main, scalar = main_outcomes(tree)[: figures.PANELS], main_outcomes(tree, directed=False)
     yield _tags("counterfactual: what would have happened", BASIS["posterior"])
-    yield _answer(counterfactual_sentences(tree, words), notes(tree))
-    yield _section("How to read it") + _terms(PAST_TERMS, level) + _section("Year by year")
+    yield answer(counterfactual_sentences(tree, words), notes(tree))
+    yield section("How to read it") + terms(PAST_TERMS, level) + section("Year by year")
     lines = f"Lines over the years: {{}} as recorded, as it was by the model, and with {did}.".format
-    panels = [_svg(figures.counterfactual_plot(tree, [outcome]), lines(words(outcome))) for outcome in main]
-    yield _figure(panels, "Dots: the record. Grey, dashed: what the model says was. Blue: what would have been with"
+    panels = [svg(figures.counterfactual_plot(tree, [outcome]), lines(words(outcome))) for outcome in main]
+    yield figure(panels, "Dots: the record. Grey, dashed: what the model says was. Blue: what would have been with"
                   f" {did}. Bands: {level} of the posterior draws.")  # fmt: skip
-    yield _table(tables.overall_sheet(tree, scalar, words))
+    yield table(tables.overall_sheet(tree, scalar, words))
     for outcome in main:
-        yield _table(tables.years_sheet(tree, outcome, words))
+        yield table(tables.years_sheet(tree, outcome, words))
     if rest := [label for label in every_outcome(tree) if label not in scalar]:
-        yield _section("By agent") + _table(tables.overall_sheet(tree, rest, words))
-    yield _section("How it was made") + _terms({
+        yield section("By agent") + table(tables.overall_sheet(tree, rest, words))
+    yield section("How it was made") + terms({
         "model": tree.attrs["model"],
         "kind": "counterfactual: the chance events of the recorded years, as inferred from the record, happen again"
         " (abduction, action, prediction)",
@@ -319,35 +328,39 @@ def _measures(tree: xr.DataTree) -> str:
         for name, known in measures(tree).items()
     ]
     header = ["outcome", "name in files", "unit", "better", "one number is"]
-    return _table(tables.Sheet("Outcomes", header, rows, keys=5)) if tree.attrs.get("horizon", 1) else ""
+    return table(tables.Sheet("Outcomes", header, rows, keys=5)) if tree.attrs.get("horizon", 1) else ""
 
 
 def _tags(*names: str) -> str:
     return "<p>" + "".join(f'<span class="tag">{_text(name)}</span>' for name in names) + "</p>\n"
 
 
-def _answer(sentences: Sequence[str], warnings: Sequence[str], *, bad: bool = False) -> str:
+def answer(sentences: Sequence[str], warnings: Sequence[str], *, bad: bool = False) -> str:
+    """The findings in a box, warnings last."""
     items = "".join(f"<li>{_text(sentence)}</li>" for sentence in sentences)
     items += "".join(f'<li class="warn">{_text(warning)}</li>' for warning in warnings)
     return f'<div class="answer{" bad" if bad else ""}"><ul>{items}</ul></div>\n'
 
 
-def _section(title: str) -> str:
+def section(title: str) -> str:
+    """The heading of a section."""
     return f"<h2>{_text(_upper(title))}</h2>\n"
 
 
-def _terms(terms: Mapping[str, str], level: str = "") -> str:
-    text = {name: sentence.replace("{level}", level) for name, sentence in terms.items()}
+def terms(meanings: Mapping[str, str], level: str = "") -> str:
+    """Words and what they mean; `{level}` in a sentence is replaced."""
+    text = {name: sentence.replace("{level}", level) for name, sentence in meanings.items()}
     return "<dl>" + "".join(f"<div><dt>{_text(a)}</dt><dd>{_text(b)}</dd></div>" for a, b in text.items()) + "</dl>\n"
 
 
-def _figure(pictures: Sequence[str], caption: str, *, wide: bool = False) -> str:
+def figure(pictures: Sequence[str], caption: str, *, wide: bool = False) -> str:
+    """Pictures beside each other with one caption."""
     shape = "wide" if wide else "panels even" if len(pictures) in (2, 4) else "panels"
     inside = f'<div class="{shape}">{"".join(pictures)}</div><figcaption>{_text(caption)}</figcaption>'
     return f"<figure>{inside}</figure>\n"
 
 
-def _table(sheet: tables.Sheet, note: str = "") -> str:
+def table(sheet: tables.Sheet, note: str = "") -> str:
     """A table; equal neighbours in its first column become one cell."""
     key = ['class="key"' if i < sheet.keys else "" for i in range(len(sheet.header))]
     head = "".join(f'<th scope="col" {k}>{_text(name)}</th>' for k, name in zip(key, sheet.header, strict=True))
@@ -368,7 +381,7 @@ def _minus(text: str) -> str:
     return re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", text)
 
 
-def _svg(figure: Figure, alternative: str) -> str:
+def svg(figure: Figure, alternative: str) -> str:
     """A figure as inline SVG with live text; `alternative` is read out in its place."""
     buffer = io.StringIO()
     # The salt makes the page the same in every run, and ids distinct between figures.
