@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bayesalloc.allocators.darap import THESIS, dec_grd
-from bayesalloc.allocators.evaluate import evaluate
+from bayesalloc.allocators.evaluate import evaluate, merged
 from bayesalloc.allocators.faults import NO_FAULTS, Faults, update_trust
 from bayesalloc.allocators.negotiation import UNUSED, bundle
 from bayesalloc.allocators.problem import Problem, make_problem
@@ -136,6 +136,7 @@ def test_agrees_with_plain_python(name: str, n: int, types: int, tasks: int):
     assert np.count_nonzero(allocations.hop_cost) > 40
     for place, problem in enumerate(problems):
         one = jax.tree.map(lambda x, place=place: np.asarray(x)[place], allocations)
+        one = merged(one)
         columns = zip(one.task, one.agent, one.type, one.quantity, strict=True)
         shipments = {(int(t), int(a), int(r)): int(q) for t, a, r, q in columns if q}
         expected, messages, hop_cost = Negotiation(without_padding(problem), CONFIGS[name]).run()

@@ -91,14 +91,14 @@ def allocate(problem: Problem, method: str, rng_key: Array, *, time_limit: float
         raise RuntimeError(f"{method} made an allocation that is not feasible")
     bound = float(allocation.bound)
     welfare = float(value.social_welfare)
-    columns = (allocation.task, allocation.agent, allocation.type, allocation.quantity)
     names = ("task", "agent", "type", "quantity")
+    rows = np.stack([getattr(allocation, name) for name in names], axis=1).tolist()
     return {
         "method": method, "social_welfare": welfare, "social_welfare_hop": _or_null(value.social_welfare_hop),
         "utility": float(value.utility), "transfer_cost": float(value.transfer_cost), "upper_bound": _or_null(bound),
         "optimal": proven or welfare >= bound - 1e-6 * abs(bound),
         "tasks_done": np.flatnonzero(np.asarray(value.done)).tolist(),
-        "allocation": [dict(zip(names, row, strict=True)) for row in np.stack(columns, 1).tolist()],
+        "allocation": [dict(zip(names, row, strict=True)) for row in rows],
         "messages": _or_null(allocation.messages), "seconds": seconds,
     }  # fmt: skip
 

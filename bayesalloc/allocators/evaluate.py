@@ -9,25 +9,38 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from bayesalloc.allocators.problem import Problem, package_cost
 
 
-class Allocation(NamedTuple):
-    """Who sends what to which task, as a list of shipments; those with quantity 0 fill up the shape.
+class Shipments(NamedTuple):
+    """Who sends what to which task, as a list; shipments of quantity 0 fill up the shape.
 
     Attributes:
         task, agent, type, quantity: of each shipment, shape (shipment,). The agent is the one who owned the items.
-        distance: the length of the way they go, by the shortest path.
+        distance: the length of the way they go, by the shortest path, shape (shipment,).
         messages: messages sent to reach the allocation, NaN for a central allocator.
         hop_cost: what its confirmations charged hop by hop (the published accounting), NaN where there were none.
         bound: an upper bound on the best social welfare that the allocator certifies, infinity without one.
     """
 
-    task: Int[Array, " shipment"]
-    agent: Int[Array, " shipment"]
-    type: Int[Array, " shipment"]
-    quantity: Int[Array, " shipment"]
-    distance: Float[Array, " shipment"]
-    messages: Num[Array, ""]
-    hop_cost: Float[Array, ""]
-    bound: Float[Array, ""]
+    task: Int[Array, "*batch shipment"]
+    agent: Int[Array, "*batch shipment"]
+    type: Int[Array, "*batch shipment"]
+    quantity: Int[Array, "*batch shipment"]
+    distance: Float[Array, "*batch shipment"]
+    messages: Num[Array, "*batch"]
+    hop_cost: Float[Array, "*batch"]
+    bound: Float[Array, "*batch"]
+
+
+class Table(NamedTuple):
+    """The same as a table of all quantities, for problems that are not large; see Shipments for the rest."""
+
+    quantity: Int[Array, "*batch task agent type"]
+    distance: Float[Array, "*batch task agent"]
+    messages: Num[Array, "*batch"]
+    hop_cost: Float[Array, "*batch"]
+    bound: Float[Array, "*batch"]
+
+
+Allocation = Shipments | Table
 
 
 class Evaluation(NamedTuple):
@@ -58,35 +71,45 @@ def dense(
     messages: Num[Array, ""] | float = jnp.nan,
     hop_cost: Float[Array, ""] | float = jnp.nan,
     bound: Float[Array, ""] | float = jnp.inf,
-) -> Allocation:
-    """An allocation from the table of all quantities."""
-    task, agent, kind = (place.reshape(-1) for place in jnp.indices(quantity.shape))
-    far = jnp.broadcast_to(distance[problem.owner][:, :, None], quantity.shape).reshape(-1)
+) -> Table:
+    """An allocation from the table of all quantities and the distances between agents."""
     notes = (jnp.asarray(note, jnp.float32) for note in (messages, hop_cost, bound))
-    return Allocation(task, agent, kind, quantity.reshape(-1), far, *notes)
+    return Table(quantity, distance[problem.owner], *notes)
 
 
-def merged(allocation: Allocation) -> Allocation:
-    """The same with one shipment for each task, agent and type, and none of quantity 0; not for use inside jit."""
-    where = np.stack([allocation.task, allocation.agent, allocation.type], axis=1)
+def merged(allocation: Allocation) -> Shipments:
+    """One shipment for each task, agent and type, and none of quantity 0; not for use inside jit."""
     quantity, distance = np.asarray(allocation.quantity), np.asarray(allocation.distance)
-    kept = quantity != 0
-    where, first, place = np.unique(where[kept], axis=0, return_index=True, return_inverse=True)
-    total = np.bincount(place.reshape(-1), quantity[kept], minlength=len(where))
-    task, agent, kind = (jnp.asarray(column) for column in where.T)
-    return allocation._replace(
-        task=task, agent=agent, type=kind, quantity=jnp.asarray(total, int), distance=jnp.asarray(distance[kept][first])
-    )
+    if isinstance(allocation, Table):
+        where = np.argwhere(quantity)
+        task, agent, kind = where.T
+        total, far = quantity[task, agent, kind], distance[task, agent]
+    else:
+        kept = quantity != 0
+        where = np.stack([allocation.task, allocation.agent, allocation.type], axis=1)[kept]
+        where, first, place = np.unique(where, axis=0, return_index=True, return_inverse=True)
+        total = np.bincount(place.reshape(-1), quantity[kept], minlength=len(where))
+        far = distance[kept][first]
+    task, agent, kind, sent = (jnp.asarray(column, int) for column in (*where.T, total))
+    notes = allocation.messages, allocation.hop_cost, allocation.bound
+    return Shipments(task, agent, kind, sent, jnp.asarray(far), *notes)
 
 
 def evaluate(problem: Problem, allocation: Allocation) -> Evaluation:
-    """Social welfare by true owner of an allocation, and whether it is feasible."""
-    n_tasks, types = problem.requires.shape
-    arrived = jnp.zeros((n_tasks, types), int).at[allocation.task, allocation.type].add(allocation.quantity)
-    sent = jnp.zeros(problem.resources.shape, int).at[allocation.agent, allocation.type].add(allocation.quantity)
+    """Social welfare by true owner of an allocation, and whether it is feasible.
+
+    In Shipments with package_size > 1, no two may be of one task, agent and type (see `merged`).
+    """
+    quantity, distance = allocation.quantity, allocation.distance
+    if isinstance(allocation, Table):
+        arrived, sent = quantity.sum(1), quantity.sum(0)
+        cost = package_cost(problem, quantity, distance[..., None]).sum()
+    else:
+        arrived = jnp.zeros(problem.requires.shape, int).at[allocation.task, allocation.type].add(quantity)
+        sent = jnp.zeros(problem.resources.shape, int).at[allocation.agent, allocation.type].add(quantity)
+        cost = package_cost(problem, quantity, distance).sum()
     done = jnp.all(arrived >= problem.requires, axis=-1) & problem.real
     utility = jnp.where(done, problem.utility, 0.0).sum()
-    cost = package_cost(problem, allocation.quantity, allocation.distance).sum()
     wasted = jnp.where(done[:, None], arrived - problem.requires, arrived)
-    feasible = jnp.all(sent <= problem.resources) & jnp.all(wasted == 0) & jnp.all(allocation.quantity >= 0)
+    feasible = jnp.all(sent <= problem.resources) & jnp.all(wasted == 0) & jnp.all(quantity >= 0)
     return Evaluation(utility - cost, utility - allocation.hop_cost, utility, cost, done, feasible)

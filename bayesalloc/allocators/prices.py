@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from bayesalloc.allocators.evaluate import Allocation, dense, evaluate
+from bayesalloc.allocators.evaluate import Allocation, Shipments, dense, evaluate
 from bayesalloc.allocators.problem import Problem, adjacency, shortest_paths
 
 
@@ -253,7 +253,7 @@ def _shipments(problem: Problem, sales: Sales) -> Allocation:
     task, kind = (jnp.broadcast_to(place, sales.provider.shape).reshape(-1) for place in (task, kind))
     provider, quantity, distance = (field.reshape(-1) for field in sales[:3])
     nan, inf = jnp.asarray(jnp.nan), jnp.asarray(jnp.inf)
-    return Allocation(task, provider, kind, quantity, distance, sales.messages, nan, inf)
+    return Shipments(task, provider, kind, quantity, distance, sales.messages, nan, inf)
 
 
 def _serve(
