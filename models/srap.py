@@ -177,10 +177,10 @@ def _join(joined: Array, one: ArrayLike, other: ArrayLike, *, value: ArrayLike =
 
 
 def _connected(joined: Bool[Array, "agent agent"]) -> Bool[Array, ""]:
-    reach = joined | jnp.eye(len(joined), dtype=bool)
-    for _ in range(max(1, (len(joined) - 1).bit_length())):
-        reach = (reach.astype(jnp.float32) @ reach.astype(jnp.float32)) > 0
-    return reach.all()
+    reached = jnp.arange(len(joined)) == 0
+    for _ in range(len(joined) - 1):
+        reached |= (joined & reached[:, None]).any(0)
+    return reached.all()
 
 
 def _small_world(key: Array, n: int, degree: int) -> Array:

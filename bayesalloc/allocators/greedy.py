@@ -14,33 +14,34 @@ from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shor
 COUNTED = 64  # agents up to which comparing all with all is faster than a sort
 
 
-def provider_order(lengths: Float[Array, "agent agent"], distance: Float[Array, "agent agent"]) -> Int[Array, "a p"]:
-    """For each agent, whom it is supplied by first: itself, then the nearest, of these the best connected, then by id.
+def provider_places(
+    lengths: Float[Array, "agent agent"], distance: Float[Array, "agent agent"]
+) -> Int[Array, "agent provider"]:
+    """When each agent's turn comes to supply another: that one itself first, then the nearest to it.
 
-    Shape (agent, place). Places of a few are counted rather than sorted, which is slow on a processor.
+    Of equally near ones the best connected comes first, then the lower id.
     """
     n = len(lengths)
-    degree = jnp.isfinite(lengths).sum(-1)
+    agents, degree = jnp.arange(n), jnp.isfinite(lengths).sum(-1)
+    far = jnp.where(jnp.eye(n, dtype=bool), -1.0, distance)
     if n > COUNTED:
-        far = jnp.where(jnp.eye(n, dtype=bool), -1.0, distance)
-        return jnp.lexsort((jnp.broadcast_to(-degree, (n, n)), far), axis=-1)
-    better_if_tied = (degree[:, None] > degree) | (
-        (degree[:, None] == degree) & (jnp.arange(n)[:, None] < jnp.arange(n))
-    )
-    own = jnp.eye(n, dtype=bool)
-    far = jnp.where(own, -1.0, distance)
-    before = (far[:, :, None] < far[:, None, :]) | ((far[:, :, None] == far[:, None, :]) & better_if_tied)
-    place = before.sum(1)
-    return jnp.zeros((n, n), int).at[jnp.arange(n)[:, None], place].set(jnp.arange(n))
+        order = jnp.lexsort((jnp.broadcast_to(-degree, (n, n)), far), axis=-1)
+        return jnp.zeros((n, n), int).at[agents[:, None], order].set(agents)
+    first_if_tied = (degree[:, None] > degree) | ((degree[:, None] == degree) & (agents[:, None] < agents))
+    before = (far[:, :, None] < far[:, None, :]) | ((far[:, :, None] == far[:, None, :]) & first_if_tied)
+    return before.sum(1)
 
 
 def supply(
-    requires: Int[Array, " type"], stock: Int[Array, "agent type"], order: Int[Array, " place"]
+    requires: Int[Array, " type"], stock: Int[Array, "agent type"], place: Int[Array, " agent"]
 ) -> Int[Array, "agent type"]:
-    """What each agent gives to one task when agents are asked in order (algorithm 2); no more than the stock has."""
-    offered = stock[order]
-    before = jnp.cumsum(offered, axis=0) - offered
-    return jnp.zeros_like(stock).at[order].set(jnp.clip(requires - before, 0, offered))
+    """What each agent gives to one task when agents take turns (algorithm 2); no more than the stock has."""
+    if len(place) > COUNTED:
+        order = jnp.zeros_like(place).at[place].set(jnp.arange(len(place)))
+        before = (jnp.cumsum(stock[order], axis=0) - stock[order])[place]
+    else:
+        before = jnp.where((place < place[:, None])[..., None], stock, 0).sum(1)
+    return jnp.clip(requires - before, 0, stock)
 
 
 def cen_grd(problem: Problem, rng_key: Array | None = None) -> Allocation:
@@ -48,12 +49,12 @@ def cen_grd(problem: Problem, rng_key: Array | None = None) -> Allocation:
 
     Efficiency is (utility - transfer cost) / items required; ties go to the later owner. Nothing is random.
     """
-    order, distance, net, possible = _first_look(problem)
+    place, distance, net, possible = _first_look(problem)
     efficiency = jnp.where(possible, _efficiency(problem, net), -jnp.inf)
     rank = _ranking(problem, efficiency)
 
     def carry_out(stock: Array, task: Array) -> tuple[Array, tuple[Array, Array]]:
-        given = supply(problem.requires[task], stock, order[problem.owner[task]])
+        given = supply(problem.requires[task], stock, place[problem.owner[task]])
         enough = jnp.all(stock.sum(0) >= problem.requires[task]) & problem.real[task]
         given = jnp.where(enough, given, 0)
         return stock - given, (task, given)
@@ -65,13 +66,13 @@ def cen_grd(problem: Problem, rng_key: Array | None = None) -> Allocation:
 
 def cen_grd_plus(problem: Problem, rng_key: Array | None = None) -> Allocation:
     """CEN-GRD+: the most efficient task on what is left, again and again, as long as one gains. Nothing is random."""
-    order, distance, *_ = _first_look(problem)
-    owners = order[problem.owner]
+    place, distance, *_ = _first_look(problem)
+    places = place[problem.owner]
     n_tasks = len(problem.owner)
 
     def carry_out(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         stock, waiting = state
-        given = jax.vmap(supply, in_axes=(0, None, 0))(problem.requires, stock, owners)
+        given = jax.vmap(supply, in_axes=(0, None, 0))(problem.requires, stock, places)
         cost = package_cost(problem, given, distance[problem.owner][:, :, None]).sum((1, 2))
         net = problem.utility - cost
         gains = (net > 0) | (problem.requires.sum(-1) == 0)
@@ -86,14 +87,14 @@ def cen_grd_plus(problem: Problem, rng_key: Array | None = None) -> Allocation:
 
 
 def _first_look(problem: Problem) -> tuple[Array, Array, Float[Array, " task"], Bool[Array, " task"]]:
-    """Provider orders, distances, and each task's net value and possibility if it were the only one."""
+    """Turns of the providers, distances, and each task's net value and possibility if it were the only one."""
     lengths = adjacency(problem)
     distance = shortest_paths(lengths)
-    order = provider_order(lengths, distance)
-    given = jax.vmap(supply, in_axes=(0, None, 0))(problem.requires, problem.resources, order[problem.owner])
+    place = provider_places(lengths, distance)
+    given = jax.vmap(supply, in_axes=(0, None, 0))(problem.requires, problem.resources, place[problem.owner])
     cost = package_cost(problem, given, distance[problem.owner][:, :, None]).sum((1, 2))
     possible = problem.real & jnp.all(problem.resources.sum(0) >= problem.requires, axis=-1)
-    return order, distance, problem.utility - cost, possible
+    return place, distance, problem.utility - cost, possible
 
 
 def _efficiency(problem: Problem, net: Float[Array, " task"]) -> Float[Array, " task"]:
