@@ -18,11 +18,11 @@ import networkx as nx
 import numpy as np
 
 from bayesalloc.allocators.darap import THESIS, dec_grd
+from bayesalloc.allocators.darap.answers import UNUSED
+from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, update_trust
+from bayesalloc.allocators.darap.protocol import Darap
 from bayesalloc.allocators.evaluate import evaluate
-from bayesalloc.allocators.faults import NO_FAULTS, Faults, update_trust
-from bayesalloc.allocators.negotiation import UNUSED
 from bayesalloc.allocators.problem import Problem, make_problem
-from bayesalloc.allocators.protocol import Darap
 
 BATCH, N = 1000, 8
 PAIRS = N * (N - 1) // 2

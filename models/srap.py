@@ -21,11 +21,11 @@ from jaxtyping import Array, ArrayLike, Bool
 from numpyro.distributions import constraints
 
 from bayesalloc.allocators import ALLOCATORS, METHODS, dec_grd
+from bayesalloc.allocators.darap.answers import UNUSED
+from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, update_trust
+from bayesalloc.allocators.darap.protocol import DEFAULT, Darap
 from bayesalloc.allocators.evaluate import Allocation, evaluate
-from bayesalloc.allocators.faults import NO_FAULTS, Faults, update_trust
-from bayesalloc.allocators.negotiation import UNUSED
 from bayesalloc.allocators.problem import Problem
-from bayesalloc.allocators.protocol import DEFAULT, Darap
 from bayesalloc.environment import Environment, Outcome
 from bayesalloc.errors import InputError, listed
 

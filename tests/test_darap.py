@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from bayesalloc.allocators.darap import THESIS, dec_grd
+from bayesalloc.allocators.darap.answers import UNUSED, bundle
+from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, update_trust
+from bayesalloc.allocators.darap.protocol import Darap
 from bayesalloc.allocators.evaluate import evaluate, merged
-from bayesalloc.allocators.faults import NO_FAULTS, Faults, update_trust
-from bayesalloc.allocators.negotiation import UNUSED, bundle
 from bayesalloc.allocators.problem import Problem, make_problem
-from bayesalloc.allocators.protocol import Darap
 from bayesalloc.errors import InputError
 from tests.darap_reference import Negotiation
 

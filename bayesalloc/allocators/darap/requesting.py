@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from bayesalloc.allocators.faults import Sending
-from bayesalloc.allocators.negotiation import UNUSED, OwnTasks, at, beyond, losses, pick
-from bayesalloc.allocators.protocol import Darap
+from bayesalloc.allocators.darap.answers import UNUSED, OwnTasks, at, beyond, losses, pick
+from bayesalloc.allocators.darap.faults import Sending
+from bayesalloc.allocators.darap.protocol import Darap
 
 
 class World(NamedTuple):

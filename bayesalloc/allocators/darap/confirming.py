@@ -8,10 +8,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from bayesalloc.allocators.faults import Sending
-from bayesalloc.allocators.negotiation import UNUSED, Wanted, accept, bundle
-from bayesalloc.allocators.protocol import Darap
-from bayesalloc.allocators.requesting import Asked, Offers, World, own_copies
+from bayesalloc.allocators.darap.answers import UNUSED, Wanted, accept, bundle
+from bayesalloc.allocators.darap.faults import Sending
+from bayesalloc.allocators.darap.protocol import Darap
+from bayesalloc.allocators.darap.requesting import Asked, Offers, World, own_copies
 
 
 class Collected(NamedTuple):

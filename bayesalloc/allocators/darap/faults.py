@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
-from bayesalloc.allocators.negotiation import UNUSED
+from bayesalloc.allocators.darap.answers import UNUSED
 
 
 class Faults(NamedTuple):

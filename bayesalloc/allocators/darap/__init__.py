@@ -14,13 +14,13 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-from bayesalloc.allocators.confirming import Collected, Confirmed, collect, confirm
+from bayesalloc.allocators.darap.answers import UNUSED, Wanted, at, hand_out, own_tasks, walk, wanted
+from bayesalloc.allocators.darap.confirming import Collected, Confirmed, collect, confirm
+from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, Record, send, slowest
+from bayesalloc.allocators.darap.protocol import DEFAULT, THESIS as THESIS, Darap as Darap
+from bayesalloc.allocators.darap.requesting import Asked, Offers, Stock, Talk, World, listen
 from bayesalloc.allocators.evaluate import Allocation, dense
-from bayesalloc.allocators.faults import NO_FAULTS, Faults, Record, send, slowest
-from bayesalloc.allocators.negotiation import UNUSED, Wanted, at, hand_out, own_tasks, walk, wanted
 from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths
-from bayesalloc.allocators.protocol import DEFAULT, THESIS as THESIS, Darap as Darap
-from bayesalloc.allocators.requesting import Asked, Offers, Stock, Talk, World, listen
 
 
 class Ledger(NamedTuple):
