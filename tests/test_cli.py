@@ -307,6 +307,42 @@ def test_init_and_the_commands_of_its_readme(run, project):
     assert widths[1] < widths[0]
 
 
+PROBLEM = {
+    "agents": 3, "edges": [[0, 1, 1.0], [1, 2, 2.5]], "resource_types": 2, "resources": [[1, 1], [0, 2], [3, 3]],
+    "tasks": [{"agent": 0, "utility": 9, "requires": [2, 2]}, {"agent": 2, "utility": 4, "requires": [1, 0]}],
+    "transfer_cost": {"per_item": 1.0, "package_size": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["opt", "cen-grd", "cen-grd+", "dec-grd", "dec-price"])
+def test_allocate(run, tmp_path, method):
+    """By hand: both tasks done; agent 0 lacks one item of each type, at distances 3.5 (agent 2) and 1 (agent 1)."""
+    (tmp_path / "problem.json").write_text(json.dumps(PROBLEM))
+    code, out, _ = run("allocate", "problem.json", "--method", method, "--json", "--out", "results")
+    result = json.loads(out)
+    assert code == 0 and result["method"] == method
+    assert (result["social_welfare"], result["utility"], result["transfer_cost"]) == (8.5, 13.0, 4.5)
+    assert result["tasks_done"] == [0, 1] and result["seconds"] > 0
+    assert {"task": 0, "agent": 2, "type": 0, "quantity": 1} in result["allocation"]
+    assert result["optimal"] is (method == "opt") or method == "dec-price"
+    assert (result["upper_bound"] is None) is method.startswith(("cen", "dec-grd"))
+    assert (result["messages"] is None) is method.startswith(("cen", "opt"))
+    assert json.loads(Path("results/allocate.json").read_text()) == result
+
+
+def test_allocate_in_words_and_refused(run, tmp_path):
+    (tmp_path / "problem.json").write_text(json.dumps(PROBLEM))
+    _, out, _ = run("allocate", "problem.json", "--method", "opt")
+    assert "social welfare" in out and "8.5 (proven optimal)" in out and "shipments" in out
+    for arguments, said in (
+        (["--method", "best"], "no method 'best'"),
+        (["--time-limit", "1"], "time limit"),
+        (["--method", "opt", "--time-limit", "0"], "above 0"),
+    ):
+        code, out, err = run("allocate", "problem.json", *arguments, "--out", "refused")
+        assert code == 2 and said in err and out == "" and not Path("refused").exists()
+
+
 def test_listings(run):
     ran = run("models")
     assert ran.code == 0
