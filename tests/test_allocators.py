@@ -74,7 +74,7 @@ def test_every_allocation_is_feasible_and_no_better_than_the_optimum(method, ins
     assert (value.social_welfare <= outcomes["opt"][1].social_welfare + 1e-4).all()
     assert (allocation.bound >= outcomes["opt"][1].social_welfare - 1e-3).all()
     for place in range(0, len(instances[0]), 7):  # the evaluator agrees with a plain one
-        one = merged(jax.tree.map(lambda leaf: leaf[place], allocation))  # noqa: B023
+        one = merged(jax.tree.map(lambda leaf, place=place: leaf[place], allocation))
         sent = zip(*(np.asarray(field).tolist() for field in one[:4]), strict=True)
         shipments = {(task, agent, kind): quantity for task, agent, kind, quantity in sent}
         welfare, utility, cost, done, feasible = reference.welfare(instances[0][place], shipments)

@@ -230,8 +230,8 @@ def listen(
             partial(_cascade, world=world, open_=open_, config=config), stock, queue
         )
         cascaded = _by_copy(onward, queue, mine)
-        cascaded = _spread(cascaded, n, originals)
-        asked = _forward(asked, now, cascaded, first, queue, (aside, backed, loss), world, sending, originals)
+        cascaded = _spread(cascaded, n, originals=originals)
+        asked = _forward(asked, now, cascaded, first, queue, (aside, backed, loss), world, sending, originals=originals)
         offers = offers._replace(cascaded=offers.cascaded | cascaded)
     heard = heard | first.any(2)
 
@@ -239,7 +239,7 @@ def listen(
     mine = due(answered & first if config.copies == "one" else answered)
     queue = _queue(mine, order, min(turns, n - 1) if originals or config.copies == "one" else turns)
     stock, (given, backed, cost) = run(partial(_offer, world=world, open_=open_, config=config), stock, queue)
-    given, backed, cost = (_spread(_by_copy(x, queue, mine), n, originals) for x in (given, backed, cost))
+    given, backed, cost = (_spread(_by_copy(x, queue, mine), n, originals=originals) for x in (given, backed, cost))
     offers = Offers(
         offers.cascaded,
         jnp.where(answered, given, offers.quantity),
@@ -256,7 +256,7 @@ def own_copies(x: Array) -> Array:
     return x[:, place, place]
 
 
-def _spread(x: Array, n: int, originals: bool) -> Array:  # noqa: FBT001
+def _spread(x: Array, n: int, *, originals: bool) -> Array:
     """From (type, copy, agent, ...) to (type, origin, sender, agent, ...)."""
     if not originals:
         return x.reshape(x.shape[0], n, n, *x.shape[2:])
@@ -266,7 +266,7 @@ def _spread(x: Array, n: int, originals: bool) -> Array:  # noqa: FBT001
 
 def _forward(
     asked: Asked, now: Any, cascaded: Array, first: Array, queue: Queue, results: tuple[Array, ...], world: World,
-    sending: Sending, originals: bool,  # noqa: FBT001
+    sending: Sending, *, originals: bool,
 ) -> Asked:  # fmt: skip
     """Enters the requests that agents pass on in this round."""
     kinds, n = cascaded.shape[:2]
