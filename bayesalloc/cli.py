@@ -182,7 +182,7 @@ def allocate(
 
     Args:
         problem: A JSON file (see the README).
-        method: opt, cen-grd, cen-grd+ or dec-price.
+        method: opt, cen-grd, cen-grd+, dec-grd or dec-price.
         time_limit: Seconds for opt; when they are over, the best allocation found and the proven bound are returned.
         common: What every command takes.
     """
