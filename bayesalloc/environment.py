@@ -47,6 +47,7 @@ class Environment(NamedTuple):
         baseline: the arm that effects are measured against unless the user names another.
         observe: `(state, params) -> Observation`, what a decision-maker sees.
         reward: `outcome -> array`, per agent or per objective.
+        ended: `(state, params) -> bool`, whether the problem is over in a state; None: it never is.
         measure: `(outcomes, params, data) -> None`, the measurement model over all years; see `measured`.
         guide: `(state, action, params, data) -> {site: (loc, scale)}`, a normal approximation of what one year's
             measurements (a cell per keyword, NaN where missing) say about noise sites of `step` that are standard
@@ -67,6 +68,7 @@ class Environment(NamedTuple):
     baseline: str = ""
     observe: Callable[[Any, Any], Any] | None = None
     reward: Callable[[Any], Array] | None = None
+    ended: Callable[[Any, Any], Array] | None = None
     measure: Callable[[Any, Any, Mapping[str, ArrayLike]], None] | None = None
     guide: Callable[[Any, Any, Any, Mapping[str, Array]], Mapping[str, tuple[Array, Array]]] | None = None
     read: Callable[..., "Recorded"] | None = None

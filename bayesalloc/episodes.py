@@ -54,8 +54,8 @@ class Episodes(NamedTuple):
 
         Returns:
             observation (of the next episode where this one ended), state, reward (per agent or objective), terminated
-            (the problem ended: never, for these environments), truncated (the horizon was reached), and info with
-            `final_observation`, the observation of the state that the action led to, and the `outcome`.
+            (the problem is over, by `env.ended`), truncated (the horizon was reached and the problem is not over), and
+            info with `final_observation`, the observation of the state that the action led to, and the `outcome`.
         """
         assert self.env.observe is not None and self.env.reward is not None
         step_key, reset_key = jax.random.split(rng_key)
@@ -63,10 +63,11 @@ class Episodes(NamedTuple):
             inner, outcome = self.env.step(state.inner, action, params)
         final = self.env.observe(inner, params)
         period = state.period + 1
-        truncated = period >= self.horizon
+        terminated = jnp.zeros((), bool) if self.env.ended is None else jnp.asarray(self.env.ended(inner, params))
+        truncated = (period >= self.horizon) & ~terminated
         fresh = self.reset(reset_key, params)
         observation, after = jax.tree.map(
-            lambda new, old: jnp.where(truncated, new, old), fresh, (final, EpisodeState(inner, period))
+            lambda new, old: jnp.where(terminated | truncated, new, old), fresh, (final, EpisodeState(inner, period))
         )
         info = {"final_observation": final, "outcome": outcome}
-        return observation, after, self.env.reward(outcome), jnp.zeros((), bool), truncated, info
+        return observation, after, self.env.reward(outcome), terminated, truncated, info

@@ -1,11 +1,16 @@
 """The reinforcement learning interface: the six values, automatic reset, agreement with the simulator's dynamics."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 
 import bayesalloc as ba
+from bayesalloc.environment import Observation
 from bayesalloc.episodes import Episodes
 
 HORIZON = 4
@@ -52,3 +57,60 @@ def test_an_environment_without_observations_is_refused():
     episodes = Episodes(cooperation, 2)
     with pytest.raises(ba.InputError, match="observe"):
         episodes.reset(jax.random.key(0), episodes.sample_params(jax.random.key(0)))
+
+
+class Moved(NamedTuple):
+    at: jax.Array
+
+
+def line(goal, *, lasting=False):
+    """A walk that starts at 0 or 0.25 and is over at `goal`, or never where it is `lasting`."""
+
+    def step(at, action, params):
+        at = at + action
+        return at, Moved(at)
+
+    return ba.Environment(
+        name="line",
+        prior=lambda: jnp.zeros(()),
+        initial=lambda params: numpyro.sample("start", dist.Bernoulli(0.5)) / 4 + params,
+        step=step,
+        arms=lambda names: {"wait": 0.0, "go": 1.0},
+        outcomes={"at": ba.Outcome("1")},
+        observe=lambda at, params: Observation(at[None], jnp.ones(2, bool)),
+        reward=lambda moved: moved.at,
+        ended=None if lasting else lambda at, params: at >= goal,
+    )
+
+
+def walk(env, horizon, actions):
+    episodes = Episodes(env, horizon)
+
+    def step(state, keyed):
+        key, action = keyed
+        observation, state, reward, terminated, truncated, info = episodes.step(key, state, action, jnp.zeros(()))
+        return state, (observation.values[0], reward, terminated, truncated, info["final_observation"].values[0])
+
+    _, state = episodes.reset(jax.random.key(0), jnp.zeros(()))
+    keys = jax.random.split(jax.random.key(1), len(actions))
+    return state.inner, *jax.lax.scan(step, state, (keys, jnp.asarray(actions, float)))[1]
+
+
+def test_the_end_of_the_problem_terminates_and_the_horizon_truncates():
+    # at a goal of 2: over after 2 steps; then waiting for 4 periods; then over in the very period of the horizon
+    actions = [1, 1, 0, 0, 0, 0, 0, 0, 1, 1]
+    first, observed, reward, terminated, truncated, final = walk(line(2), 4, actions)
+    np.testing.assert_array_equal(np.flatnonzero(terminated), [1, 9])
+    np.testing.assert_array_equal(np.flatnonzero(truncated), [5])
+    over = np.asarray(terminated | truncated)
+    starts = [first, *np.asarray(observed)[:-1]]  # an observation after the end is the next episode's first
+    np.testing.assert_array_equal(final, starts + np.asarray(actions))
+    np.testing.assert_array_equal(reward, final)
+    assert (np.asarray(observed)[over] < 0.5).all() and (np.asarray(final)[terminated] >= 2).all()
+    np.testing.assert_array_equal(np.asarray(observed)[~over], np.asarray(final)[~over])
+
+
+def test_an_environment_without_an_end_goes_on_as_if_it_were_never_reached():
+    never, without = walk(line(100), 3, [1] * 8), walk(line(2, lasting=True), 3, [1] * 8)
+    jax.tree.map(np.testing.assert_array_equal, never, without)
+    assert not without[3].any() and without[4].sum() == 2
