@@ -1,0 +1,335 @@
+"""Double deep Q-learning: whole training runs are one jitted function, and vmap over seeds, problems and agents.
+
+Source: van Hasselt, Guez & Silver (2016), Deep reinforcement learning with double Q-learning, AAAI 30:2094.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from bayesalloc.agents import replay as buffers
+from bayesalloc.agents.replay import Replay
+from bayesalloc.environment import Observation, stack
+from bayesalloc.episodes import Episodes
+from bayesalloc.errors import InputError
+
+REFUSED = -1e9  # the value of an action that cannot be taken: finite, since 0 x infinity is not a number
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Config:
+    """How an agent learns.
+
+    Attributes:
+        steps: of the environment, in all its copies together.
+        environments: copies that are acted in side by side.
+        every: steps of each copy between updates of the network.
+        updates: of the network, each time.
+        batch: transitions in an update.
+        capacity: transitions remembered.
+        warmup: transitions before the first update.
+        discount: of a reward one step later, in [0, 1].
+        learning_rate: of the optimiser, > 0.
+        optimiser: Adam, or plain stochastic gradient descent.
+        weight_decay: added to each weight's step, as a part of it.
+        target_every: updates between copies of the network to the one that values the next state.
+        explore: part of the actions that are random at first and at last.
+        explore_for: part of all steps over which the first turns into the last, linearly.
+        explore_decay: instead, the factor by which it falls with every episode; 0: not.
+        masked: whether the best next action is looked for among those that can be taken. The published variant looks
+            among all.
+        patience: updates without a lower loss until the learning rate is reduced; 0: never.
+        plateau: updates over which that loss is averaged.
+        reduction: the factor by which the rate is reduced.
+        least_rate: the lowest rate it is reduced to.
+    """
+
+    steps: int = 500_000
+    environments: int = 8
+    every: int = 1
+    updates: int = 1
+    batch: int = 128
+    capacity: int = 20_000
+    warmup: int = 1_000
+    discount: float = 0.99
+    learning_rate: float = 5e-4
+    optimiser: Literal["adam", "sgd"] = "adam"
+    weight_decay: float = 0.0
+    target_every: int = 200
+    explore: tuple[float, float] = (1.0, 0.05)
+    explore_for: float = 0.5
+    explore_decay: float = 0.0
+    masked: bool = True
+    patience: int = 0
+    plateau: int = 100
+    reduction: float = 0.75
+    least_rate: float = 1e-7
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "environments", "every", "updates", "batch", "capacity", "target_every", "plateau"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.capacity < self.environments * self.every:
+            raise InputError(f"capacity is {self.capacity}; {self.environments * self.every} steps come at once")
+        for name in ("discount", "explore_for", "explore_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is {getattr(self, name):g}; it must be in [0, 1]")
+        if not all(0 <= part <= 1 for part in self.explore) or not self.learning_rate > 0:
+            raise InputError("explore must be two numbers in [0, 1], and learning_rate above 0")
+
+    @property
+    def iterations(self) -> int:
+        """How often the copies act together and the network is updated."""
+        return -(-self.steps // (self.environments * self.every))
+
+
+class Transition(NamedTuple):
+    """What one action led to; `discount` is that of the next state's value, 0 where there is none."""
+
+    values: Num[Array, "..."]
+    action: Int[Array, "..."]
+    reward: Float[Array, "..."]
+    discount: Float[Array, "..."]
+    next_values: Num[Array, "..."]
+    next_mask: Bool[Array, "..."]
+
+
+Network = Callable[[Array], Array]  # an equinox module: what is seen -> a value per action
+
+
+class Learner(NamedTuple):
+    """A network that learns: itself, the older copy that values next states, and its optimiser's state."""
+
+    network: Any
+    target: Any
+    optimiser: Any
+    updates: Int[Array, ""]
+
+
+def optimiser(config: Config) -> optax.GradientTransformationExtraArgs:
+    """The configured optimiser."""
+    parts = [optax.add_decayed_weights(config.weight_decay)] if config.weight_decay else []
+    parts.append(optax.adam(config.learning_rate) if config.optimiser == "adam" else optax.sgd(config.learning_rate))
+    if config.patience:
+        parts.append(
+            optax.contrib.reduce_on_plateau(
+                config.reduction, max(1, config.patience // config.plateau), accumulation_size=config.plateau,
+                min_scale=config.least_rate / config.learning_rate,
+            )
+        )  # fmt: skip
+    return optax.with_extra_args_support(optax.chain(*parts))
+
+
+def start(config: Config, network: Any) -> Learner:
+    """A learner that has learned nothing yet."""
+    return Learner(network, network, optimiser(config).init(network), jnp.int32(0))
+
+
+def best(q: Float[Array, "*batch action"], mask: Bool[Array, "*batch action"]) -> Int[Array, "*batch"]:
+    """The action of highest value among those that can be taken (ties, and where there is none: the first)."""
+    return jnp.argmax(jnp.where(mask, q, REFUSED), axis=-1)
+
+
+def explore(rng_key: Array, q: Float[Array, " action"], mask: Bool[Array, " action"], epsilon: Num[Array, ""]) -> Array:
+    """The best action, or with probability epsilon any that can be taken, all equally likely."""
+    luck, which = jax.random.uniform(rng_key, (2,))
+    count = jnp.cumsum(mask)
+    chance = jnp.argmax(count > which * count[-1])
+    return jnp.where(luck < epsilon, chance, best(q, mask))
+
+
+def differences(network: Network, target: Network, batch: Transition, *, masked: bool = True) -> Float[Array, " item"]:
+    """Temporal differences of double Q-learning, r + d Q_target(s', argmax_a Q(s', a)) - Q(s, a), over a batch.
+
+    Args:
+        network: it values actions, and chooses the next.
+        target: it values the chosen next.
+        batch: transitions with a leading axis; d is 0 where no next action can be taken.
+        masked: whether the next action is chosen among those that can be taken.
+    """
+    q = jax.vmap(network)(batch.values)
+    taken = jnp.take_along_axis(q, batch.action[:, None], axis=1)[:, 0]
+    ahead = jax.lax.stop_gradient(jax.vmap(network)(batch.next_values))
+    then = best(ahead, batch.next_mask if masked else jnp.ones_like(batch.next_mask))
+    worth = jnp.take_along_axis(jax.vmap(target)(batch.next_values), then[:, None], axis=1)[:, 0]
+    discount = jnp.where(batch.next_mask.any(-1), batch.discount, 0.0)
+    return batch.reward + jax.lax.stop_gradient(discount * worth) - taken
+
+
+def learn(config: Config, learner: Learner, batch: Transition) -> tuple[Learner, Float[Array, ""]]:
+    """One update of the network on a batch; also the loss before it."""
+
+    def loss(network: Any) -> Array:
+        error = differences(network, learner.target, batch, masked=config.masked)
+        return jnp.square(error).mean()  # Huber's loss would seek medians, and so miss rare ends of episodes
+
+    value, gradient = jax.value_and_grad(loss)(learner.network)
+    step, state = optimiser(config).update(gradient, learner.optimiser, learner.network, value=value)
+    network = optax.apply_updates(learner.network, step)
+    updates = learner.updates + 1
+    target = jax.tree.map(
+        lambda new, old: jnp.where(updates % config.target_every == 0, new, old), network, learner.target
+    )
+    return Learner(network, target, state, updates), value
+
+
+def study(
+    config: Config, learner: Learner, memory: Replay, rng_key: Array
+) -> tuple[Learner, Float[Array, ""]]:
+    """The configured number of updates on what is remembered; none while that is too little. Also the mean loss."""
+
+    def update(learner: Learner, key: Array) -> tuple[Learner, Array]:
+        return learn(config, learner, buffers.sample(memory, key, config.batch))
+
+    def updates(learner: Learner) -> tuple[Learner, Array]:
+        learner, losses = jax.lax.scan(update, learner, jax.random.split(rng_key, config.updates))
+        return learner, losses.mean()
+
+    return jax.lax.cond(
+        memory.added >= config.warmup, updates, lambda learner: (learner, jnp.float32(jnp.nan)), learner
+    )
+
+
+class Run(NamedTuple):
+    """A training run under way: everything that the rest of it depends on.
+
+    Attributes:
+        key: of the whole run; iteration i uses fold_in(key, i).
+        iteration: how many are done.
+        learner, memory: what has been learned and seen.
+        params: of the copies of the environment, with a leading axis.
+        state, observation: of each copy.
+        episode: return so far of each copy's episode.
+        episodes: that have ended.
+    """
+
+    key: Array
+    iteration: Int[Array, ""]
+    learner: Learner
+    memory: Any
+    params: Any
+    state: Any
+    observation: Observation
+    episode: Float[Array, " copy"]
+    episodes: Int[Array, ""]
+
+
+class Curve(NamedTuple):
+    """What an iteration showed: episodes that ended and the sum of their returns, the loss (NaN without updates)."""
+
+    ended: Array
+    returned: Array
+    loss: Array
+    epsilon: Array
+
+
+class Trainer(NamedTuple):
+    """A training run as two pure functions.
+
+    Attributes:
+        begin: `key -> Run`.
+        advance: `(Run, iterations) -> (Run, Curve)`, the curve with a leading axis of iterations (a Python number).
+    """
+
+    begin: Callable[[Array], Run]
+    advance: Callable[[Run, int], tuple[Run, Curve]]
+
+
+def trainer(
+    config: Config, episodes: Episodes, network: Callable[[Array], Any], params: Any = None, *, renew: int = 0
+) -> Trainer:
+    """How an agent is trained in episodes of an environment whose actions are its arms, by number.
+
+    Args:
+        config: how it learns.
+        episodes: of the environment.
+        network: `key -> module` that turns an observation's values into a value per action.
+        params: of the environment; None: every copy has its own, drawn from the prior.
+        renew: iterations after which the copies draw new parameters and begin new episodes; 0: never.
+    """
+    actions = stack(list(episodes.env.arms(None).values()))
+    n = config.environments
+
+    def open_up(key: Array) -> tuple[Any, Observation, Any]:
+        draw, begin = jax.random.split(key)
+        if params is None:
+            drawn = jax.vmap(episodes.sample_params)(jax.random.split(draw, n))
+        else:
+            drawn = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *jnp.shape(leaf))), params)
+        return drawn, *jax.vmap(episodes.reset)(jax.random.split(begin, n), drawn)
+
+    def begin(key: Array) -> Run:
+        for_network, for_copies, key = jax.random.split(key, 3)
+        drawn, observation, state = open_up(for_copies)
+        module = network(for_network)
+        values, mask = jax.tree.map(lambda leaf: leaf[0], observation)
+        zero = jnp.float32(0)
+        item = Transition(values, jnp.int32(0), zero, zero, values, mask)
+        memory = buffers.empty(item, config.capacity)
+        return Run(key, jnp.int32(0), start(config, module), memory, drawn, state, observation, jnp.zeros(n), jnp.int32(0))
+
+    def epsilon(run: Run) -> Array:
+        first, last = config.explore
+        if config.explore_decay:
+            return jnp.maximum(last, first * config.explore_decay**run.episodes)
+        part = run.iteration / max(1, config.explore_for * config.iterations)
+        return first + (last - first) * jnp.minimum(part, 1.0)
+
+    def act(run: Run, chance: Array, key: Array) -> tuple[Run, tuple[Transition, Array, Array]]:
+        choose, move = jax.random.split(key)
+        q = jax.vmap(run.learner.network)(run.observation.values)
+        action = jax.vmap(explore, in_axes=(0, 0, 0, None))(
+            jax.random.split(choose, n), q, run.observation.mask, chance
+        )
+        observation, state, reward, terminated, truncated, info = jax.vmap(episodes.step)(
+            jax.random.split(move, n), run.state, jax.tree.map(lambda leaf: leaf[action], actions), run.params
+        )
+        reward = reward.reshape(n, -1).sum(-1)
+        final = info["final_observation"]
+        discount = jnp.where(terminated, 0.0, config.discount)
+        item = Transition(run.observation.values, action, reward, discount, final.values, final.mask)
+        total, over = run.episode + reward, terminated | truncated
+        run = run._replace(
+            state=state, observation=observation, episode=jnp.where(over, 0.0, total),
+            episodes=run.episodes + over.sum(),
+        )  # fmt: skip
+        return run, (item, over.sum(), jnp.where(over, total, 0.0).sum())
+
+    def iteration(run: Run, _: None) -> tuple[Run, Curve]:
+        key = jax.random.fold_in(run.key, run.iteration)
+        if renew:
+            now = (run.iteration > 0) & (run.iteration % renew == 0)
+            old = run.params, run.observation, run.state
+            drawn, observation, state = jax.lax.cond(now, open_up, lambda _: old, jax.random.fold_in(key, 1))
+            run = run._replace(
+                params=drawn, observation=observation, state=state, episode=jnp.where(now, 0.0, run.episode)
+            )
+        for_acts, for_study = jax.random.split(key)
+        chance = epsilon(run)
+        memory, run = run.memory, run._replace(memory=None)  # the loop must not carry it: it might be copied
+        run, (items, ended, returned) = jax.lax.scan(
+            lambda run, key: act(run, chance, key), run, jax.random.split(for_acts, config.every)
+        )
+        memory = buffers.add(memory, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), items))
+        learner, loss = study(config, run.learner, memory, for_study)
+        run = run._replace(iteration=run.iteration + 1, learner=learner, memory=memory)
+        return run, Curve(ended.sum(), returned.sum(), loss, chance)
+
+    def advance(run: Run, iterations: int) -> tuple[Run, Curve]:
+        return jax.lax.scan(iteration, run, None, length=iterations)
+
+    return Trainer(begin, advance)
+
+
+def make_train(
+    config: Config, episodes: Episodes, network: Callable[[Array], Any], params: Any = None, *, renew: int = 0
+) -> Callable[[Array], tuple[Run, Curve]]:
+    """A whole training run as one function of its key, to be jitted and vmapped; arguments as in `trainer`."""
+    whole = trainer(config, episodes, network, params, renew=renew)
+    return lambda rng_key: whole.advance(whole.begin(rng_key), config.iterations)

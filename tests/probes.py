@@ -1,0 +1,83 @@
+"""Small environments with known values: the usual probes of a learner, and the cart with a pole."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jaxtyping import Array
+
+from bayesalloc.environment import Environment, Observation
+
+
+class Step(NamedTuple):
+    reward: Array
+
+
+def probe(observe, step, ended, actions: int = 1, first=None) -> Environment:
+    """An environment of which the state is one number; `step(state, action) -> (state, reward)`."""
+
+    def initial(params):
+        if first is not None:
+            return jnp.float32(first)
+        return jnp.where(numpyro.sample("coin", dist.Bernoulli(0.5)) == 1, 1.0, -1.0)
+
+    def move(state, action, params):
+        state, reward = step(state, action)
+        return jnp.asarray(state, jnp.float32), Step(jnp.asarray(reward, jnp.float32))
+
+    return Environment(
+        name="probe",
+        prior=lambda: (),
+        initial=initial,
+        step=move,
+        arms=lambda names: {str(k): jnp.int32(k) for k in range(actions)},
+        outcomes={},
+        observe=lambda state, params: observe(state),
+        reward=lambda outcome: outcome.reward,
+        ended=lambda state, params: ended(state),
+    )
+
+
+def seen(value, mask=(True,)) -> Observation:
+    return Observation(jnp.reshape(value, 1).astype(jnp.float32), jnp.asarray(mask))
+
+
+class Cart(NamedTuple):
+    position: Array
+    velocity: Array
+    angle: Array
+    spin: Array
+
+
+def _push(state: Cart, action: Array, params: tuple[()]) -> tuple[Cart, Step]:
+    """One Euler step of 0.02 s of a pole on a cart (Barto, Sutton & Anderson 1983, IEEE SMC 13:834)."""
+    gravity, cart, pole, half_length, tau = 9.8, 1.0, 0.1, 0.5, 0.02
+    force = jnp.where(action == 1, 10.0, -10.0)
+    cos, sin = jnp.cos(state.angle), jnp.sin(state.angle)
+    drive = (force + pole * half_length * state.spin**2 * sin) / (cart + pole)
+    spin_up = (gravity * sin - cos * drive) / (half_length * (4 / 3 - pole * cos**2 / (cart + pole)))
+    speed_up = drive - pole * half_length * spin_up * cos / (cart + pole)
+    after = Cart(
+        state.position + tau * state.velocity, state.velocity + tau * speed_up,
+        state.angle + tau * state.spin, state.spin + tau * spin_up,
+    )  # fmt: skip
+    return after, Step(jnp.float32(1))
+
+
+def _begin(params: tuple[()]) -> Cart:
+    start = numpyro.sample("start", dist.Uniform(-0.05, 0.05).expand([4]).to_event(1))
+    return Cart(*jnp.asarray(start))
+
+
+CART_POLE = Environment(
+    name="cart_pole",
+    prior=lambda: (),
+    initial=_begin,
+    step=_push,
+    arms=lambda names: {"left": jnp.int32(0), "right": jnp.int32(1)},
+    outcomes={},
+    observe=lambda state, params: Observation(jnp.stack(state), jnp.ones(2, bool)),
+    reward=lambda outcome: outcome.reward,
+    ended=lambda state, params: (jnp.abs(state.position) > 2.4) | (jnp.abs(state.angle) > 12 * jnp.pi / 180),
+)
