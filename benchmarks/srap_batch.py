@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 import bayesalloc as ba
+from bayesalloc.allocators.instances import Setting
 from bayesalloc.environment import stack
 from bayesalloc.models import srap
 
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
-    env, arms = srap.market(srap.Setting(), ("cen-grd",)), stack([np.int32(0)])
+    env, arms = srap.market(Setting(), ("cen-grd",)), stack([np.int32(0)])
 
     def ours(seed: int) -> tuple[float, float]:
         start = time.perf_counter()

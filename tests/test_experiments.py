@@ -21,7 +21,8 @@ from bayesalloc.allocators.experiments import (
     reproduce,
     run,
 )
-from bayesalloc.models.srap import Setting, market
+from bayesalloc.allocators.instances import Setting
+from bayesalloc.models.srap import market
 from bayesalloc.report.experiments import experiments_text, tree, write_experiments
 
 PUBLISHED = load_experiments()

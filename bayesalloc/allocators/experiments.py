@@ -24,8 +24,8 @@ from tqdm import tqdm
 from bayesalloc.allocators import ALLOCATORS, Allocator, Problem, evaluate, solve
 from bayesalloc.allocators.claims import Claim, Ours, judge, judge_ours
 from bayesalloc.allocators.darap import THESIS, dec_grd
+from bayesalloc.allocators.instances import Setting, arrivals, draw_network
 from bayesalloc.library import content
-from bayesalloc.models.srap import Setting, arrivals, draw_network
 
 MEASURES = {
     "published": "published package size; a negotiation pays what its confirmations charge hop by hop",

@@ -1,0 +1,238 @@
+"""Instances of the social resource allocation problem: settings, networks, and what arrives in an episode.
+
+Source of the settings: Malek Akhlagh (2024), Adaptive Resource Allocation in Multi-Agent Social Networks, University of
+Victoria, section 7.5. Utilities and costs share one unit.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jaxtyping import Array, ArrayLike, Bool
+from numpyro.distributions import constraints
+
+from bayesalloc.allocators.problem import Problem
+from bayesalloc.errors import InputError
+
+Network = Literal["small_world", "scale_free", "random", "barabasi_albert"]
+REWIRING = 0.05  # of a small world's edges
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What arrives in an episode. The first half of the agents are requesters, the second half providers.
+
+    Attributes:
+        network: how the network is made: small_world (Watts & Strogatz 1998, resampled until connected), scale_free
+            (each newcomer knocks at every agent with probability degree / sum of degrees until at least one opens),
+            random (a path through all agents, and random edges up to the mean degree), barabasi_albert.
+        agents: their number.
+        degree: mean degree of the network; scale_free has none to choose.
+        types: resource types.
+        tasks: how many tasks an agent may own; one of these numbers, equally likely, for each agent.
+        utilities: of an agent's first, second, ... task; with `shuffled_utilities` each is any of them.
+        required: items of each type that a task requires.
+        requester_stock: items of each type that a requester may hold, equally likely.
+        provider_stock: the same for a provider.
+        per_item: cost of moving one package over distance 1.
+        package_size: items that move for the price of one.
+        layout: whether agents stand in the network in the order of their numbers ("thesis") or "shuffled".
+    """
+
+    network: Network = "small_world"
+    agents: int = 8
+    degree: int = 2
+    types: int = 2
+    tasks: tuple[int, ...] = (4,)
+    utilities: tuple[int, ...] = (4, 9, 16, 25)
+    shuffled_utilities: bool = False
+    required: int = 2
+    requester_stock: tuple[int, ...] = (1,)
+    provider_stock: tuple[int, ...] = (11,)
+    per_item: float = 1.0
+    package_size: int = 1
+    layout: Literal["thesis", "shuffled"] = "thesis"
+
+
+BASE = Setting()  # experiment 7.5.1 at stock 11
+
+
+class Among(dist.Distribution):
+    """One of a few whole numbers, equally likely; an intervention may fix any whole number from 0.
+
+    Args:
+        values: the numbers.
+        shape: shape of the (independent) draws.
+    """
+
+    support = constraints.nonnegative_integer
+
+    def __init__(self, values: Sequence[int], shape: tuple[int, ...] = ()) -> None:
+        self.values = np.asarray(values, np.int32)
+        super().__init__(batch_shape=shape, event_shape=())
+
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Independent draws."""
+        places = jax.random.randint(key, (*sample_shape, *self.batch_shape), 0, len(self.values))
+        return jnp.asarray(self.values)[places]
+
+    def log_prob(self, value: ArrayLike) -> Array:
+        """Log probability: the share of the values that are the given one."""
+        return jnp.log(jnp.mean(jnp.asarray(value)[..., None] == self.values, axis=-1))
+
+
+def check_setting(setting: Setting) -> None:
+    """Refuses a setting that cannot be.
+
+    Raises:
+        InputError: naming the field, its value and what is allowed.
+    """
+    n, degree = setting.agents, setting.degree
+    if n < 2:
+        raise InputError(f"agents is {n}; a network needs at least 2")
+    if not 1 <= degree < n or (setting.network in ("small_world", "barabasi_albert") and degree % 2):
+        raise InputError(f"degree is {degree}; it must be below {n} agents, and even in a {setting.network} network")
+    if not setting.shuffled_utilities and max(setting.tasks) > len(setting.utilities):
+        raise InputError(
+            f"an agent may own {max(setting.tasks)} tasks, and there are {len(setting.utilities)} utilities"
+        )
+    numbers = (*setting.tasks, *setting.utilities, setting.required, *setting.requester_stock, *setting.provider_stock)
+    if min(numbers) < 0 or setting.types < 1 or setting.package_size < 1 or not setting.per_item >= 0:
+        raise InputError("counts, utilities, stocks and costs must be 0 or more, types and package size at least 1")
+
+
+def draw_network(setting: Setting, key: Array) -> Bool[Array, "agent agent"]:
+    """Which agents are joined: symmetric, connected, nobody with itself."""
+    makers = {
+        "small_world": _small_world, "scale_free": _scale_free, "random": _random, "barabasi_albert": _barabasi_albert,
+    }  # fmt: skip
+    network_key, layout_key = jax.random.split(key)
+    joined = makers[setting.network](network_key, setting.agents, setting.degree)
+    if setting.layout == "shuffled":
+        place = jax.random.permutation(layout_key, setting.agents)
+        joined = joined[place][:, place]
+    return joined
+
+
+def _join(joined: Array, one: ArrayLike, other: ArrayLike, *, value: ArrayLike = True) -> Array:
+    return joined.at[one, other].set(value).at[other, one].set(value)
+
+
+def _connected(joined: Bool[Array, "agent agent"]) -> Bool[Array, ""]:
+    reached = jnp.arange(len(joined)) == 0
+    for _ in range(len(joined) - 1):
+        reached |= (joined & reached[:, None]).any(0)
+    return reached.all()
+
+
+def _small_world(key: Array, n: int, degree: int) -> Array:
+    """A ring of the nearest `degree` neighbours; each edge moves its far end with probability REWIRING."""
+    agents = jnp.arange(n)
+    ring = jnp.zeros((n, n), bool)
+    for step in range(1, degree // 2 + 1):
+        ring = _join(ring, agents, (agents + step) % n)
+
+    def rewire(joined: Array, edge: tuple[Array, Array, Array, Array]) -> tuple[Array, None]:
+        near, far, moves, wish = edge
+        free = ~joined[near] & (agents != near)
+        new = jnp.argmax(jnp.where(free, wish, -1.0))
+        moves = moves & free.any()
+        moved = _join(_join(joined, near, far, value=False), near, new)
+        return jnp.where(moves, moved, joined), None
+
+    def attempt(key: Array) -> Array:
+        move_key, wish_key = jax.random.split(key)
+        near = jnp.tile(agents, degree // 2)
+        far = (near + jnp.repeat(jnp.arange(1, degree // 2 + 1), n)) % n
+        moves = jax.random.bernoulli(move_key, REWIRING, near.shape)
+        wishes = jax.random.uniform(wish_key, (len(near), n))
+        return jax.lax.scan(rewire, ring, (near, far, moves, wishes))[0]
+
+    def again(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        key, _ = state
+        key, now = jax.random.split(key)
+        return key, attempt(now)
+
+    first, rest = jax.random.split(key)
+    return jax.lax.while_loop(lambda state: ~_connected(state[1]), again, (rest, attempt(first)))[1]
+
+
+def _scale_free(key: Array, n: int, degree: int) -> Array:
+    """Newcomers knock at each agent in turn, which opens with probability degree / sum of degrees."""
+
+    def knock(state: tuple[Array, Array, Array], old: Array) -> tuple[tuple[Array, Array, Array], None]:
+        joined, new, key = state
+        total = joined.sum()
+        chance = jnp.where(total == 0, 1.0, joined[old].sum() / jnp.maximum(total, 1))
+        opens = (old < new) & ~joined[old, new] & (jax.random.uniform(jax.random.fold_in(key, old)) < chance)
+        return (_join(joined, old, new, value=joined[old, new] | opens), new, key), None
+
+    def arrive(joined: Array, new: Array) -> tuple[Array, None]:
+        def rounds(state: tuple[Array, Array]) -> tuple[Array, Array]:
+            joined, key = state
+            key, now = jax.random.split(key)
+            return jax.lax.scan(knock, (joined, new, now), jnp.arange(n))[0][0], key
+
+        start = (joined, jax.random.fold_in(key, new))
+        return jax.lax.while_loop(lambda state: ~state[0][new].any(), rounds, start)[0], None
+
+    return jax.lax.scan(arrive, jnp.zeros((n, n), bool), jnp.arange(1, n))[0]
+
+
+def _random(key: Array, n: int, degree: int) -> Array:
+    """A path through all agents in the order of their numbers, then random edges up to n x degree / 2."""
+    agents = jnp.arange(n)
+    path = _join(jnp.zeros((n, n), bool), agents[:-1], agents[1:])
+    one, other = np.triu_indices(n, 2)
+    wish = jax.random.uniform(key, one.shape)
+    extra = min(max(0, n * degree // 2 - (n - 1)), len(one))
+    chosen = (wish[:, None] > wish).sum(1) < extra
+    return _join(path, one, other, value=chosen | path[one, other])
+
+
+def _barabasi_albert(key: Array, n: int, degree: int) -> Array:
+    """Each newcomer joins degree / 2 agents, drawn by their degrees (Barabasi & Albert 1999, Science 286:509)."""
+    m = max(1, degree // 2)
+    agents = jnp.arange(n)
+
+    def arrive(joined: Array, new: Array) -> tuple[Array, None]:
+        weight = jnp.where(agents < new, joined.sum(-1).astype(float), 0.0)
+        noise = jax.random.gumbel(jax.random.fold_in(key, new), (n,))
+        score = jnp.where(weight > 0, jnp.log(weight) + noise, -jnp.inf)  # the m highest: drawn without replacement
+        chosen = (score > -jnp.inf) & ((score[:, None] < score).sum(1) < m)
+        return _join(joined, agents, new, value=chosen | joined[:, new]), None
+
+    star = _join(jnp.zeros((n, n), bool), 0, jnp.arange(1, m + 1))
+    return jax.lax.scan(arrive, star, jnp.arange(m + 1, n))[0]
+
+
+def arrivals(setting: Setting, joined: Bool[Array, "agent agent"]) -> Problem:
+    """The tasks and resources of one episode: sites `task_count`, `task_utility` and `stock`."""
+    n, slots = setting.agents, max(setting.tasks)
+    count = numpyro.sample("task_count", Among(setting.tasks, (n,)).to_event(1))
+    if setting.shuffled_utilities:
+        worth: dist.Distribution = Among(setting.utilities, (n, slots)).to_event(2)
+    else:
+        worth = dist.Delta(jnp.broadcast_to(jnp.asarray(setting.utilities[:slots]), (n, slots)), event_dim=2)
+    utility = numpyro.sample("task_utility", worth)
+    shape = (n - n // 2, setting.types)
+    requester = numpyro.sample("requester_stock", Among(setting.requester_stock, shape).to_event(2))
+    provider = numpyro.sample("provider_stock", Among(setting.provider_stock, (n // 2, setting.types)).to_event(2))
+    one, other = np.triu_indices(n, 1)
+    owner = jnp.repeat(jnp.arange(n), slots)
+    return Problem(
+        edges=jnp.stack([jnp.asarray(one), jnp.asarray(other)], axis=1),
+        weights=jnp.where(joined[one, other], 1.0, jnp.inf),
+        resources=jnp.concatenate([requester, provider]),
+        owner=owner,
+        utility=jnp.asarray(utility, jnp.float32).reshape(-1),
+        requires=jnp.full((n * slots, setting.types), setting.required),
+        real=(jnp.arange(slots) < jnp.asarray(count)[:, None]).reshape(-1),
+        per_item=jnp.asarray(setting.per_item, jnp.float32),
+        package_size=jnp.asarray(setting.package_size),
+    )
