@@ -57,17 +57,27 @@ class Episodes(NamedTuple):
             (the problem is over, by `env.ended`), truncated (the horizon was reached and the problem is not over), and
             info with `final_observation`, the observation of the state that the action led to, and the `outcome`.
         """
-        assert self.env.observe is not None and self.env.reward is not None
         step_key, reset_key = jax.random.split(rng_key)
-        with seed_by_name(rng_key=step_key):
+        final, moved, reward, terminated, truncated, outcome = self.advance(step_key, state, action, params)
+        over = terminated | truncated
+        observation, after = jax.tree.map(
+            lambda new, old: jnp.where(over, new, old), self.reset(reset_key, params), (final, moved)
+        )
+        return observation, after, reward, terminated, truncated, {"final_observation": final, "outcome": outcome}
+
+    def advance(
+        self, rng_key: Array, state: EpisodeState, action: Any, params: Any
+    ) -> tuple[Observation, EpisodeState, Array, Array, Array, Any]:
+        """One period without what comes after the end of an episode, for those who begin the next one themselves.
+
+        Returns:
+            observation, state, reward, terminated, truncated (as in `step`), and the outcome.
+        """
+        assert self.env.observe is not None and self.env.reward is not None
+        with seed_by_name(rng_key=rng_key):
             inner, outcome = self.env.step(state.inner, action, params)
-        final = self.env.observe(inner, params)
         period = state.period + 1
         terminated = jnp.zeros((), bool) if self.env.ended is None else jnp.asarray(self.env.ended(inner, params))
         truncated = (period >= self.horizon) & ~terminated
-        fresh = self.reset(reset_key, params)
-        observation, after = jax.tree.map(
-            lambda new, old: jnp.where(terminated | truncated, new, old), fresh, (final, EpisodeState(inner, period))
-        )
-        info = {"final_observation": final, "outcome": outcome}
-        return observation, after, self.env.reward(outcome), terminated, truncated, info
+        observation = self.env.observe(inner, params)
+        return observation, EpisodeState(inner, period), self.env.reward(outcome), terminated, truncated, outcome

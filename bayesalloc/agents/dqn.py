@@ -29,7 +29,7 @@ class Config:
     Attributes:
         steps: of the environment, in all its copies together.
         environments: copies that are acted in side by side.
-        every: steps of each copy between updates of the network.
+        every: steps of each copy between updates of the network. Between updates, a copy begins every episode alike.
         updates: of the network, each time.
         batch: transitions in an update.
         capacity: transitions remembered.
@@ -179,9 +179,7 @@ def learn(config: Config, learner: Learner, batch: Transition) -> tuple[Learner,
     return Learner(network, target, state, updates), value
 
 
-def study(
-    config: Config, learner: Learner, memory: Replay, rng_key: Array
-) -> tuple[Learner, Float[Array, ""]]:
+def study(config: Config, learner: Learner, memory: Replay, rng_key: Array) -> tuple[Learner, Float[Array, ""]]:
     """The configured number of updates on what is remembered; none while that is too little. Also the mean loss."""
 
     def update(learner: Learner, key: Array) -> tuple[Learner, Array]:
@@ -272,7 +270,9 @@ def trainer(
         zero = jnp.float32(0)
         item = Transition(values, jnp.int32(0), zero, zero, values, mask)
         memory = buffers.empty(item, config.capacity)
-        return Run(key, jnp.int32(0), start(config, module), memory, drawn, state, observation, jnp.zeros(n), jnp.int32(0))
+        return Run(
+            key, jnp.int32(0), start(config, module), memory, drawn, state, observation, jnp.zeros(n), jnp.int32(0)
+        )
 
     def epsilon(run: Run) -> Array:
         first, last = config.explore
@@ -281,25 +281,29 @@ def trainer(
         part = run.iteration / max(1, config.explore_for * config.iterations)
         return first + (last - first) * jnp.minimum(part, 1.0)
 
-    def act(run: Run, chance: Array, key: Array) -> tuple[Run, tuple[Transition, Array, Array]]:
+    def act(run: Run, fresh: tuple[Observation, Any], chance: Array, key: Array) -> tuple[Run, tuple[Any, ...]]:
         choose, move = jax.random.split(key)
         q = jax.vmap(run.learner.network)(run.observation.values)
         action = jax.vmap(explore, in_axes=(0, 0, 0, None))(
             jax.random.split(choose, n), q, run.observation.mask, chance
         )
-        observation, state, reward, terminated, truncated, info = jax.vmap(episodes.step)(
+        final, state, reward, terminated, truncated, _ = jax.vmap(episodes.advance)(
             jax.random.split(move, n), run.state, jax.tree.map(lambda leaf: leaf[action], actions), run.params
         )
-        reward = reward.reshape(n, -1).sum(-1)
-        final = info["final_observation"]
+        reward, over = reward.reshape(n, -1).sum(-1), terminated | truncated
         discount = jnp.where(terminated, 0.0, config.discount)
         item = Transition(run.observation.values, action, reward, discount, final.values, final.mask)
-        total, over = run.episode + reward, terminated | truncated
+
+        def if_over(new: Array, old: Array) -> Array:
+            return jnp.where(over.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+        observation, state = jax.tree.map(if_over, fresh, (final, state))
+        total = run.episode + reward
         run = run._replace(
-            state=state, observation=observation, episode=jnp.where(over, 0.0, total),
+            state=state, observation=observation, episode=if_over(jnp.zeros(n), total),
             episodes=run.episodes + over.sum(),
         )  # fmt: skip
-        return run, (item, over.sum(), jnp.where(over, total, 0.0).sum())
+        return run, (item, over.sum(), if_over(total, jnp.zeros(n)).sum())
 
     def iteration(run: Run, _: None) -> tuple[Run, Curve]:
         key = jax.random.fold_in(run.key, run.iteration)
@@ -310,11 +314,12 @@ def trainer(
             run = run._replace(
                 params=drawn, observation=observation, state=state, episode=jnp.where(now, 0.0, run.episode)
             )
-        for_acts, for_study = jax.random.split(key)
+        for_acts, for_study, for_starts = jax.random.split(key, 3)
         chance = epsilon(run)
         memory, run = run.memory, run._replace(memory=None)  # the loop must not carry it: it might be copied
+        fresh = jax.vmap(episodes.reset)(jax.random.split(for_starts, n), run.params)
         run, (items, ended, returned) = jax.lax.scan(
-            lambda run, key: act(run, chance, key), run, jax.random.split(for_acts, config.every)
+            lambda run, key: act(run, fresh, chance, key), run, jax.random.split(for_acts, config.every)
         )
         memory = buffers.add(memory, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), items))
         learner, loss = study(config, run.learner, memory, for_study)

@@ -1,5 +1,6 @@
 """Networks that value actions: from what a decision-maker sees to one number per action."""
 
+import itertools
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -22,7 +23,7 @@ class Dense(eqx.Module):
     def __init__(self, sizes: Sequence[int], rng_key: Array) -> None:
         keys = jax.random.split(rng_key, len(sizes) - 1)
         draw = jax.nn.initializers.glorot_uniform()
-        self.weights = tuple(draw(key, pair) for key, pair in zip(keys, zip(sizes, sizes[1:]), strict=False))
+        self.weights = tuple(draw(key, pair) for key, pair in zip(keys, itertools.pairwise(sizes), strict=True))
         self.biases = tuple(jnp.zeros(size) for size in sizes[1:])
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
@@ -30,3 +31,36 @@ class Dense(eqx.Module):
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = jax.nn.relu(x @ weight + bias)
         return x @ self.weights[-1] + self.biases[-1]
+
+
+class Scorer(eqx.Module):
+    """Values of naming each agent, the same whatever the agents' order and number, and of stopping.
+
+    Each agent's features, embedded, are valued beside their mean and maximum over all agents (Zaheer et al. 2017, Deep
+    sets, NeurIPS 30:3391). An agent whose first feature is 0 is not there.
+
+    Args:
+        features: numbers per agent.
+        units: in each hidden layer.
+        rng_key: the weights' key.
+    """
+
+    embed: Dense
+    value: Dense
+    stop: Dense
+
+    def __init__(self, features: int, units: int, rng_key: Array) -> None:
+        keys = jax.random.split(rng_key, 3)
+        self.embed = Dense((features, units, units), keys[0])
+        self.value = Dense((3 * units, units, 1), keys[1])
+        self.stop = Dense((2 * units, units, 1), keys[2])
+
+    def __call__(self, x: Float[Array, "*batch agent feature"]) -> Float[Array, "*batch action"]:
+        """A value per agent, and last that of stopping."""
+        there = x[..., :1] > 0
+        each = jax.nn.relu(self.embed(x)) * there
+        mean = each.sum(-2) / jnp.maximum(there.sum(-2), 1)
+        all_ = jnp.concatenate([mean, each.max(-2)], axis=-1)
+        beside = jnp.broadcast_to(all_[..., None, :], (*each.shape[:-1], all_.shape[-1]))
+        values = self.value(jnp.concatenate([each, beside], axis=-1))[..., 0]
+        return jnp.concatenate([values, self.stop(all_)], axis=-1)

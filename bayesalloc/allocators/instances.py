@@ -5,6 +5,7 @@ Victoria, section 7.5. Utilities and costs share one unit.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -19,7 +20,7 @@ from numpyro.distributions import constraints
 from bayesalloc.allocators.problem import Problem
 from bayesalloc.errors import InputError
 
-Network = Literal["small_world", "scale_free", "random", "barabasi_albert"]
+Network = Literal["small_world", "scale_free", "random", "barabasi_albert", "any"]
 REWIRING = 0.05  # of a small world's edges
 
 
@@ -30,7 +31,8 @@ class Setting:
     Attributes:
         network: how the network is made: small_world (Watts & Strogatz 1998, resampled until connected), scale_free
             (each newcomer knocks at every agent with probability degree / sum of degrees until at least one opens),
-            random (a path through all agents, and random edges up to the mean degree), barabasi_albert.
+            random (a path through all agents, and random edges up to the mean degree), barabasi_albert, or any of the
+            first three, equally likely.
         agents: their number.
         degree: mean degree of the network; scale_free has none to choose.
         types: resource types.
@@ -42,6 +44,7 @@ class Setting:
         per_item: cost of moving one package over distance 1.
         package_size: items that move for the price of one.
         layout: whether agents stand in the network in the order of their numbers ("thesis") or "shuffled".
+        alike: whether numbers of tasks, and of items by role, are drawn once for all agents.
     """
 
     network: Network = "small_world"
@@ -57,6 +60,7 @@ class Setting:
     per_item: float = 1.0
     package_size: int = 1
     layout: Literal["thesis", "shuffled"] = "thesis"
+    alike: bool = False
 
 
 BASE = Setting()  # experiment 7.5.1 at stock 11
@@ -95,7 +99,7 @@ def check_setting(setting: Setting) -> None:
     n, degree = setting.agents, setting.degree
     if n < 2:
         raise InputError(f"agents is {n}; a network needs at least 2")
-    if not 1 <= degree < n or (setting.network in ("small_world", "barabasi_albert") and degree % 2):
+    if not 1 <= degree < n or (setting.network not in ("random", "scale_free") and degree % 2):
         raise InputError(f"degree is {degree}; it must be below {n} agents, and even in a {setting.network} network")
     if not setting.shuffled_utilities and max(setting.tasks) > len(setting.utilities):
         raise InputError(
@@ -110,6 +114,7 @@ def draw_network(setting: Setting, key: Array) -> Bool[Array, "agent agent"]:
     """Which agents are joined: symmetric, connected, nobody with itself."""
     makers = {
         "small_world": _small_world, "scale_free": _scale_free, "random": _random, "barabasi_albert": _barabasi_albert,
+        "any": _any,
     }  # fmt: skip
     network_key, layout_key = jax.random.split(key)
     joined = makers[setting.network](network_key, setting.agents, setting.degree)
@@ -211,18 +216,29 @@ def _barabasi_albert(key: Array, n: int, degree: int) -> Array:
     return jax.lax.scan(arrive, star, jnp.arange(m + 1, n))[0]
 
 
+def _any(key: Array, n: int, degree: int) -> Array:
+    """A small world, a scale-free or a random network."""
+    kind_key, key = jax.random.split(key)
+    makers = [functools.partial(make, n=n, degree=degree) for make in (_small_world, _scale_free, _random)]
+    return jax.lax.switch(jax.random.randint(kind_key, (), 0, len(makers)), makers, key)
+
+
 def arrivals(setting: Setting, joined: Bool[Array, "agent agent"]) -> Problem:
     """The tasks and resources of one episode: sites `task_count`, `task_utility` and `stock`."""
     n, slots = setting.agents, max(setting.tasks)
-    count = numpyro.sample("task_count", Among(setting.tasks, (n,)).to_event(1))
+
+    def draw(site: str, values: Sequence[int], shape: tuple[int, ...]) -> Array:
+        drawn = () if setting.alike else shape
+        return jnp.broadcast_to(numpyro.sample(site, Among(values, drawn).to_event(len(drawn))), shape)
+
+    count = draw("task_count", setting.tasks, (n,))
     if setting.shuffled_utilities:
         worth: dist.Distribution = Among(setting.utilities, (n, slots)).to_event(2)
     else:
         worth = dist.Delta(jnp.broadcast_to(jnp.asarray(setting.utilities[:slots]), (n, slots)), event_dim=2)
     utility = numpyro.sample("task_utility", worth)
-    shape = (n - n // 2, setting.types)
-    requester = numpyro.sample("requester_stock", Among(setting.requester_stock, shape).to_event(2))
-    provider = numpyro.sample("provider_stock", Among(setting.provider_stock, (n // 2, setting.types)).to_event(2))
+    requester = draw("requester_stock", setting.requester_stock, (n - n // 2, setting.types))
+    provider = draw("provider_stock", setting.provider_stock, (n // 2, setting.types))
     one, other = np.triu_indices(n, 1)
     owner = jnp.repeat(jnp.arange(n), slots)
     return Problem(

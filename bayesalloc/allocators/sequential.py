@@ -1,0 +1,313 @@
+"""One task at a time: whose task is next decides who gets what. The decision problem of a central master (CEN-RL).
+
+Each step the master names an agent, whose most efficient task is carried out with the items nearest to it.
+
+Source: Malek Akhlagh (2024), Adaptive Resource Allocation in Multi-Agent Social Networks, University of Victoria,
+algorithms 2 to 4.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from jaxtyping import Array, Bool, Float, Int
+
+from bayesalloc.allocators.evaluate import Allocation, dense
+from bayesalloc.allocators.greedy import _efficiency as efficiency, provider_places
+from bayesalloc.allocators.instances import BASE, Setting, arrivals, check_setting, draw_network
+from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths
+from bayesalloc.environment import Environment, Observation, Outcome
+from bayesalloc.errors import InputError, listed
+
+Rule = Literal["thesis", "gain"]
+FEATURES = 16  # numbers per agent that describe what naming it would do
+
+
+class Market(NamedTuple):
+    """What does not change while tasks are carried out.
+
+    Attributes:
+        problem: the instance.
+        distance: between agents.
+        first: whether the second agent supplies the first before the third does, shape (owner, agent, other); where
+            that is false both ways they are equally near.
+        rank: efficiency of each task on the initial stock (definition 8).
+        scale: mean utility of a task.
+    """
+
+    problem: Problem
+    distance: Float[Array, "agent agent"]
+    first: Bool[Array, "owner agent other"]
+    rank: Float[Array, " task"]
+    scale: Float[Array, ""]
+
+
+class Options(NamedTuple):
+    """What carrying out each agent's most efficient possible task would do, on the stock that there is.
+
+    Attributes:
+        task: which it is, shape (agent,).
+        net: its utility less its transfer cost, 0 where there is none.
+        efficiency: by which it was chosen.
+        given: what each agent would give to it, shape (agent, giver, type).
+        possible: whether there is one.
+        worth: net value of every task, 0 if it is not possible, shape (task,).
+    """
+
+    task: Int[Array, " agent"]
+    net: Float[Array, " agent"]
+    efficiency: Float[Array, " agent"]
+    given: Int[Array, "agent giver type"]
+    possible: Bool[Array, " agent"]
+    worth: Float[Array, " task"]
+
+
+class Progress(NamedTuple):
+    """Where the master stands: stock left, tasks not carried out, its options, and whether it has stopped.
+
+    `ahead` is what the greedy order would still gain from here.
+    """
+
+    market: Market
+    stock: Int[Array, "agent type"]
+    waiting: Bool[Array, " task"]
+    options: Options
+    stopped: Bool[Array, ""]
+    ahead: Float[Array, ""]
+
+
+class Step(NamedTuple):
+    """Outcome of a step: net value gained, and that beyond what the greedy order would have gained from there on."""
+
+    social_welfare: Array
+    advantage: Array
+
+
+def survey(problem: Problem, rule: Rule) -> Market:
+    """Distances, turns and ranks. As published, ties of distance go to the best connected, then to the lower id."""
+    lengths = adjacency(problem)
+    distance = shortest_paths(lengths)
+    agents = jnp.arange(len(lengths))
+    turn = jnp.where(agents[:, None] == agents, -1.0, distance)
+    if rule == "thesis":
+        turn = provider_places(lengths, distance)
+    count = jnp.maximum(problem.real.sum(), 1)
+    scale = jnp.maximum(jnp.where(problem.real, problem.utility, 0).sum() / count, 1e-6)
+    market = Market(problem, distance, turn[:, :, None] < turn[:, None, :], jnp.zeros_like(problem.utility), scale)
+    return market._replace(rank=efficiency(problem, _net(market, supplies(market, problem.resources))))
+
+
+def supplies(market: Market, stock: Int[Array, "agent type"]) -> Int[Array, "task agent type"]:
+    """What each agent would give to each task: the nearest first, of these those who have most, then the lower id."""
+    agents = jnp.arange(len(stock))
+    more = stock[:, None] > stock
+    richer = more | ((stock[:, None] == stock) & (agents[:, None] < agents)[..., None])
+    tied = ~market.first & ~jnp.swapaxes(market.first, 1, 2)
+    before = market.first[..., None] | (tied[..., None] & richer)
+    taken = jnp.einsum("oabr,ar->obr", before.astype(jnp.float32), stock.astype(jnp.float32)).astype(stock.dtype)
+    return jnp.clip(market.problem.requires[:, None] - taken[market.problem.owner], 0, stock)
+
+
+def _net(market: Market, given: Int[Array, "task agent type"]) -> Float[Array, " task"]:
+    far = market.distance[market.problem.owner][:, :, None]
+    return market.problem.utility - package_cost(market.problem, given, far).sum((1, 2))
+
+
+def weigh(market: Market, stock: Array, waiting: Array, rule: Rule) -> Options:
+    """Every agent's most efficient task that is possible: by `gain` one that pays, by the efficiency on what is left.
+
+    As published (`thesis`) tasks are ranked once, on the initial stock, and one that loses is possible too.
+    """
+    problem = market.problem
+    given = supplies(market, stock)
+    net = _net(market, given)
+    possible = waiting & jnp.all(stock.sum(0) >= problem.requires, axis=-1)
+    rank = market.rank
+    if rule == "gain":
+        possible &= (net > 0) | (problem.requires.sum(-1) == 0)
+        rank = efficiency(problem, net)
+    mine = possible & (problem.owner == jnp.arange(len(stock))[:, None])
+    task, there = jnp.argmax(jnp.where(mine, rank, -jnp.inf), axis=1), mine.any(1)
+    return Options(
+        task, jnp.where(there, net[task], 0.0), jnp.where(there, rank[task], 0.0),
+        jnp.where(there[:, None, None], given[task], 0), there, jnp.where(possible, jnp.maximum(net, 0.0), 0.0),
+    )  # fmt: skip
+
+
+def _take(
+    choices: Options, stock: Array, waiting: Array, agent: Array, *, stops: Array | bool = False
+) -> tuple[Array, Array, Array]:
+    """Stock and waiting tasks after an agent's task, and what it gained; one without a task does nothing."""
+    does = choices.possible[agent] & ~jnp.asarray(stops)
+    left = stock - jnp.where(does, choices.given[agent], 0)
+    still = waiting & ~(does & (jnp.arange(len(waiting)) == choices.task[agent]))
+    return left, still, jnp.where(does, choices.net[agent], 0.0)
+
+
+def greedy(choices: Options) -> Int[Array, ""]:
+    """The agent whose task is the most efficient, as CEN-GRD+ would choose (ties: the later one)."""
+    rank = jnp.where(choices.possible, choices.efficiency, -jnp.inf)
+    return len(rank) - 1 - jnp.argmax(rank[::-1])
+
+
+def greedy_gain(market: Market, stock: Array, waiting: Array, choices: Options, rule: Rule) -> Float[Array, ""]:
+    """What the greedy order gains from here on."""
+
+    def another(state: tuple[Array, Array, Array, Options]) -> Array:
+        return state[3].possible.any()
+
+    def task(state: tuple[Array, Array, Array, Options]) -> tuple[Array, Array, Array, Options]:
+        stock, waiting, total, choices = state
+        stock, waiting, gain = _take(choices, stock, waiting, greedy(choices))
+        return stock, waiting, total + gain, weigh(market, stock, waiting, rule)
+
+    return jax.lax.while_loop(another, task, (stock, waiting, jnp.float32(0), choices))[2]
+
+
+def begin(problem: Problem, rule: Rule, *, look_ahead: bool = False) -> Progress:
+    """Before the first task; `look_ahead` asks for what the greedy order gains at every step, which takes time."""
+    market = survey(problem, rule)
+    return _progress(market, problem.resources, problem.real, jnp.zeros((), bool), rule, look_ahead=look_ahead)
+
+
+def _progress(
+    market: Market, stock: Array, waiting: Array, stopped: Array, rule: Rule, *, look_ahead: bool
+) -> Progress:
+    choices = weigh(market, stock, waiting, rule)
+    ahead = (
+        jnp.where(stopped, 0.0, greedy_gain(market, stock, waiting, choices, rule)) if look_ahead else jnp.float32(0)
+    )
+    return Progress(market, stock, waiting, choices, stopped, ahead)
+
+
+def carry_out(now: Progress, agent: Int[Array, ""], rule: Rule, *, look_ahead: bool = False) -> tuple[Progress, Step]:
+    """Carries out the named agent's task; the number of agents stops."""
+    stops = now.stopped | (agent >= len(now.stock))
+    stock, waiting, gain = _take(
+        now.options, now.stock, now.waiting, jnp.minimum(agent, len(now.stock) - 1), stops=stops
+    )
+    after = _progress(now.market, stock, waiting, stops, rule, look_ahead=look_ahead)
+    return after, Step(gain, (gain + after.ahead - now.ahead) / now.market.scale)
+
+
+def over(now: Progress) -> Bool[Array, ""]:
+    """Whether nothing is left to choose."""
+    return now.stopped | ~now.options.possible.any()
+
+
+def features(now: Progress, rule: Rule) -> Float[Array, "agent feature"]:
+    """What naming each agent would do, in units of the mean utility: the same numbers whatever the agents' order.
+
+    Among them is what its task would take from the others: by how much their tasks' net values fall.
+    """
+    market, choices, problem = now.market, now.options, now.market.problem
+    n = len(now.stock)
+    task, scale = choices.task, market.scale
+    others = now.waiting & (jnp.arange(len(now.waiting)) != task[:, None])
+    then = jax.vmap(lambda given, waiting: weigh(market, now.stock - given, waiting, rule))(choices.given, others)
+    drop = jnp.where(others, jnp.maximum(choices.worth - then.worth, 0.0), 0.0)
+    cost = problem.utility[task] - choices.net
+    items = jnp.maximum(problem.requires[task].sum(-1), 1)
+    best = jnp.where(choices.possible, choices.efficiency, -jnp.inf).max()
+    demand = jnp.where((choices.worth > 0)[:, None], problem.requires, 0).sum(0)
+    cover = jnp.min(now.stock.sum(0) / jnp.maximum(demand, 1))
+    count = jnp.maximum((choices.worth > 0).sum(), 1)
+    mine = problem.owner == jnp.arange(n)[:, None]
+    greediest = jnp.arange(n) == greedy(choices)
+    columns = [
+        choices.possible, choices.net / scale, choices.efficiency * items / scale, cost / scale, items / 8.0,
+        (choices.efficiency - best) * items / scale, greediest,
+        drop.sum(1) / scale, drop.max(1) / scale, drop.sum(1) / jnp.maximum(choices.net, 0.1 * scale),
+        then.net.max(1) / scale, (then.net.sum(1) - choices.net.sum() + choices.net) / scale,
+        jnp.broadcast_to(jnp.minimum(cover, 2.0), n), jnp.broadcast_to(jnp.log(count), n),
+        (mine & (choices.worth > 0)).sum(1) / 4.0, jnp.diagonal(choices.given.sum(-1)) / items,
+    ]  # fmt: skip
+    return jnp.where(choices.possible[:, None], jnp.stack([jnp.asarray(c, float) for c in columns], axis=1), 0.0)
+
+
+def flat(now: Progress) -> Float[Array, " number"]:
+    """What the published network sees: utilities, requirements (0 for tasks not waiting) and resources."""
+    problem = now.market.problem
+    utility = jnp.where(now.waiting, problem.utility, 0.0)
+    requires = jnp.where(now.waiting[:, None], problem.requires, 0)
+    return jnp.concatenate([utility, requires.reshape(-1), now.stock.reshape(-1)]).astype(float)
+
+
+class Params(NamedTuple):
+    """The network: which agents are joined."""
+
+    joined: Bool[Array, "agent agent"]
+
+
+def environment(setting: Setting = BASE, rule: Rule = "gain") -> Environment:
+    """Episodes of one setting as decisions of a master: an action names an agent, the last one stops.
+
+    Args:
+        setting: what arrives.
+        rule: `gain`: only tasks that pay can be carried out, the master may stop, sees `features`, and is rewarded with
+            what it gains over the greedy order (a potential-based shaping, which leaves the best policy the best: Ng,
+            Harada & Russell 1999, ICML 16:278). `thesis`: any task that the stock allows, no stopping, `flat` numbers
+            and plain net value, as published.
+
+    Raises:
+        InputError: for a setting that cannot be.
+    """
+    check_setting(setting)
+    ours = rule == "gain"
+
+    def initial(params: Params) -> Progress:
+        return begin(arrivals(setting, params.joined), rule, look_ahead=ours)
+
+    def step(state: Progress, action: Array, params: Params) -> tuple[Progress, Step]:
+        return carry_out(state, action, rule, look_ahead=ours)
+
+    def observe(state: Progress, params: Params) -> Observation:
+        if not ours:
+            return Observation(flat(state), state.options.possible)
+        return Observation(features(state, rule), jnp.append(state.options.possible, True))
+
+    def arms(names: Sequence[str] | None) -> dict[str, Any]:
+        every = {f"agent_{k}": np.int32(k) for k in range(setting.agents)} | (
+            {"stop": np.int32(setting.agents)} if ours else {}
+        )
+        strange = set(names or ()) - set(every)
+        if strange:
+            raise InputError(f"srap_sequence has no action '{listed(strange)}'; there are {listed(every)}")
+        return {name: every[name] for name in names or every}
+
+    return Environment(
+        name="srap_sequence",
+        prior=lambda: Params(draw_network(setting, numpyro.prng_key())),
+        initial=initial,
+        step=step,
+        arms=arms,
+        outcomes={"social_welfare": Outcome("utility", "higher"), "advantage": Outcome("1", "higher")},
+        baseline="agent_0",
+        observe=observe,
+        reward=lambda outcome: outcome.advantage if ours else outcome.social_welfare,
+        ended=lambda state, params: over(state),
+    )
+
+
+def in_sequence(problem: Problem, choose: Callable[[Progress], Array], rule: Rule) -> Allocation:
+    """An allocation made by naming agents, as `choose` does, until nothing is left to choose.
+
+    >>> from bayesalloc.allocators import cen_grd_plus, evaluate, make_problem
+    >>> line = make_problem([[0, 1]], [1.0], [[0], [2]], [0], [9.0], [[2]])
+    >>> ours = in_sequence(line, lambda now: greedy(now.options), "gain")
+    >>> float(evaluate(line, ours).social_welfare)
+    7.0
+    """
+
+    def task(now: Progress, _: None) -> tuple[Progress, tuple[Array, Array]]:
+        after, _step = carry_out(now, choose(now), rule)
+        done = now.waiting & ~after.waiting
+        return after, (done, now.stock - after.stock)
+
+    now = begin(problem, rule)
+    _, (done, given) = jax.lax.scan(task, now, None, length=len(problem.owner))
+    quantity = jnp.einsum("st,sar->tar", done.astype(given.dtype), given)
+    return dense(problem, quantity, now.market.distance)
