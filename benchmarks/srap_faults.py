@@ -144,11 +144,12 @@ def main() -> None:
         for what, count in total.items():
             print(f"  {count:8d} {what}")
 
+    chance = np.random.default_rng(1)
     for method in (name for name in ALLOCATORS if name != "dec-grd"):
         batches, total = max(1, episodes // (100 if method == "opt" else 1) // BATCH), {}
         for part in range(batches):
             some = jax.random.split(jax.random.fold_in(jax.random.key(2), part), BATCH)
-            out = rng.random((BATCH, N)) < rng.random((BATCH, 1))
+            out = chance.random((BATCH, N)) < chance.random((BATCH, 1))
             for what, count in misuse(method, instances, some, out).items():
                 total[what] = total.get(what, 0) + int(np.sum(count))
         print(f"{method}: {batches * BATCH} random episodes in which agents stop before offering")
