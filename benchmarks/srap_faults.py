@@ -1,8 +1,9 @@
-"""The negotiation under faults: items lost or doubled, waits past their timeout, and welfare that remains.
+"""Allocators under faults: items lost or doubled, waits past their timeout, and welfare that remains.
 
     python benchmarks/srap_faults.py [episodes]
 
-Random faulted episodes first (100,000 unless told), with every invariant counted; then the setting of Section 7.5.1
+Random faulted episodes of the negotiation first (100,000 unless told), with every invariant counted, and of each other
+allocator, with agents that stop before offering (a hundredth of them of the optimum); then the setting of Section 7.5.1
 (8 agents with four tasks each, two types, eleven items at half the agents) under loss, stopping and lies; then variants
 of the protocol without faults; then speed.
 """
@@ -17,12 +18,14 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 
+from bayesalloc.allocators import ALLOCATORS
 from bayesalloc.allocators.darap import THESIS, dec_grd
 from bayesalloc.allocators.darap.answers import UNUSED
 from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, update_trust
 from bayesalloc.allocators.darap.protocol import Darap
 from bayesalloc.allocators.evaluate import evaluate
 from bayesalloc.allocators.problem import Problem, make_problem
+from bayesalloc.models.srap import without
 
 BATCH, N = 1000, 8
 PAIRS = N * (N - 1) // 2
@@ -65,6 +68,26 @@ def random_instance(rng: np.random.Generator) -> Problem:
         rng.integers(0, 9, (N, 2)) * rng.integers(0, 2, (N, 1)), rng.integers(0, N, 4 * N), rng.integers(1, 30, 4 * N),
         rng.integers(0, 4, (4 * N, 2)), package_size=int(rng.integers(1, 4)),
     )  # fmt: skip
+
+
+@partial(jax.jit, static_argnums=0)
+def misuse(method: str, problems: Problem, keys: jax.Array, out: jax.Array) -> dict[str, jax.Array]:
+    """What is wrong with allocations when some agents are out, counted against the whole instance."""
+    allocations = jax.vmap(lambda p, o, k: ALLOCATORS[method](without(p, o), k))(problems, out, keys)
+
+    def count(problem: Problem, out: jax.Array, quantity: jax.Array) -> dict[str, jax.Array]:
+        sent, arrived = quantity.sum(0), quantity.sum(1)
+        touched = arrived.any(-1)
+        return {
+            "items used that nobody has": jnp.maximum(sent - problem.resources, 0).sum(),
+            "negative quantities": jnp.sum(quantity < 0),
+            "items of agents that are out": jnp.where(out[:, None], sent, 0).sum(),
+            "tasks with some of what they require": jnp.sum(touched & (arrived < problem.requires).any(-1)),
+            "items beyond what a task requires": jnp.maximum(arrived - problem.requires, 0).sum(),
+            "items for tasks of agents that are out": jnp.where(out[problem.owner], arrived.sum(-1), 0).sum(),
+        }
+
+    return jax.vmap(count)(problems, out, allocations.quantity)
 
 
 def random_faults(rng: np.random.Generator) -> Faults:
@@ -118,6 +141,18 @@ def main() -> None:
             for what, count in violations(config, instances, some, random_faults(rng)).items():
                 total[what] = total.get(what, 0) + int(np.sum(count))
         print(f"{name}: {episodes // 2 // BATCH * BATCH} random faulted episodes")
+        for what, count in total.items():
+            print(f"  {count:8d} {what}")
+
+    chance = np.random.default_rng(1)
+    for method in (name for name in ALLOCATORS if name != "dec-grd"):
+        batches, total = max(1, episodes // (100 if method == "opt" else 1) // BATCH), {}
+        for part in range(batches):
+            some = jax.random.split(jax.random.fold_in(jax.random.key(2), part), BATCH)
+            out = chance.random((BATCH, N)) < chance.random((BATCH, 1))
+            for what, count in misuse(method, instances, some, out).items():
+                total[what] = total.get(what, 0) + int(np.sum(count))
+        print(f"{method}: {batches * BATCH} random episodes in which agents stop before offering")
         for what, count in total.items():
             print(f"  {count:8d} {what}")
 

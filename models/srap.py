@@ -97,6 +97,13 @@ class Episode(NamedTuple):
     messages: Array
 
 
+def without(problem: Problem, out: Bool[Array, " agent"]) -> Problem:
+    """The instance that is left when agents are out: their tasks are not real, and they hold nothing."""
+    return problem._replace(
+        real=problem.real & ~out[problem.owner], resources=jnp.where(out[:, None], 0, problem.resources)
+    )
+
+
 def market(
     setting: Setting = BASE, methods: Sequence[str] = METHODS, *, protocol: Darap = DEFAULT, faults: bool = False
 ) -> Environment:
@@ -142,9 +149,7 @@ def market(
             more, stock = (jnp.where(params.liar, rates[name], 1.0) for name in ("exaggeration", "overstatement"))
             wrong = Faults(rates["message_loss"], rates["message_delay"], stop, more, stock, state.trust)
         problem, key = arrivals(setting, joined), numpyro.prng_key()
-        working = problem._replace(
-            real=problem.real & ~out[problem.owner], resources=jnp.where(out[:, None], 0, problem.resources)
-        )
+        working = without(problem, out)
 
         def central(name: str, problem: Problem, key: Array) -> tuple[Allocation, Array]:
             return ALLOCATORS[name](working, key), state.trust

@@ -130,17 +130,14 @@ class Agent:
                     self.world.post(other, Request(kind, self.number, self.number, 0, quantity, curve, known))
 
     def listen(self, requests):
-        """The requests of one round: first those to pass on, then those to answer, best utility per item first."""
+        """The requests of one round: first those to pass on, then those to answer, in the protocol's order."""
         first = {}
         for request in sorted(requests, key=lambda r: r.sender):
             key = (request.kind, request.origin)
             if key not in self.heard:
                 first.setdefault(key, request)
         self.heard |= set(first)
-        ranked = sorted(
-            requests, key=lambda r: (r.kind, -(r.utility[r.quantity] / F(r.quantity) if r.quantity else F(-1)),
-                                     r.origin, r.sender)
-        )  # fmt: skip
+        ranked = sorted(requests, key=lambda r: (r.kind, self.urgency(r), r.origin, r.sender))
         rest = []
         for request in ranked:
             if first.get((request.kind, request.origin)) is not request or not self.pass_on(request):
@@ -151,6 +148,11 @@ class Agent:
                 self.answer(request, Offer(self.number, 0, [F(0)]))
             else:
                 self.answer(request, self.own_offer(request))
+
+    def urgency(self, request):
+        if self.config.order == "random":
+            return self.world.turn(self.world.now, request.kind, request.origin, request.sender)
+        return -(request.utility[request.quantity] / F(request.quantity) if request.quantity else F(-1))
 
     def toll(self, other, q):
         return self.world.toll(self.number, other, q)
@@ -277,10 +279,13 @@ class Agent:
 
 
 class Negotiation:
-    """One episode on an instance given as plain arrays; `run` returns shipments, messages and hop cost."""
+    """One episode on an instance given as plain arrays; `run` returns shipments, messages and hop cost.
 
-    def __init__(self, problem, config):
-        self.config = config
+    Where inboxes are in random order, `turn(round, type, origin, sender)` says when a request has its turn.
+    """
+
+    def __init__(self, problem, config, turn=None):
+        self.config, self.turn, self.now = config, turn, 0
         self.lengths = {}
         for (a, b), w in zip(problem.edges.tolist(), problem.weights.tolist(), strict=True):
             self.lengths[a, b] = self.lengths[b, a] = F(w)
@@ -310,6 +315,7 @@ class Negotiation:
             agent.ask()
         while self.mail:
             mail, self.mail = self.mail, []
+            self.now += 1
             for agent in self.agents:
                 mine = [message for to, message in mail if to == agent.number]
                 agent.listen([m for m in mine if isinstance(m, Request)])

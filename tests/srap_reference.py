@@ -50,12 +50,32 @@ def provider_orders(problem, dist):
     return [sorted(ids, key=lambda i, o=owner: (i != o, dist[o][i], -len(neighbours[i]), i)) for owner in ids]
 
 
+def plentiful_first(problem, dist, order):
+    """``order`` again for every type, where initial stock comes between distance and neighbours."""
+    orders = []
+    for owner, turns in enumerate(order):
+        levels = [[owner]]
+        for agent in turns[1:]:
+            if dist[owner][agent] != dist[owner][levels[-1][0]] or len(levels) == 1:
+                levels.append([])
+            levels[-1].append(agent)
+        by_type = []
+        for k in range(problem["resource_types"]):
+            held = [row[k] for row in problem["resources"]]
+            by_type.append([agent for level in levels for agent in sorted(level, key=held.__getitem__, reverse=True)])
+        orders.append(by_type)
+    return orders
+
+
 def select_providers(problem, dist, order, j, stock):
-    """Alg 2: ``(shipments, cost)`` of task ``j`` from ``stock``, or None where it is too small."""
+    """Alg 2: ``(shipments, cost)`` of task ``j`` from ``stock``, or None where it is too small.
+
+    ``order[owner][k]`` are the agents in the order in which they give items of type ``k``.
+    """
     owner, requires = problem["tasks"][j]["agent"], problem["tasks"][j]["requires"]
     shipments, cost = {}, 0.0
     for k, missing in enumerate(requires):
-        for agent in order[owner]:
+        for agent in order[owner][k]:
             if missing == 0:
                 break
             quantity = min(missing, stock[agent][k])
@@ -85,7 +105,7 @@ def execute(shipments, stock):
 def cen_grd(problem, dist=None):
     """CEN-GRD as published (Alg 1, 2): ranked once on the initial stock, net loss or not."""
     dist = distances(problem) if dist is None else dist
-    order = provider_orders(problem, dist)
+    order = [[turns] * problem["resource_types"] for turns in provider_orders(problem, dist)]
     stock = [list(row) for row in problem["resources"]]
     queue = []
     for j in range(len(problem["tasks"])):
@@ -104,10 +124,11 @@ def cen_grd(problem, dist=None):
 def cen_grd_plus(problem, dist=None):
     """CEN-GRD ranked anew after every task on what is left; never a task of net loss.
 
-    A task that requires items must gain (net > 0); one that requires none must not lose.
+    A task that requires items must gain (net > 0); one that requires none must not lose. Of
+    equally near agents the one with the larger initial stock of the type gives first.
     """
     dist = distances(problem) if dist is None else dist
-    order = provider_orders(problem, dist)
+    order = plentiful_first(problem, dist, provider_orders(problem, dist))
     stock = [list(row) for row in problem["resources"]]
     waiting, result = set(range(len(problem["tasks"]))), {}
     while True:

@@ -9,10 +9,11 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from bayesalloc.allocators.darap import THESIS, dec_grd
+from bayesalloc.allocators.darap import INBOX, THESIS, dec_grd
 from bayesalloc.allocators.darap.answers import UNUSED, bundle
 from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, update_trust
 from bayesalloc.allocators.darap.protocol import Darap
+from bayesalloc.allocators.darap.requesting import inbox_order
 from bayesalloc.allocators.evaluate import evaluate, merged
 from bayesalloc.allocators.problem import Problem, make_problem
 from bayesalloc.errors import InputError
@@ -31,6 +32,7 @@ CONFIGS = {
         leftovers="offered",
         max_quantity=3,
     ),
+    "random": replace(THESIS, order="random", max_hops=3),
 }
 ONE_HOP = replace(THESIS, max_hops=1, cycles=2)
 
@@ -121,11 +123,22 @@ def without_padding(problem: Problem) -> Problem:
     return problem._replace(edges=problem.edges[kept], weights=problem.weights[kept])
 
 
+def turns(place: int, n: int, types: int):
+    """When the requests of an episode of `run` have their turn; in the first round each comes from its origin."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.split(jax.random.key(0), BATCH)[place], 0), INBOX)
+
+    @cache
+    def ranks(now: int) -> np.ndarray:
+        return np.argsort(inbox_order(key, now, types, n if now == 1 else n * n), axis=1)
+
+    return lambda now, kind, origin, sender: ranks(now)[kind, origin if now == 1 else origin * n + sender]
+
+
 @pytest.mark.parametrize(
     ("name", "n", "types", "tasks"),
     [
         ("thesis", AGENTS, TYPES, TASKS), ("default", AGENTS, TYPES, TASKS), ("other", AGENTS, TYPES, TASKS),
-        ("default", 10, 3, 30),
+        ("random", AGENTS, TYPES, TASKS), ("default", 10, 3, 30),
     ],
 )  # fmt: skip
 def test_agrees_with_plain_python(name: str, n: int, types: int, tasks: int):
@@ -139,9 +152,19 @@ def test_agrees_with_plain_python(name: str, n: int, types: int, tasks: int):
         one = merged(one)
         columns = zip(one.task, one.agent, one.type, one.quantity, strict=True)
         shipments = {(int(t), int(a), int(r)): int(q) for t, a, r, q in columns if q}
-        expected, messages, hop_cost = Negotiation(without_padding(problem), CONFIGS[name]).run()
+        expected, messages, hop_cost = Negotiation(
+            without_padding(problem), CONFIGS[name], turns(place, n, types)
+        ).run()
         assert shipments == expected
         assert (one.messages, one.hop_cost) == (messages, hop_cost)
+
+
+def test_random_inboxes_follow_the_seed():
+    rng = np.random.default_rng(11)
+    problems = stacked([instance(rng) for _ in range(BATCH)])
+    one, again, other = (run(CONFIGS["random"], problems, seed=seed)[2].social_welfare for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert (one != other).sum() > 10
 
 
 def best_split(gains: list[np.ndarray], limit: int) -> float:

@@ -6,7 +6,7 @@ algorithms 1 and 2, definition 8.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from bayesalloc.allocators.evaluate import Allocation, dense
 from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths
@@ -15,33 +15,33 @@ COUNTED = 64  # agents up to which comparing all with all is faster than a sort
 
 
 def provider_places(
-    lengths: Float[Array, "agent agent"], distance: Float[Array, "agent agent"]
+    distance: Float[Array, "agent agent"], *merits: Num[Array, " provider"]
 ) -> Int[Array, "agent provider"]:
     """When each agent's turn comes to supply another: that one itself first, then the nearest to it.
 
-    Of equally near ones the best connected comes first, then the lower id.
+    Of equally near ones the one of higher merit comes first, by the first merit that tells them apart, then the lower
+    id.
     """
-    n = len(lengths)
-    agents, degree = jnp.arange(n), jnp.isfinite(lengths).sum(-1)
+    n = len(distance)
+    agents = jnp.arange(n)
     far = jnp.where(jnp.eye(n, dtype=bool), -1.0, distance)
     if n > COUNTED:
-        order = jnp.lexsort((jnp.broadcast_to(-degree, (n, n)), far), axis=-1)
+        keys = [jnp.broadcast_to(-merit, (n, n)) for merit in reversed(merits)]
+        order = jnp.lexsort((*keys, far), axis=-1)
         return jnp.zeros((n, n), int).at[agents[:, None], order].set(agents)
-    first_if_tied = (degree[:, None] > degree) | ((degree[:, None] == degree) & (agents[:, None] < agents))
+    first_if_tied = agents[:, None] < agents
+    for merit in reversed(merits):
+        first_if_tied = (merit[:, None] > merit) | ((merit[:, None] == merit) & first_if_tied)
     before = (far[:, :, None] < far[:, None, :]) | ((far[:, :, None] == far[:, None, :]) & first_if_tied)
     return before.sum(1)
 
 
-def supply(
-    requires: Int[Array, " type"], stock: Int[Array, "agent type"], place: Int[Array, " agent"]
-) -> Int[Array, "agent type"]:
-    """What each agent gives to one task when agents take turns (algorithm 2); no more than the stock has."""
+def ahead(stock: Int[Array, " agent"], place: Int[Array, " agent"]) -> Int[Array, " agent"]:
+    """Items of one type that others have to give before each agent's turn comes (algorithm 2)."""
     if len(place) > COUNTED:
         order = jnp.zeros_like(place).at[place].set(jnp.arange(len(place)))
-        before = (jnp.cumsum(stock[order], axis=0) - stock[order])[place]
-    else:
-        before = jnp.where((place < place[:, None])[..., None], stock, 0).sum(1)
-    return jnp.clip(requires - before, 0, stock)
+        return (jnp.cumsum(stock[order]) - stock[order])[place]
+    return jnp.where(place < place[:, None], stock, 0).sum(1)
 
 
 def cen_grd(problem: Problem, rng_key: Array | None = None) -> Allocation:
@@ -49,12 +49,17 @@ def cen_grd(problem: Problem, rng_key: Array | None = None) -> Allocation:
 
     Efficiency is (utility - transfer cost) / items required; ties go to the later owner. Nothing is random.
     """
-    place, distance, net, possible = _first_look(problem)
-    efficiency = jnp.where(possible, _efficiency(problem, net), -jnp.inf)
-    rank = _ranking(problem, efficiency)
+    lengths = adjacency(problem)
+    distance = shortest_paths(lengths)
+    place = provider_places(distance, jnp.isfinite(lengths).sum(-1))
+    taken = jax.vmap(jax.vmap(ahead, (1, None), 1), (None, 0))
+    _, net = _plans(problem, problem.resources, taken(problem.resources, place), distance)
+    possible = _possible(problem, problem.resources)
+    rank = _ranking(problem, jnp.where(possible, _efficiency(problem, net), -jnp.inf))
 
     def carry_out(stock: Array, task: Array) -> tuple[Array, tuple[Array, Array]]:
-        given = supply(problem.requires[task], stock, place[problem.owner[task]])
+        before = jax.vmap(ahead, (1, None), 1)(stock, place[problem.owner[task]])
+        given = jnp.clip(problem.requires[task] - before, 0, stock)
         enough = jnp.all(stock.sum(0) >= problem.requires[task]) & problem.real[task]
         given = jnp.where(enough, given, 0)
         return stock - given, (task, given)
@@ -65,36 +70,43 @@ def cen_grd(problem: Problem, rng_key: Array | None = None) -> Allocation:
 
 
 def cen_grd_plus(problem: Problem, rng_key: Array | None = None) -> Allocation:
-    """CEN-GRD+: the most efficient task on what is left, again and again, as long as one gains. Nothing is random."""
-    place, distance, *_ = _first_look(problem)
-    places = place[problem.owner]
-    n_tasks = len(problem.owner)
+    """CEN-GRD+: the most efficient task on what is left, again and again, as long as one gains. Nothing is random.
+
+    Of equally near providers the one that held most of the type at the start gives first, so that those who need their
+    few items themselves keep them.
+    """
+    lengths = adjacency(problem)
+    distance = shortest_paths(lengths)
+    degree = jnp.isfinite(lengths).sum(-1)
+    place = jax.vmap(lambda stock: provider_places(distance, stock, degree), 1, 2)(problem.resources)
+    taken = jax.vmap(jax.vmap(ahead, (1, 1), 1), (None, 0))
 
     def carry_out(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         stock, waiting = state
-        given = jax.vmap(supply, in_axes=(0, None, 0))(problem.requires, stock, places)
-        cost = package_cost(problem, given, distance[problem.owner][:, :, None]).sum((1, 2))
-        net = problem.utility - cost
+        given, net = _plans(problem, stock, taken(stock, place), distance)
         gains = (net > 0) | (problem.requires.sum(-1) == 0)
-        possible = waiting & gains & jnp.all(stock.sum(0) >= problem.requires, axis=-1)
+        possible = waiting & gains & _possible(problem, stock)
         task = _first(problem, jnp.where(possible, _efficiency(problem, net), -jnp.inf))
         now = jnp.where(possible[task], given[task], 0)
         return (stock - now, waiting.at[task].set(False)), (task, now)
 
     start = (problem.resources, problem.real)
-    _, (tasks, given) = jax.lax.scan(carry_out, start, None, length=n_tasks)
+    _, (tasks, given) = jax.lax.scan(carry_out, start, length=len(problem.owner))
     return dense(problem, jnp.zeros_like(given).at[tasks].add(given), distance)
 
 
-def _first_look(problem: Problem) -> tuple[Array, Array, Float[Array, " task"], Bool[Array, " task"]]:
-    """Turns of the providers, distances, and each task's net value and possibility if it were the only one."""
-    lengths = adjacency(problem)
-    distance = shortest_paths(lengths)
-    place = provider_places(lengths, distance)
-    given = jax.vmap(supply, in_axes=(0, None, 0))(problem.requires, problem.resources, place[problem.owner])
+def _plans(
+    problem: Problem, stock: Array, taken: Int[Array, "agent provider type"], distance: Array
+) -> tuple[Int[Array, "task agent type"], Float[Array, " task"]]:
+    """What each agent would give to each task if it were the only one, and the task's net value then."""
+    given = jnp.clip(problem.requires[:, None] - taken[problem.owner], 0, stock)
     cost = package_cost(problem, given, distance[problem.owner][:, :, None]).sum((1, 2))
-    possible = problem.real & jnp.all(problem.resources.sum(0) >= problem.requires, axis=-1)
-    return place, distance, problem.utility - cost, possible
+    return given, problem.utility - cost
+
+
+def _possible(problem: Problem, stock: Int[Array, "agent type"]) -> Bool[Array, " task"]:
+    """Whether all agents together hold what each task requires."""
+    return problem.real & jnp.all(stock.sum(0) >= problem.requires, axis=-1)
 
 
 def _efficiency(problem: Problem, net: Float[Array, " task"]) -> Float[Array, " task"]:

@@ -22,6 +22,8 @@ from bayesalloc.allocators.darap.requesting import Asked, Offers, Stock, Talk, W
 from bayesalloc.allocators.evaluate import Allocation, dense
 from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths
 
+INBOX = 3  # of a cycle's key: 0 to 2 are those of requests, offers and confirmations
+
 
 class Ledger(NamedTuple):
     """What carries over from one cycle to the next: items of each agent, and its tasks not done yet."""
@@ -45,7 +47,8 @@ def dec_grd(
 
     Args:
         problem: the instance.
-        rng_key: decides which messages are lost or late; without such faults nothing is random.
+        rng_key: decides which messages are lost or late, and the order of inboxes where the protocol leaves that to
+            chance; without either nothing is random.
         config: the protocol.
         faults: what goes wrong.
 
@@ -102,7 +105,8 @@ def _negotiate(
     if faults.overstatement is not None:
         claimed = jnp.floor(free * jnp.asarray(faults.overstatement)[:, None]).astype(free.dtype)
     talk = _ask(want, world, Stock(claimed, jnp.minimum(free, claimed)), requests.rounds, faults, stop, config)
-    hear = partial(listen, world=world, open_=ledger.open_, sending=requests, stop=stop, config=config)
+    inbox = jax.random.fold_in(key, INBOX)
+    hear = partial(listen, world=world, open_=ledger.open_, sending=requests, stop=stop, key=inbox, config=config)
     slow = slowest(faults, config.retries)
     if slow == 1:
         for now in range(1, config.max_hops + 1):

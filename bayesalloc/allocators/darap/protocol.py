@@ -21,6 +21,8 @@ class Darap:
         confirm: see `accept`.
         offer: all that is asked for and there, if the request pays for it (`all`), or what gains most (`best`).
         copies: whether an agent answers `each` copy of a request or only the first (`one`).
+        order: in which an agent handles the requests that reach it in one round: the highest utility per item first
+            (`efficiency`), or at random (`random`, the stochastic cascading of the source).
         leftovers: whether items that the agent's own requests count on may be `offered` to others or are `kept`.
         max_quantity: most items in a request.
         tasks_per_agent: most tasks of one agent that take part.
@@ -38,6 +40,7 @@ class Darap:
     confirm: str = "tasks"
     offer: str = "best"
     copies: str = "one"
+    order: str = "efficiency"
     leftovers: str = "kept"
     max_quantity: int = 8
     tasks_per_agent: int = 4
@@ -54,6 +57,7 @@ class Darap:
             "confirm": ("separate", "joint", "tasks"),
             "offer": ("all", "best"),
             "copies": ("each", "one"),
+            "order": ("efficiency", "random"),
             "leftovers": ("offered", "kept"),
         }
         for field, allowed in choices.items():

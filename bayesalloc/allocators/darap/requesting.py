@@ -79,7 +79,7 @@ class Stock(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """Inboxes in the order of utility per item, best first.
+    """Inboxes in the order in which they are handled.
 
     Attributes:
         copy: which copy each agent handles in each turn, shape (type, turn, agent).
@@ -90,6 +90,11 @@ class Queue(NamedTuple):
     copy: Int[Array, "type turn agent"]
     active: Bool[Array, "type turn agent"]
     turn: Int[Array, "type copy agent"]
+
+
+def inbox_order(key: Array, now: Any, kinds: int, copies: int) -> Int[Array, "type copy"]:
+    """A random order of the copies of each type for one round; an agent's inbox is in the order of what it got."""
+    return jnp.argsort(jax.random.uniform(jax.random.fold_in(key, now), (kinds, copies)), axis=1)
 
 
 def _queue(due: Bool[Array, "type copy agent"], order: Int[Array, "type copy"], turns: int) -> Queue:
@@ -188,8 +193,8 @@ class Talk(NamedTuple):
 
 
 def listen(
-    talk: Talk, now: Any, *, world: World, open_: Array, sending: Sending, stop: Array, config: Darap, turns: int,
-    originals: bool, pass_on: bool,
+    talk: Talk, now: Any, *, world: World, open_: Array, sending: Sending, stop: Array, key: Array, config: Darap,
+    turns: int, originals: bool, pass_on: bool,
 ) -> Talk:  # fmt: skip
     """One round of listening: Algorithm 7, then Algorithms 8 and 9, on the copies that come in this round.
 
@@ -200,6 +205,7 @@ def listen(
         open_: own tasks not done yet.
         sending: how the requests fare.
         stop: the round in which each agent stops.
+        key: decides the order of inboxes where that is random.
         config: the protocol.
         turns: most copies that one agent may have to answer.
         originals: whether only copies that come from the origin itself can be among them.
@@ -216,8 +222,11 @@ def listen(
     else:
         senders, due = jnp.tile(jnp.arange(n), n), lambda x: x.reshape(len(x), n * n, n)
         quantity, utility = asked.quantity.reshape(len(live), -1), asked.utility.reshape(len(live), n * n, -1)
-    efficiency = jnp.where(quantity > 0, at(utility, quantity) / jnp.maximum(quantity, 1), -1.0)
-    order = jnp.argsort(-efficiency, axis=1, stable=True)
+    if config.order == "random":
+        order = inbox_order(key, now, *quantity.shape)
+    else:
+        efficiency = jnp.where(quantity > 0, at(utility, quantity) / jnp.maximum(quantity, 1), -1.0)
+        order = jnp.argsort(-efficiency, axis=1, stable=True)
     run = partial(_in_turn, quantity=quantity, utility=utility, toll=world.toll, senders=senders)
 
     if pass_on:
