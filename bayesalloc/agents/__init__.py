@@ -1,0 +1,1 @@
+"""Agents that learn to act in an environment, and adapters to other toolkits."""
