@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
 from bayesalloc.agents.adapter import Playing, Program, Seen, compiled, key_of
 from bayesalloc.environment import Environment
@@ -65,8 +65,8 @@ class GymnasiumEnv(Env[np.ndarray, np.int64]):
         params: Any = None,
         *,
         scalarise: Callable[[Array], Array] = jnp.sum,
-        low: ArrayLike = -np.inf,
-        high: ArrayLike = np.inf,
+        low: float | Sequence[float] | np.ndarray = -np.inf,
+        high: float | Sequence[float] | np.ndarray = np.inf,
     ) -> None:
         self._program = compiled(env, horizon, scalarise=scalarise)
         self._params = params
@@ -140,8 +140,8 @@ class GymnasiumVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         params: Any = None,
         *,
         scalarise: Callable[[Array], Array] = jnp.sum,
-        low: ArrayLike = -np.inf,
-        high: ArrayLike = np.inf,
+        low: float | Sequence[float] | np.ndarray = -np.inf,
+        high: float | Sequence[float] | np.ndarray = np.inf,
     ) -> None:
         if num_envs < 1:
             raise InputError(f"num_envs is {num_envs}; it must be at least 1")
@@ -212,7 +212,7 @@ def _of_the_ended(over: np.ndarray, final: Seen, rewards: np.ndarray) -> dict[st
     return {"final_obs": final_obs, "_final_obs": over.copy(), "final_info": final_info, "_final_info": over.copy()}
 
 
-def _spaces(env: Environment, program: Program, low: ArrayLike, high: ArrayLike) -> tuple[Box, Discrete]:
+def _spaces(env: Environment, program: Program, low: Any, high: Any) -> tuple[Box, Discrete]:
     shape, of_mask = program.seen.values.shape, program.seen.mask.shape
     if len(of_mask) != 1:
         raise InputError(f"{env.name} has several actors (a mask of shape {of_mask}): see bayesalloc.agents.pettingzoo")

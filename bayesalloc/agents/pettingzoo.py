@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import ArrayLike
 
 from bayesalloc.agents.adapter import Playing, compiled, key_of
 from bayesalloc.environment import Environment
@@ -56,8 +55,8 @@ class PettingZooEnv(ParallelEnv[str, np.ndarray, np.int64]):
         params: Any = None,
         *,
         names: Sequence[str] | None = None,
-        low: ArrayLike = -np.inf,
-        high: ArrayLike = np.inf,
+        low: float | Sequence[float] | np.ndarray = -np.inf,
+        high: float | Sequence[float] | np.ndarray = np.inf,
     ) -> None:
         episodes = Episodes(env, horizon)
         key = jax.random.key(0)
