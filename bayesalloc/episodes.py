@@ -1,12 +1,14 @@
 """An environment as reinforcement learning sees it: reset and step, with automatic reset at the end of an episode."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
-from bayesalloc.environment import Environment, Observation
+from bayesalloc.environment import Environment, Observation, stack
 from bayesalloc.errors import InputError
 from bayesalloc.intervene import seed_by_name
 
@@ -47,6 +49,24 @@ class Episodes(NamedTuple):
         inner = seed_by_name(self.env.initial, rng_key)(params)
         return self.env.observe(inner, params), EpisodeState(inner, jnp.int32(0))
 
+    def advance(
+        self, rng_key: Array, state: EpisodeState, action: Any, params: Any
+    ) -> tuple[Observation, EpisodeState, Array, Array, Array, dict[str, Any]]:
+        """One period, and nothing after it: `step` without the automatic reset.
+
+        Returns:
+            As `step`, but for the observation and the state: they are those that the action led to.
+        """
+        assert self.env.observe is not None and self.env.reward is not None
+        with seed_by_name(rng_key=rng_key):
+            inner, outcome = self.env.step(state.inner, action, params)
+        observation = self.env.observe(inner, params)
+        period = state.period + 1
+        terminated = jnp.zeros((), bool) if self.env.ended is None else jnp.asarray(self.env.ended(inner, params))
+        truncated = (period >= self.horizon) & ~terminated
+        info = {"final_observation": observation, "outcome": outcome}
+        return observation, EpisodeState(inner, period), self.env.reward(outcome), terminated, truncated, info
+
     def step(
         self, rng_key: Array, state: EpisodeState, action: Any, params: Any
     ) -> tuple[Observation, EpisodeState, Array, Array, Array, dict[str, Any]]:
@@ -58,26 +78,44 @@ class Episodes(NamedTuple):
             info with `final_observation`, the observation of the state that the action led to, and the `outcome`.
         """
         step_key, reset_key = jax.random.split(rng_key)
-        final, moved, reward, terminated, truncated, outcome = self.advance(step_key, state, action, params)
+        final, state, reward, terminated, truncated, info = self.advance(step_key, state, action, params)
         over = terminated | truncated
-        observation, after = jax.tree.map(
-            lambda new, old: jnp.where(over, new, old), self.reset(reset_key, params), (final, moved)
-        )
-        return observation, after, reward, terminated, truncated, {"final_observation": final, "outcome": outcome}
+        fresh = self.reset(reset_key, params)
+        observation, after = jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, (final, state))
+        return observation, after, reward, terminated, truncated, info
 
-    def advance(
-        self, rng_key: Array, state: EpisodeState, action: Any, params: Any
-    ) -> tuple[Observation, EpisodeState, Array, Array, Array, Any]:
-        """One period without what comes after the end of an episode, for those who begin the next one themselves.
 
-        Returns:
-            observation, state, reward, terminated, truncated (as in `step`), and the outcome.
-        """
-        assert self.env.observe is not None and self.env.reward is not None
-        with seed_by_name(rng_key=rng_key):
-            inner, outcome = self.env.step(state.inner, action, params)
-        period = state.period + 1
-        terminated = jnp.zeros((), bool) if self.env.ended is None else jnp.asarray(self.env.ended(inner, params))
-        truncated = (period >= self.horizon) & ~terminated
-        observation = self.env.observe(inner, params)
-        return observation, EpisodeState(inner, period), self.env.reward(outcome), terminated, truncated, outcome
+def numbered(env: Environment, shape: tuple[int, ...] = ()) -> Callable[[Array], Any]:
+    """What an environment's `step` takes for an action's number, by one rule.
+
+    Where the environment's named actions (`env.arms(None)`) are whole numbers, or where it names none, `step` takes the
+    number itself. Otherwise number k stands for the k-th named action.
+
+    Args:
+        env: the environment.
+        shape: of the numbers: () for one actor, (n_agents,) for several.
+
+    Returns:
+        A function from the number, or the array of them, to the action.
+
+    Raises:
+        InputError: where several actors' actions are not whole numbers, one for each.
+
+    >>> import bayesalloc
+    >>> terms = numbered(bayesalloc.load_model("watershed"))(jnp.int32(1))  # performance_contract
+    >>> numbered(bayesalloc.load_model("srap"))(jnp.int32(1)).tolist()
+    1
+    """
+    actions = list(env.arms(None).values())
+    if all(_whole_numbers(action, shape) for action in actions):
+        return lambda number: number
+    if shape:
+        raise InputError(f"an action of {env.name} must be one whole number for each of {shape[0]} agents")
+    stacked = stack(actions)
+    return lambda number: jax.tree.map(lambda leaf: leaf[number], stacked)
+
+
+def _whole_numbers(action: Any, shape: tuple[int, ...]) -> bool:
+    if not isinstance(action, int | np.integer | np.ndarray | Array):
+        return False
+    return np.shape(action) == shape and jnp.issubdtype(jnp.result_type(action), jnp.integer)

@@ -14,8 +14,8 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from bayesalloc.agents import replay as buffers
 from bayesalloc.agents.replay import Replay
-from bayesalloc.environment import Observation, stack
-from bayesalloc.episodes import Episodes
+from bayesalloc.environment import Observation
+from bayesalloc.episodes import Episodes, numbered
 from bayesalloc.errors import InputError
 
 REFUSED = -1e9  # the value of an action that cannot be taken: finite, since 0 x infinity is not a number
@@ -251,7 +251,7 @@ def trainer(
         params: of the environment; None: every copy has its own, drawn from the prior.
         renew: iterations after which the copies draw new parameters and begin new episodes; 0: never.
     """
-    actions = stack(list(episodes.env.arms(None).values()))
+    named = numbered(episodes.env)
     n = config.environments
 
     def open_up(key: Array) -> tuple[Any, Observation, Any]:
@@ -288,7 +288,7 @@ def trainer(
             jax.random.split(choose, n), q, run.observation.mask, chance
         )
         final, state, reward, terminated, truncated, _ = jax.vmap(episodes.advance)(
-            jax.random.split(move, n), run.state, jax.tree.map(lambda leaf: leaf[action], actions), run.params
+            jax.random.split(move, n), run.state, jax.vmap(named)(action), run.params
         )
         reward, over = reward.reshape(n, -1).sum(-1), terminated | truncated
         discount = jnp.where(terminated, 0.0, config.discount)

@@ -16,9 +16,9 @@ import numpyro
 from jaxtyping import Array, Bool, Float, Int
 
 from bayesalloc.allocators.evaluate import Allocation, dense
-from bayesalloc.allocators.greedy import _efficiency as efficiency, provider_places
+from bayesalloc.allocators.greedy import _efficiency, _plans, _possible, ahead, provider_places
 from bayesalloc.allocators.instances import BASE, Setting, arrivals, check_setting, draw_network
-from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths
+from bayesalloc.allocators.problem import Problem, adjacency, shortest_paths
 from bayesalloc.environment import Environment, Observation, Outcome
 from bayesalloc.errors import InputError, listed
 
@@ -32,15 +32,14 @@ class Market(NamedTuple):
     Attributes:
         problem: the instance.
         distance: between agents.
-        first: whether the second agent supplies the first before the third does, shape (owner, agent, other); where
-            that is false both ways they are equally near.
+        place: when each agent's turn comes to supply another, shape (agent, provider, type).
         rank: efficiency of each task on the initial stock (definition 8).
         scale: mean utility of a task.
     """
 
     problem: Problem
     distance: Float[Array, "agent agent"]
-    first: Bool[Array, "owner agent other"]
+    place: Int[Array, "agent provider type"]
     rank: Float[Array, " task"]
     scale: Float[Array, ""]
 
@@ -86,34 +85,23 @@ class Step(NamedTuple):
     advantage: Array
 
 
+_before = jax.vmap(jax.vmap(ahead, (1, 1), 1), (None, 0))
+
+
 def survey(problem: Problem, rule: Rule) -> Market:
-    """Distances, turns and ranks. As published, ties of distance go to the best connected, then to the lower id."""
+    """Distances, turns and ranks: turns as in CEN-GRD (`thesis`) or CEN-GRD+ (`gain`)."""
     lengths = adjacency(problem)
-    distance = shortest_paths(lengths)
-    agents = jnp.arange(len(lengths))
-    turn = jnp.where(agents[:, None] == agents, -1.0, distance)
+    distance, degree = shortest_paths(lengths), jnp.isfinite(lengths).sum(-1)
     if rule == "thesis":
-        turn = provider_places(lengths, distance)
+        place = jnp.broadcast_to(
+            provider_places(distance, degree)[..., None], (*distance.shape, problem.requires.shape[1])
+        )
+    else:
+        place = jax.vmap(lambda stock: provider_places(distance, stock, degree), 1, 2)(problem.resources)
     count = jnp.maximum(problem.real.sum(), 1)
     scale = jnp.maximum(jnp.where(problem.real, problem.utility, 0).sum() / count, 1e-6)
-    market = Market(problem, distance, turn[:, :, None] < turn[:, None, :], jnp.zeros_like(problem.utility), scale)
-    return market._replace(rank=efficiency(problem, _net(market, supplies(market, problem.resources))))
-
-
-def supplies(market: Market, stock: Int[Array, "agent type"]) -> Int[Array, "task agent type"]:
-    """What each agent would give to each task: the nearest first, of these those who have most, then the lower id."""
-    agents = jnp.arange(len(stock))
-    more = stock[:, None] > stock
-    richer = more | ((stock[:, None] == stock) & (agents[:, None] < agents)[..., None])
-    tied = ~market.first & ~jnp.swapaxes(market.first, 1, 2)
-    before = market.first[..., None] | (tied[..., None] & richer)
-    taken = jnp.einsum("oabr,ar->obr", before.astype(jnp.float32), stock.astype(jnp.float32)).astype(stock.dtype)
-    return jnp.clip(market.problem.requires[:, None] - taken[market.problem.owner], 0, stock)
-
-
-def _net(market: Market, given: Int[Array, "task agent type"]) -> Float[Array, " task"]:
-    far = market.distance[market.problem.owner][:, :, None]
-    return market.problem.utility - package_cost(market.problem, given, far).sum((1, 2))
+    _, net = _plans(problem, problem.resources, _before(problem.resources, place), distance)
+    return Market(problem, distance, place, _efficiency(problem, net), scale)
 
 
 def weigh(market: Market, stock: Array, waiting: Array, rule: Rule) -> Options:
@@ -122,18 +110,17 @@ def weigh(market: Market, stock: Array, waiting: Array, rule: Rule) -> Options:
     As published (`thesis`) tasks are ranked once, on the initial stock, and one that loses is possible too.
     """
     problem = market.problem
-    given = supplies(market, stock)
-    net = _net(market, given)
-    possible = waiting & jnp.all(stock.sum(0) >= problem.requires, axis=-1)
+    given, net = _plans(problem, stock, _before(stock, market.place), market.distance)
+    allowed = waiting & _possible(problem, stock)
     rank = market.rank
     if rule == "gain":
-        possible &= (net > 0) | (problem.requires.sum(-1) == 0)
-        rank = efficiency(problem, net)
-    mine = possible & (problem.owner == jnp.arange(len(stock))[:, None])
+        allowed &= (net > 0) | (problem.requires.sum(-1) == 0)
+        rank = _efficiency(problem, net)
+    mine = allowed & (problem.owner == jnp.arange(len(stock))[:, None])
     task, there = jnp.argmax(jnp.where(mine, rank, -jnp.inf), axis=1), mine.any(1)
     return Options(
         task, jnp.where(there, net[task], 0.0), jnp.where(there, rank[task], 0.0),
-        jnp.where(there[:, None, None], given[task], 0), there, jnp.where(possible, jnp.maximum(net, 0.0), 0.0),
+        jnp.where(there[:, None, None], given[task], 0), there, jnp.where(allowed, jnp.maximum(net, 0.0), 0.0),
     )  # fmt: skip
 
 
@@ -211,15 +198,16 @@ def features(now: Progress, rule: Rule) -> Float[Array, "agent feature"]:
     drop = jnp.where(others, jnp.maximum(choices.worth - then.worth, 0.0), 0.0)
     cost = problem.utility[task] - choices.net
     items = jnp.maximum(problem.requires[task].sum(-1), 1)
-    best = jnp.where(choices.possible, choices.efficiency, -jnp.inf).max()
+    per_item = choices.net / items
+    best = jnp.where(choices.possible, per_item, -jnp.inf).max()
     demand = jnp.where((choices.worth > 0)[:, None], problem.requires, 0).sum(0)
     cover = jnp.min(now.stock.sum(0) / jnp.maximum(demand, 1))
     count = jnp.maximum((choices.worth > 0).sum(), 1)
     mine = problem.owner == jnp.arange(n)[:, None]
     greediest = jnp.arange(n) == greedy(choices)
     columns = [
-        choices.possible, choices.net / scale, choices.efficiency * items / scale, cost / scale, items / 8.0,
-        (choices.efficiency - best) * items / scale, greediest,
+        choices.possible, choices.net / scale, 4.0 * per_item / scale, cost / scale, items / 8.0,
+        4.0 * (per_item - best) / scale, greediest,
         drop.sum(1) / scale, drop.max(1) / scale, drop.sum(1) / jnp.maximum(choices.net, 0.1 * scale),
         then.net.max(1) / scale, (then.net.sum(1) - choices.net.sum() + choices.net) / scale,
         jnp.broadcast_to(jnp.minimum(cover, 2.0), n), jnp.broadcast_to(jnp.log(count), n),
