@@ -1,13 +1,25 @@
 """Another toolkit's agent learns which mechanism to have in force each year on the watershed.
 
 Stable-Baselines3's DQN sees forest health, erosion and the market's sentiment, and chooses among three mechanisms every
-year for twenty years; its reward is what the five stakeholders together gain. Every episode is another catchment, drawn
-from the prior. Afterwards it and each mechanism kept throughout play the same episodes, of seeds it did not learn from.
+year for twenty years; its reward is social welfare, the sum of the five stakeholders' payoffs. Every
+episode is another catchment, drawn from the prior. Afterwards it and each mechanism kept throughout play the same
+episodes, of seeds it did not learn from.
 
     pip install 'bayesalloc[rl]' stable-baselines3
     python examples/learn_with_stable_baselines3.py
 
-RECORD
+What the second command printed (2 busy CPU cores, Stable-Baselines3 2.9.2, PyTorch 2.15.0, JAX 0.12.0):
+
+    learned from 30000 years in 39 s; return of 20 years, kEUR: mean, standard error
+    cost_sharing               2196   10.2
+    performance_contract       3834    7.3
+    credit_trading             4930    9.2
+    DQN                        5025    7.0
+    DQN less credit_trading, same episodes: 95.2 (standard error 3.4)
+    years in which it chose cost_sharing 0%, performance_contract 9%, credit_trading 91%
+
+With `--seed 1` DQN gained 92.4 kEUR more than credit trading (standard error 3.1), with `--seed 2` 87.7 (3.5): to
+choose by the year's state is worth about 2 % over the best mechanism kept throughout.
 """
 
 import argparse
@@ -18,8 +30,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Array
 
-import bayesalloc as ba
 from bayesalloc.agents.gymnasium import GymnasiumEnv, GymnasiumVectorEnv
+from bayesalloc.models.watershed import environment as watershed
 
 HORIZON = 20  # years
 FRESH = 1_000_000  # first seed of the evaluation
@@ -30,7 +42,7 @@ def in_hundreds(payoff: Array) -> Array:
     return payoff.sum() / 100.0
 
 
-def returns(watershed: ba.Environment, act: Callable[[np.ndarray], np.ndarray], episodes: int) -> np.ndarray:
+def returns(act: Callable[[np.ndarray], np.ndarray], episodes: int) -> np.ndarray:
     """What each of `episodes` fresh episodes pays in all, kEUR."""
     envs = GymnasiumVectorEnv(watershed, episodes, HORIZON)
     observations, _ = envs.reset(seed=FRESH)
@@ -44,16 +56,17 @@ def returns(watershed: ba.Environment, act: Callable[[np.ndarray], np.ndarray], 
 def main() -> None:
     """Learn, evaluate, print returns and paired differences."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--steps", type=int, default=60_000, help="years to learn from")
+    parser.add_argument("--steps", type=int, default=30_000, help="years to learn from")
     parser.add_argument("--episodes", type=int, default=2_000, help="episodes to evaluate on")
     parser.add_argument("--seed", type=int, default=0, help="seed of the learning")
     options = parser.parse_args()
     try:
-        from stable_baselines3 import DQN  # pyright: ignore[reportMissingImports]
+        import torch
+        from stable_baselines3 import DQN
     except ModuleNotFoundError:
         sys.exit("this example needs Stable-Baselines3, which needs PyTorch: pip install stable-baselines3")
 
-    watershed = ba.load_model("watershed")
+    torch.set_num_threads(1)  # for networks as small as these a second thread costs more than it does
     env = GymnasiumEnv(watershed, HORIZON, scalarise=in_hundreds)
     agent = DQN(
         "MlpPolicy",
@@ -82,9 +95,9 @@ def main() -> None:
         return lambda observations: np.full(len(observations), number)
 
     names = list(watershed.arms(None))
-    paid = {name: returns(watershed, always(number), options.episodes) for number, name in enumerate(names)}
+    paid = {name: returns(always(number), options.episodes) for number, name in enumerate(names)}
     best = max(paid, key=lambda name: paid[name].mean())
-    paid["DQN"] = returns(watershed, learned, options.episodes)
+    paid["DQN"] = returns(learned, options.episodes)
 
     print(
         f"learned from {options.steps} years in {seconds:.0f} s; return of {HORIZON} years, kEUR: mean, standard error"

@@ -1,7 +1,9 @@
 """Every example runs, as a reader would run it."""
 
+import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,21 @@ def test_public_goods_record(tmp_path):
     contributions = to_record(REAL_DATA / "public_goods_experiment.csv", tmp_path / "record.csv")
     assert sum(map(len, contributions.values())) == 996
     assert contributions["punish_hypothetical"].mean() == pytest.approx(9.61, abs=0.005)
+
+
+needs_sb3 = "needs Stable-Baselines3, which needs PyTorch: pip install stable-baselines3"
+
+
+@pytest.mark.skipif(find_spec("stable_baselines3") is None, reason=needs_sb3)
+def test_another_toolkits_agent_learns():
+    said = run("learn_with_stable_baselines3.py", "--steps", 4000, "--episodes", 200)
+    paid = {name: float(mean) for name, mean in re.findall(r"^(\w+) +(-?\d+) +[\d.]+$", said, re.MULTILINE)}
+    # 4,000 years are enough to tell the mechanisms apart, which differ by over 1,000 kEUR
+    assert paid["DQN"] > 0.95 * paid["credit_trading"] > paid["performance_contract"] > paid["cost_sharing"]
+
+
+@pytest.mark.skipif(find_spec("stable_baselines3") is not None, reason="needs Stable-Baselines3 to be missing")
+def test_without_the_other_toolkit_one_sentence_says_what_to_install():
+    example = str(EXAMPLES / "learn_with_stable_baselines3.py")
+    said = subprocess.run([sys.executable, example], capture_output=True, text=True)
+    assert said.returncode == 1 and said.stderr.strip() == f"this example {needs_sb3}"
