@@ -4,6 +4,7 @@ M. Malek Akhlagh, Adaptive Resource Allocation in Multi-Agent Social Networks, P
 Algorithms 5-9, 12-15 and 18, with the greedy answers (DEC-GRD), as a synchronous simulation in rounds of fixed shape.
 """
 
+import operator
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -17,8 +18,9 @@ from jaxtyping import Array, Bool, Float, Int
 from bayesalloc.allocators.darap.answers import UNUSED, Wanted, at, hand_out, own_tasks, walk, wanted
 from bayesalloc.allocators.darap.confirming import Collected, Confirmed, collect, confirm
 from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, Record, send, slowest
+from bayesalloc.allocators.darap.learned import Experience, Minds, Seen as Seen, experience, together
 from bayesalloc.allocators.darap.protocol import DEFAULT, THESIS as THESIS, Darap as Darap
-from bayesalloc.allocators.darap.requesting import Asked, Offers, Stock, Talk, World, listen
+from bayesalloc.allocators.darap.requesting import Asked, Chosen, Offers, Stock, Talk, World, listen
 from bayesalloc.allocators.evaluate import Allocation, dense
 from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths
 
@@ -33,11 +35,12 @@ class Ledger(NamedTuple):
 
 
 class Cycle(NamedTuple):
-    """What one negotiation did."""
+    """What one negotiation did, and what networks had to choose in it: offers, and confirmations (None: greedy)."""
 
     used: Int[Array, "agent own agent type"]
     hop_cost: Float[Array, ""]
     record: Record
+    experience: tuple[Experience | None, Experience | None]
 
 
 def dec_grd(
@@ -56,6 +59,27 @@ def dec_grd(
         The allocation by true owner, for tasks that end complete, and the record of the negotiation. Items confirmed
         for tasks that end incomplete go back to their owners; `hop_cost` has been paid for them all the same.
     """
+    allocation, record, _ = dec_rl(problem, rng_key, None, config, faults)
+    return allocation, record
+
+
+def dec_rl(
+    problem: Problem, rng_key: Array, minds: Minds | None, config: Darap = DEFAULT, faults: Faults = NO_FAULTS
+) -> tuple[Allocation, Record, tuple[Experience | None, Experience | None]]:
+    """The same with learned answers (Algorithms 10, 11, 16 and 17); see `dec_grd`.
+
+    Args:
+        problem: the instance.
+        rng_key: of what is left to chance, but for the networks' random choices.
+        minds: the agents' networks; None: greedy answers.
+        config: the protocol.
+        faults: what goes wrong.
+
+    Returns:
+        Also what the networks had to choose and what came of it: offers and confirmations, None where answers are
+        greedy. An offer is rewarded with utl(q) - cost(q) of the q items that are confirmed, a confirmation with what
+        it adds to utl less its cost; both in the units of `Seen.scale`.
+    """
     lengths = adjacency(problem)
     near = jnp.isfinite(lengths) & ~jnp.eye(len(lengths), dtype=bool)
     amounts = jnp.arange(config.max_quantity + 1)
@@ -66,14 +90,16 @@ def dec_grd(
     def cycle(ledger: Ledger, number: Array) -> tuple[Ledger, Cycle]:
         stop = jnp.where(lasting < UNUSED, lasting - number * config.rounds, UNUSED)
         key = jax.random.fold_in(rng_key, number)
-        return _negotiate(problem, world, ledger, key, config, faults, stop)
+        mine = None if minds is None else minds._replace(key=jax.random.fold_in(minds.key, number))
+        return _negotiate(problem, world, ledger, key, config, faults, stop, mine)
 
     _, cycles = jax.lax.scan(cycle, Ledger(problem.resources, world.tasks.real), jnp.arange(config.cycles))
     used, hop_cost, record = cycles.used.sum(0), cycles.hop_cost.sum(), _together(cycles.record)
     place = jnp.minimum(world.tasks.rank, config.tasks_per_agent - 1)
     part = problem.real & (world.tasks.rank < config.tasks_per_agent)
     quantity = jnp.where(part[:, None, None], used[problem.owner, place], 0)
-    return dense(problem, quantity, world.distance, record.messages, hop_cost), record
+    experience = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), cycles.experience)
+    return dense(problem, quantity, world.distance, record.messages, hop_cost), record, experience
 
 
 def suited(problem: Problem, config: Darap = DEFAULT) -> Darap:
@@ -90,8 +116,9 @@ def negotiate(problem: Problem, rng_key: Array, config: Darap | None = None) -> 
 
 
 def _negotiate(
-    problem: Problem, world: World, ledger: Ledger, key: Array, config: Darap, faults: Faults, stop: Array
-) -> tuple[Ledger, Cycle]:
+    problem: Problem, world: World, ledger: Ledger, key: Array, config: Darap, faults: Faults, stop: Array,
+    minds: Minds | None,
+) -> tuple[Ledger, Cycle]:  # fmt: skip
     n, kinds = ledger.stock.shape
     want = wanted(world.tasks, ledger.stock, ledger.open_, config.max_quantity, config.utility_mode)
     requests, answers, confirmations = (
@@ -106,18 +133,22 @@ def _negotiate(
         claimed = jnp.floor(free * jnp.asarray(faults.overstatement)[:, None]).astype(free.dtype)
     talk = _ask(want, world, Stock(claimed, jnp.minimum(free, claimed)), requests.rounds, faults, stop, config)
     inbox = jax.random.fold_in(key, INBOX)
-    hear = partial(listen, world=world, open_=ledger.open_, sending=requests, stop=stop, key=inbox, config=config)
-    slow = slowest(faults, config.retries)
+    hear = partial(
+        listen, world=world, open_=ledger.open_, sending=requests, stop=stop, key=inbox, config=config, minds=minds
+    )
+    slow, chosen = slowest(faults, config.retries), []
     if slow == 1:
         for now in range(1, config.max_hops + 1):
             turns = n - 1 if now == 1 else (n - 1) ** 2 // (4 if config.max_hops == 2 else 1)
-            talk = hear(talk, now, turns=max(turns, 1), originals=now == 1, pass_on=now < config.max_hops)
+            talk, made = hear(talk, now, turns=max(turns, 1), originals=now == 1, pass_on=now < config.max_hops)
+            chosen.append(made)
     else:
         turns = n**2 // 4 if config.max_hops <= 2 else (n - 1) ** 2
         step = partial(hear, turns=max(turns, 1), originals=False, pass_on=config.max_hops > 1)
-        talk, _ = jax.lax.scan(lambda t, now: (step(t, now), None), talk, jnp.arange(1, slow * config.max_hops + 1))
+        talk, made = jax.lax.scan(step, talk, jnp.arange(1, slow * config.max_hops + 1))
+        chosen = [jax.tree.map(operator.itemgetter(now), made) for now in range(slow * config.max_hops)]
     trust = None if faults.trust is None else jnp.asarray(faults.trust)
-    got = collect(talk.asked, talk.offers, want, answers, world, config, stop, trust)
+    got = collect(talk.asked, talk.offers, want, answers, world, config, stop, trust, minds)
     sent = confirm(talk.asked, got, confirmations, config, stop)
     edge = jnp.where(world.near, adjacency(problem), 0.0)
     hop_cost = package_cost(problem, sent.quantity, edge).sum()
@@ -133,7 +164,26 @@ def _negotiate(
     after = Ledger(ledger.stock - used.sum((0, 1)), ledger.open_ & ~served)
     times = (requests.times, answers.times, confirmations.times)
     record = _record(ledger.stock, used, talk, got, sent, want, times, faults, stop, config)
-    return after, Cycle(used, hop_cost, record)
+    lessons = (None, None) if minds is None else _lessons(minds, chosen, talk, got, sent)
+    return after, Cycle(used, hop_cost, record, lessons)
+
+
+def _lessons(
+    minds: Minds, chosen: list[Chosen | None], talk: Talk, got: Collected, sent: Confirmed
+) -> tuple[Experience | None, Experience | None]:
+    """What came of the networks' choices: an offer's reward is known only when its confirmation comes."""
+    taken, scale = sent.quantity, minds.seen.scale
+    worth = at(jnp.broadcast_to(talk.asked.utility[..., None, :], got.offers.cost.shape), taken)
+    reward = jnp.where(taken > 0, worth - at(got.offers.cost, taken), 0.0) / scale
+    kind, agent = jnp.arange(len(reward))[:, None, None], jnp.arange(reward.shape[1])
+
+    def offering(made: Chosen) -> Experience:
+        of_each = jnp.where(made.choices.quantity > 0, reward[kind, made.origin, made.sender, agent], 0.0)
+        return experience(made.choices, of_each)
+
+    offers = [offering(made) for made in chosen if made is not None]
+    confirmations = None if got.choices is None else experience(got.choices, got.choices.gain / scale)
+    return together(offers) if offers else None, confirmations
 
 
 def _ask(want: Wanted, world: World, stock: Stock, rounds: Array, faults: Faults, stop: Array, config: Darap) -> Talk:

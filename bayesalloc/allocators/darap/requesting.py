@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from bayesalloc.allocators.darap.answers import UNUSED, OwnTasks, at, beyond, losses, pick
 from bayesalloc.allocators.darap.faults import Sending
+from bayesalloc.allocators.darap.learned import Choices, Minds, Situation, answer_all
 from bayesalloc.allocators.darap.protocol import Darap
 
 
@@ -176,6 +177,70 @@ def _offer(
     return stock, (quantity, backed, cost)
 
 
+class Chosen(NamedTuple):
+    """Choices of what to offer, and whose request, sent on by whom, each answered; axes (type, turn, agent)."""
+
+    choices: Choices
+    origin: Int[Array, "type turn agent"]
+    sender: Int[Array, "type turn agent"]
+
+
+def _offer_learned(
+    stock: Stock, queue: Queue, quantity: Array, utility: Array, senders: Array, *, world: World, open_: Array,
+    config: Darap, minds: Minds, key: Array,
+) -> tuple[Stock, tuple[Array, Array, Array], Chosen]:  # fmt: skip
+    """Algorithms 10 and 11: agents choose among the best requests in their inboxes; the others get no offer."""
+    slots, turns = minds.seen.slots, queue.copy.shape[1]
+    n, amounts = world.near.shape[0], config.max_quantity + 1
+    receiver, places = jnp.arange(n), jnp.arange(slots)
+
+    def of_slots(x: Array) -> Array:
+        return jnp.pad(x[:, :slots], ((0, 0), (0, max(0, slots - turns)), (0, 0)))
+
+    def one_type(stock: Stock, xs: tuple[Array, ...]) -> tuple[Stock, Any]:
+        kind, copy, active, quantity, utility = xs
+        need = jnp.where(active, quantity[copy], 0).T
+        worth = jnp.swapaxes(utility[copy], 0, 1)
+        fare = jnp.swapaxes(world.toll[senders[copy], receiver], 0, 1)
+
+        def costs(stock: Stock) -> Array:
+            return losses(stock.claimed, kind, world.tasks, open_, config.max_quantity)[:, None] + fare
+
+        def situation(state: tuple[Stock, Any], answered: Array) -> Situation:
+            stock, gain = state[0], worth - costs(state[0])
+            there = active.T & ~answered & (need > 0)
+            return Situation(
+                jnp.broadcast_to(kind, n), stock.claimed[:, kind], there, need, gain[..., 1:], worth[..., 1:]
+            )
+
+        def take(state: tuple[Stock, Any], slot: Array, quantity: Array) -> tuple[Stock, Any]:
+            stock, (given, backed, cost) = state
+            now = costs(stock)
+            after, real = _take(stock, kind, quantity)
+            here = (places == slot[:, None]) & (quantity > 0)[:, None]
+            given, backed = (jnp.where(here, x[:, None], y) for x, y in ((quantity, given), (real, backed)))
+            return after, (given, backed, jnp.where(here[..., None], now, cost))
+
+        none = jnp.zeros((n, slots), quantity.dtype)
+        start = stock, (none, none, jnp.zeros((n, slots, amounts)))
+        at_moment = jax.random.fold_in(key, kind)
+        (stock, made), choices = answer_all(minds, minds.offering, at_moment, start, situation, take)
+        return stock, (jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), made), choices)
+
+    copy = of_slots(queue.copy)
+    xs = (jnp.arange(len(quantity)), copy, of_slots(queue.active), quantity, utility)
+    stock, (made, choices) = jax.lax.scan(one_type, stock, xs)
+
+    def of_turns(x: Array) -> Array:
+        wide = jnp.pad(x, ((0, 0), (0, max(0, turns - slots)), *[(0, 0)] * (x.ndim - 2)))
+        return wide[:, :turns]
+
+    which = pick(copy, choices.slot, axis=1)
+    origin = which if len(senders) == n else which // n
+    given, backed, cost = made
+    return stock, (of_turns(given), of_turns(backed), of_turns(cost)), Chosen(choices, origin, senders[which])
+
+
 def _by_copy(values: Array, queue: Queue, due: Array) -> Array:
     """From (type, turn, agent, ...) to (type, copy, agent, ...), zero for copies that are not due."""
     extra = values.ndim - 3
@@ -194,8 +259,8 @@ class Talk(NamedTuple):
 
 def listen(
     talk: Talk, now: Any, *, world: World, open_: Array, sending: Sending, stop: Array, key: Array, config: Darap,
-    turns: int, originals: bool, pass_on: bool,
-) -> Talk:  # fmt: skip
+    turns: int, originals: bool, pass_on: bool, minds: Minds | None = None,
+) -> tuple[Talk, Chosen | None]:  # fmt: skip
     """One round of listening: Algorithm 7, then Algorithms 8 and 9, on the copies that come in this round.
 
     Args:
@@ -210,6 +275,10 @@ def listen(
         turns: most copies that one agent may have to answer.
         originals: whether only copies that come from the origin itself can be among them.
         pass_on: whether copies may be passed on in this round.
+        minds: the agents' networks; None: greedy answers.
+
+    Returns:
+        The state after it, and what networks chose to offer.
     """
     stock, asked, offers, heard = talk
     n = world.near.shape[0]
@@ -247,7 +316,12 @@ def listen(
     answered = live & ~offers.cascaded
     mine = due(answered & first if config.copies == "one" else answered)
     queue = _queue(mine, order, min(turns, n - 1) if originals or config.copies == "one" else turns)
-    stock, (given, backed, cost) = run(partial(_offer, world=world, open_=open_, config=config), stock, queue)
+    chosen = None
+    if minds is None or minds.offering is None:
+        stock, (given, backed, cost) = run(partial(_offer, world=world, open_=open_, config=config), stock, queue)
+    else:
+        learned = partial(_offer_learned, world=world, open_=open_, config=config, minds=minds, key=minds.at(0, now))
+        stock, (given, backed, cost), chosen = learned(stock, queue, quantity, utility, senders)
     given, backed, cost = (_spread(_by_copy(x, queue, mine), n, originals=originals) for x in (given, backed, cost))
     offers = Offers(
         offers.cascaded,
@@ -256,7 +330,7 @@ def listen(
         jnp.where(answered[..., None], cost, offers.cost),
         jnp.where(answered, now, offers.round),
     )
-    return Talk(stock, asked, offers, heard)
+    return Talk(stock, asked, offers, heard), chosen
 
 
 def own_copies(x: Array) -> Array:

@@ -1,0 +1,214 @@
+"""Answers that are learned: what agents offer, and what they confirm, as their networks value it (DEC-RL).
+
+An agent answers the requests for one type one by one: each time it chooses a request and a quantity. So does one that
+confirms offers. Malek Akhlagh (2024), Algorithms 10, 11, 16 and 17.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from bayesalloc.agents.dqn import Transition, explore
+
+Part = Literal["offering", "confirming"]
+FEATURES = 24  # numbers per request or offer that a shared network sees, at 8 items at most
+
+
+class Situation(NamedTuple):
+    """What one agent sees when it chooses among requests (or offers) for one type; a slot is one of them.
+
+    Attributes:
+        kind: the type.
+        stock: items of it that the agent has left to promise (when it confirms: items it lacks still).
+        there: whether there is one that is not answered yet, shape (slot,).
+        limit: the most items it can choose, shape (slot,).
+        gain: utility less cost of 1, 2, ... items, shape (slot, amount).
+        utility: of 1, 2, ... items, same shape.
+    """
+
+    kind: Int[Array, ""]
+    stock: Int[Array, ""]
+    there: Bool[Array, " slot"]
+    limit: Int[Array, " slot"]
+    gain: Float[Array, "slot amount"]
+    utility: Float[Array, "slot amount"]
+
+
+class Choices(NamedTuple):
+    """What agents chose, and on the grounds of what; leading axes (type, turn, agent).
+
+    Attributes:
+        values, mask: what the network saw, and which of its actions there were.
+        action: the number of the action.
+        next_values, next_mask: the same for the agent's next choice in this round.
+        slot: the request or offer chosen.
+        quantity: items, 0 where the agent chose none.
+        gain: what they seemed to gain.
+        made: whether there was a choice.
+    """
+
+    values: Array
+    mask: Array
+    action: Array
+    next_values: Array
+    next_mask: Array
+    slot: Array
+    quantity: Array
+    gain: Array
+    made: Array
+
+
+@jax.tree_util.register_static
+class Seen(NamedTuple):
+    """How situations become numbers.
+
+    Attributes:
+        kind: `thesis`: one vector with type, stock and gains, for a network of fixed width that always chooses
+            something that gains; `shared`: a row per request, for a network that is the same for all, and may hold
+            back what is left.
+        slots: most requests considered.
+        amounts: most items in one.
+        scale: the unit of utility for a shared network.
+    """
+
+    kind: Literal["thesis", "shared"]
+    slots: int
+    amounts: int
+    scale: float = 10.0
+
+
+class Minds(NamedTuple):
+    """The agents' networks, and how they use them.
+
+    Attributes:
+        seen: how situations become numbers.
+        offering, confirming: modules with a leading agent axis, or None for the greedy answer.
+        epsilon: probability of a random choice.
+        key: of those.
+    """
+
+    seen: Seen
+    offering: Any
+    confirming: Any
+    epsilon: Num[Array, ""]
+    key: Array
+
+    def at(self, part: int, moment: Any) -> Array:
+        """The key of a moment of the negotiation."""
+        return jax.random.fold_in(jax.random.fold_in(self.key, part), moment)
+
+
+class Experience(NamedTuple):
+    """What choices led to: transitions with leading axes (choice, agent), and which of them were made."""
+
+    transitions: Transition
+    made: Bool[Array, "choice agent"]
+
+
+def experience(choices: Choices, reward: Float[Array, "type turn agent"], discount: float = 1.0) -> Experience:
+    """Choices with their rewards; `discount` is that of the next choice in the same round."""
+    then = jnp.where(choices.next_mask.any(-1), discount, 0.0)
+    fields = Transition(choices.values, choices.action, reward, then, choices.next_values, choices.next_mask)
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (fields, choices.made))
+    return Experience(*flat)
+
+
+def together(parts: Sequence[Experience]) -> Experience:
+    """One after the other, on the axis of choices."""
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def feasible(situation: Situation) -> Bool[Array, "slot amount"]:
+    """What can be chosen: no more items than there are, and only what gains."""
+    amounts = jnp.arange(1, situation.gain.shape[1] + 1)
+    fits = amounts <= jnp.minimum(situation.limit, situation.stock)[:, None]
+    return situation.there[:, None] & fits & (situation.gain > 0)
+
+
+def see(seen: Seen, situation: Situation) -> tuple[Array, Bool[Array, " action"]]:
+    """What the network gets, and the actions there are: slot x amounts + (amount - 1), then to hold back (`shared`)."""
+    can = feasible(situation)
+    gain = jnp.where(can, situation.gain, 0.0)
+    if seen.kind == "thesis":
+        own = jnp.stack([situation.kind, situation.stock]).astype(float)
+        return jnp.concatenate([own, gain.reshape(-1)]), can.reshape(-1)
+    there = can.any(1, keepdims=True)
+    n = len(situation.there)
+    facts = [
+        there, jnp.broadcast_to(situation.stock / seen.amounts, (n, 1)), situation.limit[:, None] / seen.amounts,
+        jnp.broadcast_to(can.any(1).sum() / 4.0, (n, 1)),
+        gain.max(1, keepdims=True) / seen.scale,
+        (gain / jnp.arange(1, seen.amounts + 1)).max(1, keepdims=True) / seen.scale,
+        jnp.where(can.any(1)[:, None], jnp.minimum(situation.limit, situation.stock)[:, None] / seen.amounts, 0.0),
+        jnp.where(can.any(1), situation.limit, 0).sum() / seen.amounts * jnp.ones((n, 1)),
+    ]  # fmt: skip
+    curves = [gain / seen.scale, jnp.where(can, situation.utility, 0.0) / seen.scale]
+    rows = jnp.concatenate([*(jnp.asarray(fact, float) for fact in facts), *curves], axis=1)
+    return jnp.where(there, rows, 0.0), jnp.append(can.reshape(-1), can.any())
+
+
+def answer_all(
+    minds: Minds,
+    networks: Any,
+    key: Array,
+    state: Any,
+    situation: Callable[[Any, Array], Situation],
+    take: Callable[[Any, Array, Array], Any],
+) -> tuple[Any, Choices]:
+    """All agents choose, one choice each at a time, until none has any left.
+
+    Args:
+        minds: how they see and choose.
+        networks: modules with a leading agent axis.
+        key: of random choices.
+        state: whatever the choices change.
+        situation: `(state, answered) -> Situation` with a leading agent axis; answered has shape (agent, slot).
+        take: `(state, slot, quantity) -> state`, the last two of shape (agent,), where a quantity of 0 changes nothing.
+
+    Returns:
+        The state after them, and the choices with leading axes (turn, agent).
+    """
+    seen = minds.seen
+
+    def look(state: Any, answered: Array) -> tuple[Array, Array, Array]:
+        facts = situation(state, answered)
+        values, mask = jax.vmap(partial(see, seen))(facts)
+        return values, mask, facts.gain.reshape(len(facts.gain), -1)
+
+    n = jax.tree.leaves(networks)[0].shape[0]
+    values, mask, gain = look(state, jnp.zeros((n, seen.slots), bool))
+
+    def choose(loop: tuple[Any, ...], turn: Array) -> tuple[Any, ...]:
+        state, answered, values, mask, gain, log = loop
+        q = jax.vmap(lambda network, x: network(x))(networks, values)
+        keys = jax.random.split(jax.random.fold_in(key, turn), n)
+        action = jax.vmap(explore, in_axes=(0, 0, 0, None))(keys, q, mask, minds.epsilon)
+        made = mask.any(-1)
+        holds = action >= seen.slots * seen.amounts
+        slot = jnp.minimum(action // seen.amounts, seen.slots - 1)
+        quantity = jnp.where(made & ~holds, action % seen.amounts + 1, 0)
+        state = take(state, slot, quantity)
+        answered = answered | (jnp.arange(seen.slots) == slot[:, None]) & made[:, None] | holds[:, None]
+        gained = jnp.where(quantity > 0, gain[jnp.arange(n), jnp.minimum(action, gain.shape[1] - 1)], 0.0)
+        next_values, next_mask, next_gain = look(state, answered)
+        choice = Choices(values, mask, action, next_values, next_mask, slot, quantity, gained, made)
+        log = jax.tree.map(lambda all_, one: all_.at[turn].set(one), log, choice)
+        return state, answered, next_values, next_mask, next_gain, log
+
+    number = jnp.zeros(n, jnp.int32)
+    blank = Choices(values, mask, number, values, mask, number, number, jnp.zeros(n), jnp.zeros(n, bool))
+    log = jax.tree.map(lambda leaf: jnp.zeros((seen.slots, *leaf.shape), leaf.dtype), blank)
+    start = (state, jnp.zeros((n, seen.slots), bool), values, mask, gain, log)
+
+    def body(carry: tuple[Array, Any]) -> tuple[Array, Any]:
+        turn, loop = carry
+        return turn + 1, choose(loop, turn)
+
+    _, (state, _, _, _, _, log) = jax.lax.while_loop(
+        lambda carry: (carry[0] < seen.slots) & carry[1][3].any(), body, (jnp.int32(0), start)
+    )
+    return state, log
