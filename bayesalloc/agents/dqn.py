@@ -179,6 +179,15 @@ def learn(config: Config, learner: Learner, batch: Transition) -> tuple[Learner,
     return Learner(network, target, state, updates), value
 
 
+def epsilon(config: Config, iteration: Num[Array, ""], episodes: Num[Array, ""]) -> Array:
+    """The part of the actions that are random, after so many iterations and episodes."""
+    first, last = config.explore
+    if config.explore_decay:
+        return jnp.maximum(last, first * config.explore_decay**episodes)
+    part = iteration / max(1, config.explore_for * config.iterations)
+    return first + (last - first) * jnp.minimum(part, 1.0)
+
+
 def study(config: Config, learner: Learner, memory: Replay, rng_key: Array) -> tuple[Learner, Float[Array, ""]]:
     """The configured number of updates on what is remembered; none while that is too little. Also the mean loss."""
 
@@ -274,13 +283,6 @@ def trainer(
             key, jnp.int32(0), start(config, module), memory, drawn, state, observation, jnp.zeros(n), jnp.int32(0)
         )
 
-    def epsilon(run: Run) -> Array:
-        first, last = config.explore
-        if config.explore_decay:
-            return jnp.maximum(last, first * config.explore_decay**run.episodes)
-        part = run.iteration / max(1, config.explore_for * config.iterations)
-        return first + (last - first) * jnp.minimum(part, 1.0)
-
     def act(run: Run, fresh: tuple[Observation, Any], chance: Array, key: Array) -> tuple[Run, tuple[Any, ...]]:
         choose, move = jax.random.split(key)
         q = jax.vmap(run.learner.network)(run.observation.values)
@@ -315,7 +317,7 @@ def trainer(
                 params=drawn, observation=observation, state=state, episode=jnp.where(now, 0.0, run.episode)
             )
         for_acts, for_study, for_starts = jax.random.split(key, 3)
-        chance = epsilon(run)
+        chance = epsilon(config, run.iteration, run.episodes)
         memory, run = run.memory, run._replace(memory=None)  # the loop must not carry it: it might be copied
         fresh = jax.vmap(episodes.reset)(jax.random.split(for_starts, n), run.params)
         run, (items, ended, returned) = jax.lax.scan(

@@ -34,33 +34,34 @@ class Dense(eqx.Module):
 
 
 class Scorer(eqx.Module):
-    """Values of naming each agent, the same whatever the agents' order and number, and of stopping.
+    """Values of choosing among agents, requests or offers, the same whatever their order and number, and of none.
 
-    Each agent's features, embedded, are valued beside their mean and maximum over all agents (Zaheer et al. 2017, Deep
-    sets, NeurIPS 30:3391). An agent whose first feature is 0 is not there.
+    Each row's features, embedded, are valued beside their mean and maximum over all rows (Zaheer et al. 2017, Deep
+    sets, NeurIPS 30:3391). A row whose first feature is 0 is not there.
 
     Args:
-        features: numbers per agent.
+        features: numbers per row.
         units: in each hidden layer.
         rng_key: the weights' key.
+        each: actions per row.
     """
 
     embed: Dense
     value: Dense
-    stop: Dense
+    none: Dense
 
-    def __init__(self, features: int, units: int, rng_key: Array) -> None:
+    def __init__(self, features: int, units: int, rng_key: Array, each: int = 1) -> None:
         keys = jax.random.split(rng_key, 3)
         self.embed = Dense((features, units, units), keys[0])
-        self.value = Dense((3 * units, units, 1), keys[1])
-        self.stop = Dense((2 * units, units, 1), keys[2])
+        self.value = Dense((3 * units, units, each), keys[1])
+        self.none = Dense((2 * units, units, 1), keys[2])
 
-    def __call__(self, x: Float[Array, "*batch agent feature"]) -> Float[Array, "*batch action"]:
-        """A value per agent, and last that of stopping."""
+    def __call__(self, x: Float[Array, "*batch row feature"]) -> Float[Array, "*batch action"]:
+        """The values of each row's actions, row by row, and last that of choosing none."""
         there = x[..., :1] > 0
-        each = jax.nn.relu(self.embed(x)) * there
-        mean = each.sum(-2) / jnp.maximum(there.sum(-2), 1)
-        all_ = jnp.concatenate([mean, each.max(-2)], axis=-1)
-        beside = jnp.broadcast_to(all_[..., None, :], (*each.shape[:-1], all_.shape[-1]))
-        values = self.value(jnp.concatenate([each, beside], axis=-1))[..., 0]
-        return jnp.concatenate([values, self.stop(all_)], axis=-1)
+        rows = jax.nn.relu(self.embed(x)) * there
+        mean = rows.sum(-2) / jnp.maximum(there.sum(-2), 1)
+        all_ = jnp.concatenate([mean, rows.max(-2)], axis=-1)
+        beside = jnp.broadcast_to(all_[..., None, :], (*rows.shape[:-1], all_.shape[-1]))
+        values = self.value(jnp.concatenate([rows, beside], axis=-1))
+        return jnp.concatenate([values.reshape(*values.shape[:-2], -1), self.none(all_)], axis=-1)
