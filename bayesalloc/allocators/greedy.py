@@ -57,7 +57,7 @@ def cen_grd(problem: Problem, rng_key: Array | None = None) -> Allocation:
     possible = _possible(problem, problem.resources)
     turn = _turns(problem, jnp.where(possible, _efficiency(problem, net), -jnp.inf))
 
-    def carry_out(stock: Array, task: Array) -> tuple[Array, tuple[Array, Array]]:
+    def carry_out(stock: Array, task: Array) -> tuple[Array, Array]:
         before = jax.vmap(ahead, (1, None), 1)(stock, place[problem.owner[task]])
         given = jnp.clip(problem.requires[task] - before, 0, stock)
         enough = jnp.all(stock.sum(0) >= problem.requires[task]) & problem.real[task]
