@@ -202,6 +202,8 @@ def reproduce(
     name: Literal["watershed", "srap"],
     *,
     full: Annotated[bool, Parameter(negative=())] = False,
+    experiments: Annotated[list[str] | None, Many] = None,
+    graphs: int | None = None,
     common: Common = DEFAULT,
 ) -> None:
     """Published claims beside what is measured.
@@ -209,25 +211,30 @@ def reproduce(
     Args:
         name: Which published result.
         full: Measure more: watershed over 20 seeds instead of one, srap on twice as many graphs.
+        experiments: Which experiments of srap, by their numbers in the thesis; default: all.
+        graphs: Graphs of each kind of network in srap; default: 30, and 60 with --full.
         common: What every command takes.
     """
     with session(common, "reproduce") as (say, folder):
         if name == "srap":
-            from bayesalloc.allocators import experiments
+            from bayesalloc.allocators import experiments as measured
             from bayesalloc.report import experiments as documents
 
-            published = experiments.load_experiments()
-            effort = experiments.FULL if full else experiments.Effort()
-            found = experiments.run(
-                published.experiments, dataclasses.replace(effort, workers=os.cpu_count() or 1), common.seed,
-                progress=not common.quiet and sys.stderr.isatty(),
-            )  # fmt: skip
-            result = experiments.reproduce(published, found)
+            published = measured.load_experiments().only(experiments)
+            effort = measured.FULL if full else measured.Effort()
+            graphs = effort.graphs if graphs is None else graphs
+            effort = dataclasses.replace(effort, graphs=graphs, workers=os.cpu_count() or 1)
+            found = measured.run(
+                published.experiments, effort, common.seed, progress=not common.quiet and sys.stderr.isatty()
+            )
+            result = measured.reproduce(published, found)
             documents.write_experiments(published, found, result, folder.path / "report.html", common.seed)
             documents.tree(found).to_netcdf(folder.path / "results.nc", engine="h5netcdf")
             files = folder.files("report.html", "results.nc")
             say(documents.experiments_text(result), {"seed": common.seed, **result, "files": files})
             return
+        if experiments is not None or graphs is not None:
+            raise InputError(f"--experiments and --graphs belong to srap; {name} has neither")
         from bayesalloc import reproduce as reproduction
 
         seeds = range(common.seed, common.seed + (20 if full else 1))

@@ -73,9 +73,10 @@ def random_instance(rng: np.random.Generator) -> Problem:
 @partial(jax.jit, static_argnums=0)
 def misuse(method: str, problems: Problem, keys: jax.Array, out: jax.Array) -> dict[str, jax.Array]:
     """What is wrong with allocations when some agents are out, counted against the whole instance."""
-    allocations = jax.vmap(lambda p, o, k: ALLOCATORS[method](without(p, o), k))(problems, out, keys)
 
-    def count(problem: Problem, out: jax.Array, quantity: jax.Array) -> dict[str, jax.Array]:
+    def count(xs: tuple[Problem, jax.Array, jax.Array]) -> dict[str, jax.Array]:
+        problem, out, key = xs
+        quantity = ALLOCATORS[method](without(problem, out), key).quantity
         sent, arrived = quantity.sum(0), quantity.sum(1)
         touched = arrived.any(-1)
         return {
@@ -87,7 +88,7 @@ def misuse(method: str, problems: Problem, keys: jax.Array, out: jax.Array) -> d
             "items for tasks of agents that are out": jnp.where(out[problem.owner], arrived.sum(-1), 0).sum(),
         }
 
-    return jax.vmap(count)(problems, out, allocations.quantity)
+    return jax.lax.map(count, (problems, out, keys), batch_size=50)  # which fits into the cache
 
 
 def random_faults(rng: np.random.Generator) -> Faults:

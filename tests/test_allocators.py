@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bayesalloc as ba
-from bayesalloc.allocators import ALLOCATORS, allocate, evaluate, make_problem, read_problem, solve
+from bayesalloc.allocators import ALLOCATORS, allocate, evaluate, greedy, make_problem, read_problem, solve
 from bayesalloc.allocators.evaluate import merged
 from bayesalloc.allocators.prices import Links, Pricing, dec_price, hear
 from bayesalloc.allocators.problem import Problem, adjacency, graph_edges, shortest_paths, to_json
@@ -119,6 +119,17 @@ def test_greedy_is_the_plain_version(method, plain):
     for number, document in enumerate(documents):
         ours = {tuple(where): int(quantity[number][tuple(where)]) for where in np.argwhere(quantity[number]).tolist()}
         assert ours == plain(document), number
+
+
+@pytest.mark.parametrize(("method", "plain"), [("cen-grd", reference.cen_grd), ("cen-grd+", reference.cen_grd_plus)])
+def test_many_agents_are_sorted_instead_of_counted(method, plain, monkeypatch):
+    """Above COUNTED agents; here for few, so that the plain version is quick."""
+    monkeypatch.setattr(greedy, "COUNTED", 0)
+    documents = [draw(2000 + number, package_size=1 + number % 3) for number in range(100)]
+    found = jax.jit(jax.vmap(lambda p: ALLOCATORS[method](p, KEY)))(batch(documents))
+    for number, document in enumerate(documents):
+        quantity = np.asarray(found.quantity)[number]
+        assert {tuple(i): int(quantity[tuple(i)]) for i in np.argwhere(quantity).tolist()} == plain(document), number
 
 
 def test_the_optimum_is_that_of_another_formulation():

@@ -124,6 +124,9 @@ REFUSED = {
     "posterior of nothing": (["compare", "--posterior", "other.nc"], ["other.nc", "'posterior'"]),
     "posterior without a record": (["compare", "--posterior", "bare.nc"], ["posterior", "record"]),
     "posterior of another model": (["compare", "--posterior", "pupils.nc"], ["pupils.nc"]),
+    "unknown experiment": (["reproduce", "srap", "--experiments", "7.5.9"], ["'7.5.9'", "7.5.1", "7.5.7"]),
+    "one graph": (["reproduce", "srap", "--graphs", "1"], ["graphs", "1", "at least 2"]),
+    "graphs of a catchment": (["reproduce", "watershed", "--graphs", "5"], ["--graphs", "srap", "watershed"]),
     "unknown option": (["compare", "--colour", "red"], ["--colour"]),
     "unknown command": (["compere"], ["compere", "compare"]),
     "missing record": (["fit", "watershed", "none.csv"], ["none.csv", "no such file"]),
@@ -341,6 +344,22 @@ def test_allocate_in_words_and_refused(run, tmp_path):
     ):
         code, out, err = run("allocate", "problem.json", *arguments, "--out", "refused")
         assert code == 2 and said in err and out == "" and not Path("refused").exists()
+
+
+def test_reproduce_srap(run):
+    """One experiment on few graphs, in which nothing is solved: the claims on methods that are there are judged."""
+    ran = run("reproduce", "srap", "--experiments", "7.5.7", "--graphs", "3", "--json", "--out", "results")
+    assert (ran.code, ran.err) == (0, "")
+    result = json.loads(ran.out)
+    assert result == json.loads(Path("results/reproduce.json").read_text())
+    assert result["seed"] == 0 and result["ours"] == [] and result["missing"] == []
+    assert {claim["experiment"] for claim in result["claims"]} == {"7.5.7"} and len(result["claims"]) == 4
+    for claim in result["claims"]:
+        assert set(claim["measured"]) == {"published", "owner", "per_item"}
+        for measured in claim["measured"].values():
+            assert measured["margin"]["graphs"] == 3 and len(measured["averages"]) == 4
+    assert result["files"] == {"report": "results/report.html", "results": "results/results.nc"}
+    assert everything(Path("results")) == ["report.html", "reproduce.json", "results.nc"]
 
 
 def test_listings(run):

@@ -25,6 +25,7 @@ from bayesalloc.allocators import ALLOCATORS, Allocator, Problem, evaluate, solv
 from bayesalloc.allocators.claims import Claim, Ours, judge, judge_ours
 from bayesalloc.allocators.darap import THESIS, dec_grd
 from bayesalloc.allocators.instances import Setting, arrivals, draw_network
+from bayesalloc.errors import InputError, listed
 from bayesalloc.library import content
 
 MEASURES = {
@@ -66,19 +67,38 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     experiments: list[Experiment]
     ours: list[Ours]
 
+    def only(self, names: Sequence[str] | None) -> "Published":
+        """The experiments of these names, and what we claim about them; all for None.
+
+        Raises:
+            InputError: for an experiment that is not there.
+        """
+        if names is None:
+            return self
+        there = [each.id for each in self.experiments]
+        strange = set(names) - set(there)
+        if strange:
+            raise InputError(f"there is no experiment '{listed(strange)}'; there are {listed(there)}")
+        cells = [(each, [name for name in each.experiments if name in names]) for each in self.ours]
+        ours = [msgspec.structs.replace(each, experiments=kept) for each, kept in cells if kept]
+        return Published(self.interval, [each for each in self.experiments if each.id in names], ours)
+
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
     """How much is measured.
 
     Attributes:
-        graphs: of each kind of network.
+        graphs: of each kind of network, at least 2 so that averages have an interval.
         episodes: most episodes on a graph, where what arrives is random.
         solved: on how many graphs the optimum is computed, by package size: 1, and larger ones, which take longer.
         everywhere: whether the optimum is also computed where the published figure has none.
         time_limit: seconds for the optimum of one instance; where it is reached, the proven bound takes its place, so
             that how many optima are proven depends on the machine.
         workers: processes that compute optima; 0 computes them here.
+
+    Raises:
+        InputError: for fewer than 2 graphs.
     """
 
     graphs: int = 30
@@ -87,6 +107,10 @@ class Effort:
     everywhere: bool = False
     time_limit: float = 0.5
     workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.graphs < 2:
+            raise InputError(f"graphs is {self.graphs}; it must be at least 2")
 
 
 FULL = Effort(graphs=60, episodes=20, solved=(60, 20), everywhere=True, time_limit=3.0)

@@ -55,18 +55,18 @@ def cen_grd(problem: Problem, rng_key: Array | None = None) -> Allocation:
     taken = jax.vmap(jax.vmap(ahead, (1, None), 1), (None, 0))
     _, net = _plans(problem, problem.resources, taken(problem.resources, place), distance)
     possible = _possible(problem, problem.resources)
-    rank = _ranking(problem, jnp.where(possible, _efficiency(problem, net), -jnp.inf))
+    turn = _turns(problem, jnp.where(possible, _efficiency(problem, net), -jnp.inf))
 
-    def carry_out(stock: Array, task: Array) -> tuple[Array, tuple[Array, Array]]:
+    def carry_out(stock: Array, task: Array) -> tuple[Array, Array]:
         before = jax.vmap(ahead, (1, None), 1)(stock, place[problem.owner[task]])
         given = jnp.clip(problem.requires[task] - before, 0, stock)
         enough = jnp.all(stock.sum(0) >= problem.requires[task]) & problem.real[task]
         given = jnp.where(enough, given, 0)
-        return stock - given, (task, given)
+        return stock - given, given
 
-    _, (tasks, given) = jax.lax.scan(carry_out, problem.resources, rank)
-    quantity = jnp.zeros_like(given).at[tasks].set(given)
-    return dense(problem, quantity, distance)
+    tasks = jnp.zeros_like(turn).at[turn].set(jnp.arange(len(turn)))
+    _, given = jax.lax.scan(carry_out, problem.resources, tasks)
+    return dense(problem, given[turn], distance)
 
 
 def cen_grd_plus(problem: Problem, rng_key: Array | None = None) -> Allocation:
@@ -122,11 +122,9 @@ def _first(problem: Problem, efficiency: Float[Array, " task"]) -> Int[Array, ""
     return jnp.argmax(latest == latest.max())
 
 
-def _ranking(problem: Problem, efficiency: Float[Array, " task"]) -> Int[Array, " task"]:
-    """Tasks in the order of `_first`."""
-    later = problem.owner[:, None] > problem.owner
-    earlier = (problem.owner[:, None] == problem.owner) & (
-        jnp.arange(len(efficiency))[:, None] < jnp.arange(len(efficiency))
-    )
-    before = (efficiency[:, None] > efficiency) | ((efficiency[:, None] == efficiency) & (later | earlier))
-    return jnp.zeros(len(efficiency), int).at[before.sum(0)].set(jnp.arange(len(efficiency)))
+def _turns(problem: Problem, efficiency: Float[Array, " task"]) -> Int[Array, " task"]:
+    """When each task's turn comes, in the order of `_first`."""
+    n_tasks = len(efficiency)
+    tie = problem.owner * n_tasks - jnp.arange(n_tasks)
+    before = (efficiency[:, None] > efficiency) | ((efficiency[:, None] == efficiency) & (tie[:, None] > tie))
+    return before.sum(0)
