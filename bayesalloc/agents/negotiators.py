@@ -38,6 +38,7 @@ class Preset:
         discount: of an agent's next choice in the same round.
         slots: most requests that an agent considers in a round.
         hidden: units in the hidden layers.
+        margin: how much better than the greedy answer a shared network's must seem to be preferred.
     """
 
     protocol: Darap
@@ -46,6 +47,7 @@ class Preset:
     config: Config
     slots: int
     hidden: tuple[int, ...]
+    margin: float = 0.0
 
     @property
     def seen(self) -> Seen:
@@ -72,10 +74,10 @@ PUBLISHED = Preset(
 
 SHARED = Preset(
     protocol=dataclasses.replace(DEFAULT, max_hops=4, cycles=2), alike=True, learned=(True, False), slots=7,
-    hidden=(32,),
+    hidden=(32,), margin=0.02,
     config=Config(
-        steps=20_000, environments=16, updates=4, batch=256, capacity=100_000, warmup=2_000, discount=1.0,
-        learning_rate=1e-3, target_every=200, explore=(0.5, 0.02), explore_for=0.6,
+        steps=20_000, environments=16, updates=4, batch=256, capacity=50_000, warmup=500, discount=0.0,
+        learning_rate=1e-3, target_every=200, explore=(0.2, 0.02),
     ),
 )  # fmt: skip
 
@@ -97,7 +99,9 @@ class Run(NamedTuple):
     memories: tuple[Any, Any]
 
 
-def minds(preset: Preset, networks: tuple[Any, Any], agents: int, epsilon: Any, key: Array) -> Minds:
+def minds(
+    preset: Preset, networks: tuple[Any, Any], agents: int, key: Array, epsilon: Any = 0.0, margin: Any = None
+) -> Minds:
     """Networks as the negotiation uses them; a shared one is every agent's."""
 
     def of_all(network: Any) -> Any:
@@ -105,7 +109,8 @@ def minds(preset: Preset, networks: tuple[Any, Any], agents: int, epsilon: Any, 
             return network
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (agents, *leaf.shape)), network)
 
-    return Minds(preset.seen, of_all(networks[0]), of_all(networks[1]), jnp.asarray(epsilon), key)
+    margin = preset.margin if margin is None else margin
+    return Minds(preset.seen, of_all(networks[0]), of_all(networks[1]), jnp.asarray(epsilon), jnp.asarray(margin), key)
 
 
 def dec_rl_allocator(
@@ -114,7 +119,7 @@ def dec_rl_allocator(
     """Negotiation with learned answers as an allocator among the others."""
 
     def allocator(problem: Problem, rng_key: Array) -> Allocation:
-        all_ = minds(preset, networks, len(problem.resources), 0.0, rng_key)
+        all_ = minds(preset, networks, len(problem.resources), rng_key)
         return dec_rl(problem, rng_key, all_, protocol)[0]
 
     return allocator
@@ -135,8 +140,21 @@ def trainer(preset: Preset, setting: Setting, joined: Bool[Array, "agent agent"]
         for_network, for_arrivals, for_choices, for_talk = jax.random.split(key, 4)
         here = draw_network(setting, for_network) if joined is None else joined
         problem: Any = handlers.seed(lambda: arrivals(setting, here), for_arrivals)()
-        allocation, _, lessons = dec_rl(problem, for_talk, minds(preset, networks, n, epsilon, for_choices), protocol)
-        return evaluate(problem, allocation).social_welfare, lessons
+        mine = minds(preset, networks, n, for_choices, epsilon)
+        allocation, _, lessons = dec_rl(problem, for_talk, mine, protocol)
+        welfare = evaluate(problem, allocation).social_welfare
+        if not preset.alike:
+            return welfare, lessons
+        usual = evaluate(problem, dec_rl(problem, for_talk, None, protocol)[0]).social_welfare
+        gain = (welfare - usual) / preset.seen.scale
+
+        def credited(lesson: Experience | None) -> Experience | None:
+            return lesson and Experience(
+                lesson.transitions._replace(reward=jnp.full_like(lesson.transitions.reward, gain)),
+                lesson.made, lesson.strayed,
+            )  # fmt: skip
+
+        return welfare - usual, (credited(lessons[0]), credited(lessons[1]))
 
     def begin(key: Array) -> Run:
         for_networks, key = jax.random.split(key)

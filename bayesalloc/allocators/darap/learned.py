@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from bayesalloc.agents.dqn import Transition, explore
+from bayesalloc.agents.dqn import REFUSED, Transition, best, explore
 
 Part = Literal["offering", "confirming"]
 FEATURES = 24  # numbers per request or offer that a shared network sees, at 8 items at most
@@ -49,6 +49,7 @@ class Choices(NamedTuple):
         quantity: items, 0 where the agent chose none.
         gain: what they seemed to gain.
         made: whether there was a choice.
+        strayed: whether it was another than the greedy answer.
     """
 
     values: Array
@@ -60,6 +61,7 @@ class Choices(NamedTuple):
     quantity: Array
     gain: Array
     made: Array
+    strayed: Array
 
 
 @jax.tree_util.register_static
@@ -68,8 +70,8 @@ class Seen(NamedTuple):
 
     Attributes:
         kind: `thesis`: one vector with type, stock and gains, for a network of fixed width that always chooses
-            something that gains; `shared`: a row per request, for a network that is the same for all, and may hold
-            back what is left.
+            something that gains; `shared`: a row per request, for a network that is the same for all. It values how
+            much better than the greedy answer each other one is, to hold back what is left among them.
         slots: most requests considered.
         amounts: most items in one.
         scale: the unit of utility for a shared network.
@@ -88,13 +90,15 @@ class Minds(NamedTuple):
         seen: how situations become numbers.
         offering, confirming: modules with a leading agent axis, or None for the greedy answer.
         epsilon: probability of a random choice.
-        key: of those.
+        margin: what a shared network must promise beyond the greedy answer to be followed, in units of `Seen.scale`.
+        key: of random choices.
     """
 
     seen: Seen
     offering: Any
     confirming: Any
     epsilon: Num[Array, ""]
+    margin: Num[Array, ""]
     key: Array
 
     def at(self, part: int, moment: Any) -> Array:
@@ -103,17 +107,18 @@ class Minds(NamedTuple):
 
 
 class Experience(NamedTuple):
-    """What choices led to: transitions with leading axes (choice, agent), and which of them were made."""
+    """What choices led to: transitions with leading axes (choice, agent), which were made, and which not greedily."""
 
     transitions: Transition
     made: Bool[Array, "choice agent"]
+    strayed: Bool[Array, "choice agent"]
 
 
 def experience(choices: Choices, reward: Float[Array, "type turn agent"], discount: float = 1.0) -> Experience:
     """Choices with their rewards; `discount` is that of the next choice in the same round."""
     then = jnp.where(choices.next_mask.any(-1), discount, 0.0)
     fields = Transition(choices.values, choices.action, reward, then, choices.next_values, choices.next_mask)
-    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (fields, choices.made))
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (fields, choices.made, choices.strayed))
     return Experience(*flat)
 
 
@@ -127,6 +132,13 @@ def feasible(situation: Situation) -> Bool[Array, "slot amount"]:
     amounts = jnp.arange(1, situation.gain.shape[1] + 1)
     fits = amounts <= jnp.minimum(situation.limit, situation.stock)[:, None]
     return situation.there[:, None] & fits & (situation.gain > 0)
+
+
+def greedy(situation: Situation) -> Int[Array, ""]:
+    """The greedy answer as the number of an action: the first request that gains, and the quantity that gains most."""
+    can = feasible(situation)
+    slot = jnp.argmax(can.any(1))
+    return slot * can.shape[1] + jnp.argmax(jnp.where(can[slot], situation.gain[slot], -jnp.inf))
 
 
 def see(seen: Seen, situation: Situation) -> tuple[Array, Bool[Array, " action"]]:
@@ -174,19 +186,30 @@ def answer_all(
     """
     seen = minds.seen
 
-    def look(state: Any, answered: Array) -> tuple[Array, Array, Array]:
+    def look(state: Any, answered: Array) -> tuple[Array, ...]:
         facts = situation(state, answered)
         values, mask = jax.vmap(partial(see, seen))(facts)
-        return values, mask, facts.gain.reshape(len(facts.gain), -1)
+        return values, mask, jax.vmap(greedy)(facts), facts.gain.reshape(len(facts.gain), -1)
+
+    def pick_one(key: Array, q: Array, mask: Array, usual: Array) -> Array:
+        if seen.kind == "thesis":
+            return explore(key, q, mask, minds.epsilon)
+        others = mask & (jnp.arange(len(mask)) != usual)
+        which, how = jax.random.split(key)
+        luck, blind = jax.random.uniform(which, (2,))
+        follows = jnp.where(others, q, REFUSED).max() > q[usual] + minds.margin
+        stray = explore(how, q, others, jnp.where(blind < 0.5, 1.0, 0.0))
+        strays = others.any() & ((luck < minds.epsilon) | follows)
+        return jnp.where(strays, jnp.where(luck < minds.epsilon, stray, best(q, others)), usual)
 
     n = jax.tree.leaves(networks)[0].shape[0]
-    values, mask, gain = look(state, jnp.zeros((n, seen.slots), bool))
+    values, mask, usual, gain = look(state, jnp.zeros((n, seen.slots), bool))
 
     def choose(loop: tuple[Any, ...], turn: Array) -> tuple[Any, ...]:
-        state, answered, values, mask, gain, log = loop
+        state, answered, values, mask, usual, gain, log = loop
         q = jax.vmap(lambda network, x: network(x))(networks, values)
         keys = jax.random.split(jax.random.fold_in(key, turn), n)
-        action = jax.vmap(explore, in_axes=(0, 0, 0, None))(keys, q, mask, minds.epsilon)
+        action = jax.vmap(pick_one)(keys, q, mask, usual)
         made = mask.any(-1)
         holds = action >= seen.slots * seen.amounts
         slot = jnp.minimum(action // seen.amounts, seen.slots - 1)
@@ -194,21 +217,21 @@ def answer_all(
         state = take(state, slot, quantity)
         answered = answered | (jnp.arange(seen.slots) == slot[:, None]) & made[:, None] | holds[:, None]
         gained = jnp.where(quantity > 0, gain[jnp.arange(n), jnp.minimum(action, gain.shape[1] - 1)], 0.0)
-        next_values, next_mask, next_gain = look(state, answered)
-        choice = Choices(values, mask, action, next_values, next_mask, slot, quantity, gained, made)
+        after = look(state, answered)
+        choice = Choices(values, mask, action, *after[:2], slot, quantity, gained, made, made & (action != usual))
         log = jax.tree.map(lambda all_, one: all_.at[turn].set(one), log, choice)
-        return state, answered, next_values, next_mask, next_gain, log
+        return state, answered, *after, log
 
     number = jnp.zeros(n, jnp.int32)
-    blank = Choices(values, mask, number, values, mask, number, number, jnp.zeros(n), jnp.zeros(n, bool))
+    blank = Choices(values, mask, number, values, mask, number, number, jnp.zeros(n), *[jnp.zeros(n, bool)] * 2)
     log = jax.tree.map(lambda leaf: jnp.zeros((seen.slots, *leaf.shape), leaf.dtype), blank)
-    start = (state, jnp.zeros((n, seen.slots), bool), values, mask, gain, log)
+    start = (state, jnp.zeros((n, seen.slots), bool), values, mask, usual, gain, log)
 
     def body(carry: tuple[Array, Any]) -> tuple[Array, Any]:
         turn, loop = carry
         return turn + 1, choose(loop, turn)
 
-    _, (state, _, _, _, _, log) = jax.lax.while_loop(
+    _, (state, *_, log) = jax.lax.while_loop(
         lambda carry: (carry[0] < seen.slots) & carry[1][3].any(), body, (jnp.int32(0), start)
     )
     return state, log
