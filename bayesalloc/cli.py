@@ -24,6 +24,7 @@ Repeated = Parameter(negative=())
 
 
 DEFAULT = Common()
+TRAINED = {"srap": "cen-rl"}  # problem -> the learned method that is trained unless another is asked for
 
 
 @app.command
@@ -176,13 +177,19 @@ def counterfactual(
 
 @app.command
 def allocate(
-    problem: Path, *, method: str = "dec-price", time_limit: float | None = None, common: Common = DEFAULT
+    problem: Path,
+    *,
+    method: str = "dec-price",
+    policy: Path | None = None,
+    time_limit: float | None = None,
+    common: Common = DEFAULT,
 ) -> None:
     """Allocate one social resource allocation problem: who sends what to which task.
 
     Args:
         problem: A JSON file (see the README).
-        method: opt, cen-grd, cen-grd+, dec-grd or dec-price.
+        method: opt, cen-grd, cen-grd+, dec-grd, dec-price, or cen-rl, which is learned.
+        policy: A policy from `bayesalloc train`, for a learned method; default: the one that is shipped.
         time_limit: Seconds for opt; when they are over, the best allocation found and the proven bound are returned.
         common: What every command takes.
     """
@@ -193,8 +200,87 @@ def allocate(
         from bayesalloc.report.allocation import allocation_text
 
         instance = allocators.read_problem(problem)
-        result = allocators.allocate(instance, method, jax.random.key(common.seed), time_limit=time_limit)
+        result = allocators.allocate(
+            instance, method, jax.random.key(common.seed), time_limit=time_limit, policy=policy
+        )
         say(allocation_text(result), result)
+
+
+@app.command
+def train(
+    problem: str,
+    *,
+    method: str | None = None,
+    preset: str | None = None,
+    setting: Path | None = None,
+    episodes: int | None = None,
+    resume: Path | None = None,
+    common: Common = DEFAULT,
+) -> None:
+    """Train a policy of a learned method; a run that was interrupted can go on.
+
+    Args:
+        problem: srap.
+        method: cen-rl (the default).
+        preset: ours (the default), or thesis, as published.
+        setting: A TOML file: what arrives in an episode, where it differs from the preset's.
+        episodes: How many to play; default: the preset's number of steps or episodes.
+        resume: The folder of a run that goes on; it remembers what was asked for.
+        common: What every command takes.
+    """
+    checkpoint = None
+    with refusing():
+        from bayesalloc.agents.training import CHECKPOINT, Interrupted
+
+        if problem not in TRAINED:
+            raise InputError(f"there is nothing to train for '{problem}'; there is for {', '.join(TRAINED)}")
+        if resume is not None:
+            checkpoint = resume / CHECKPOINT if resume.is_dir() else resume
+            if not checkpoint.is_file():
+                raise InputError(f"{resume}: holds no checkpoint of a training run")
+            common = dataclasses.replace(common, out=common.out or checkpoint.parent)
+    with session(common, "train") as (say, folder):
+        import jax
+
+        from bayesalloc.agents import policies, training
+        from bayesalloc.report import training as documents
+
+        mine = folder.target / CHECKPOINT
+        if checkpoint is None and training.unfinished(mine):
+            raise InputError(
+                f"{folder.target}: holds a run that is not over; go on with --resume {folder.target}, or give another"
+                " folder"
+            )
+        asked, course = _asked(problem, method, preset, setting, episodes, checkpoint, common.seed)
+        try:
+            done = training.train(
+                course, jax.random.key(asked["seed"]), checkpoint=mine, asked=asked, resume=checkpoint,
+                progress=not common.quiet and sys.stderr.isatty(),
+            )  # fmt: skip
+        except Interrupted as stop:
+            steps = stop.rows[-1].steps
+            print(
+                f"bayesalloc: interrupted after {steps} steps; go on with: bayesalloc train {problem} --resume"
+                f" {folder.target}",
+                file=sys.stderr,
+            )
+            raise SystemExit(130) from None
+        except KeyboardInterrupt:
+            print("bayesalloc: interrupted; what was done since the last checkpoint is lost", file=sys.stderr)
+            raise SystemExit(130) from None
+        name = policies.file_name(asked["method"])
+        files = folder.files("report.html", "results.nc", policy=name, curve="curve.svg", checkpoint=CHECKPOINT)
+        curve = training.curve(done.rows, course.goal)
+        last = done.rows[-1]
+        plan = policies.METHODS[asked["method"]].described(asked["plan"])
+        learned = policies.Policy(
+            asked["method"], plan, course.network(done.run), last.episodes, last.steps, asked["seed"]
+        )
+        policies.save_policy(folder.path / name, learned)
+        curve.to_netcdf(folder.path / "results.nc", engine="h5netcdf")
+        result = documents.training_json(asked, curve, done.seconds, files)
+        documents.write_training(result, asked, curve, folder.path)
+        say(documents.training_text(result), result)
 
 
 @app.command
@@ -295,6 +381,48 @@ def _listing(kind: Literal["models", "mechanisms"], common: Common) -> None:
             lines.append(f"{name}: {mechanism.description}")
             lines += [f"    {where} [{note['unit']}]: {note['source']}" for where, note in notes.items()]
         show(common, "\n".join(lines), {kind: items})
+
+
+def _asked(
+    problem: str,
+    method: str | None,
+    preset: str | None,
+    setting: Path | None,
+    episodes: int | None,
+    checkpoint: Path | None,
+    seed: int,
+) -> tuple[dict[str, Any], Any]:
+    """What a training run is asked for, in types of JSON, and the run; a run that goes on remembers what is not given.
+
+    What is given must be what it was begun with: `training.train` compares.
+    """
+    from bayesalloc.agents import policies, training
+    from bayesalloc.allocators.instances import read_setting
+
+    if episodes is not None and episodes < 1:
+        raise InputError(f"episodes is {episodes}; it must be at least 1")
+    old = None if checkpoint is None else training.begun(checkpoint)
+    name = method or (old["method"] if old else TRAINED[problem])
+    learned = policies.method(name)
+    if old is None or name != old["method"]:
+        plan = None
+    else:
+        plan = learned.described(old["plan"])
+        seed = seed or old["seed"]
+    if plan is None or any(given is not None for given in (preset, setting, episodes)):
+        chosen = preset or (plan.preset if plan else next(iter(learned.presets)))
+        if chosen not in learned.presets:
+            raise InputError(f"{name} has no preset '{chosen}'; there are {', '.join(learned.presets)}")
+        make = learned.presets[chosen]
+        if setting is not None:
+            arrives = read_setting(setting, make(None, None).setting)
+        else:
+            arrives = plan.setting if plan else None
+        if plan and episodes is None:
+            episodes = plan.episodes
+        plan = make(arrives, episodes)
+    asked = {"problem": problem, "method": name, "plan": dataclasses.asdict(plan), "seed": seed}
+    return json.loads(json.dumps(asked)), learned.course(plan)
 
 
 def _arms(mechanisms: list[str] | None, do: list[str] | None, *, environment: bool, baseline: str | None) -> Any:

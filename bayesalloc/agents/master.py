@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -65,6 +64,11 @@ class Plan:
     config: dqn.Config
     renew: int = 0
     margin: float = MARGIN
+
+    @property
+    def episodes(self) -> int | None:
+        """How many were asked for; None: as many as the steps allow."""
+        return self.config.episodes or None
 
 
 def thesis(setting: Setting | None = None, episodes: int | None = None) -> Plan:
@@ -209,7 +213,7 @@ def allocator(plan: Plan, network: Any) -> Callable[..., Allocation]:
 
         full = problem._replace(
             owner=jnp.repeat(jnp.arange(agents), each), utility=placed(problem.utility, 0),
-            requires=placed(problem.requires, 1), real=placed(real, False),
+            requires=placed(problem.requires, 1), real=placed(real, 0),
         )  # fmt: skip
         found = policy(full, rng_key)
         assert isinstance(found, Table)

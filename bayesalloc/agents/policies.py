@@ -26,7 +26,8 @@ class Method(NamedTuple):
     """A learned method.
 
     Attributes:
-        plan: a frozen dataclass in types of JSON, with a field `preset` and a field `setting`.
+        plan: a frozen dataclass in types of JSON, with `preset`, `setting`, and `episodes`, None where none were asked
+            for.
         presets: name -> `(setting or None, episodes or None) -> plan`; the first one is the default.
         course: `plan -> Course`, its training run.
         network: `(plan, key) -> network`, untrained: any pytree of arrays.
@@ -119,7 +120,9 @@ def load_policy(path: str | Path, name: str | None = None) -> Policy:
         plan = of.described(notes["plan"])
         numbers = [int(notes[each]) for each in ("episodes", "steps", "seed")]
     except (KeyError, TypeError, ValueError):  # msgspec's errors are among them
-        raise InputError(f"{path}: is damaged: its first line does not describe a policy of {notes['method']}") from None
+        raise InputError(
+            f"{path}: is damaged: its first line does not describe a policy of {notes['method']}"
+        ) from None
     like = jax.eval_shape(lambda key: of.network(plan, key), jax.random.key(0))
     return Policy(notes["method"], plan, stored.tree(like), *numbers)
 

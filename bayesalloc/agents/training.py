@@ -28,6 +28,7 @@ from bayesalloc.errors import InputError
 CHECKPOINT = "checkpoint.run"  # the name of the file in a run's folder
 CHUNKS = 200  # about as many rows has a learning curve
 EVERY = 10.0  # seconds between checkpoints, at least
+NAMED_FIRST = ("method", "plan.preset")  # of what differs between two runs: the rest follows from them
 SHARE = 0.05  # of the time may go into writing them
 
 
@@ -190,10 +191,11 @@ def curve(rows: Sequence[Row], goal: str) -> xr.Dataset:
 def _stored(path: Path, asked: dict[str, Any]) -> leaves.Stored:
     stored = leaves.read(path, "checkpoint")
     there, wanted = _flat(stored.header["asked"]), _flat(asked)
-    for name in sorted(there | wanted):
+    for name in sorted(there | wanted, key=lambda name: (name not in NAMED_FIRST, name.count("."), name)):
         old, new = there.get(name), wanted.get(name)
         if old != new:
-            raise InputError(f"{path}: the run was begun with {name} {old}; it cannot go on with {new}")
+            field = name.removeprefix("plan.").replace(".", " ")
+            raise InputError(f"{path}: the run was begun with {field} {old}; it cannot go on with {new}")
     return stored
 
 
