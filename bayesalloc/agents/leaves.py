@@ -89,8 +89,9 @@ def read(path: str | Path, kind: str) -> Stored:
 def header(path: str | Path, kind: str) -> dict[str, Any]:
     """Only the first line of such a file."""
     path = Path(path)
+    line = _bytes(path, first=True)
     try:
-        found = json.loads(_bytes(path, first=True))
+        found = json.loads(line)
     except ValueError:
         found = None
     if not isinstance(found, dict) or found.get("bayesalloc") != kind:

@@ -231,7 +231,7 @@ def _row(course: Course, rows: Sequence[Row], found: Any) -> Row:
     )  # fmt: skip
 
 
-def _or_null(row: Row) -> list[float | None]:
+def _or_null(row: Row) -> list[int | float | None]:
     return [value if math.isfinite(value) else None for value in row]
 
 
@@ -240,7 +240,8 @@ def _bar(course: Course, rows: Sequence[Row], *, show: bool) -> tqdm:
     total = course.episodes if by_number else -(-course.iterations // course.chunk) * course.chunk * course.steps
     done = (rows[-1].episodes if by_number else rows[-1].steps) if rows else 0
     unit = "episode" if by_number else "step"
-    return tqdm(total=total, initial=done, unit=f" {unit}s", unit_scale=True, disable=not show, leave=False)
+    options = {"unit": f" {unit}s", "unit_scale": True, "mininterval": 0, "miniters": 1, "leave": False}
+    return tqdm(total=total, initial=done, disable=not show, **options)
 
 
 def _show(bar: tqdm, course: Course, rows: Sequence[Row]) -> None:
