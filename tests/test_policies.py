@@ -1,7 +1,5 @@
 """Learned policies: their files, what is refused, and the allocators that they become."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -172,13 +170,10 @@ def test_ours_act_on_any_size(tmp_path):
         allocate(line(5, [0]), "cen-grd", KEY, policy=path)
 
 
-def test_the_shipped_policy_is_at_least_as_good_as_the_greedy_order():
-    """Over 64 instances it was trained for: a paired difference, three standard errors above zero."""
-    if not (policies.TRAINED / "cen_rl.policy").exists():
-        pytest.skip("no policy is shipped: see `bayesalloc train`")
+def test_the_shipped_policy_is_better_than_the_greedy_order():
+    """Over 400 instances of what it was trained for: the mean paired difference, two standard errors above zero."""
     shipped = policies.shipped("cen-rl")
-    setting = dataclasses.replace(shipped.plan.setting, agents=8)
-    problems = jax.vmap(lambda key: instance(key, setting))(jax.random.split(KEY, 64))
+    problems = jax.vmap(lambda key: instance(key, shipped.plan.setting))(jax.random.split(KEY, 400))
 
     def gain(problem):
         pair = shipped.allocator()(problem), cen_grd_plus(problem)
@@ -187,7 +182,7 @@ def test_the_shipped_policy_is_at_least_as_good_as_the_greedy_order():
 
     gains, feasible = jax.jit(jax.vmap(gain))(problems)
     assert feasible.all()
-    assert gains.mean() > 3 * gains.std(ddof=1) / len(gains) ** 0.5
+    assert gains.mean() > 2 * gains.std(ddof=1) / len(gains) ** 0.5
 
 
 def test_settings_are_read_over_a_default(tmp_path):

@@ -120,9 +120,7 @@ def load_policy(path: str | Path, name: str | None = None) -> Policy:
         plan = of.described(notes["plan"])
         numbers = [int(notes[each]) for each in ("episodes", "steps", "seed")]
     except (KeyError, TypeError, ValueError):  # msgspec's errors are among them
-        raise InputError(
-            f"{path}: is damaged: its first line does not describe a policy of {notes['method']}"
-        ) from None
+        raise InputError(f"{path}: is damaged: its first line describes no policy of {notes['method']}") from None
     like = jax.eval_shape(lambda key: of.network(plan, key), jax.random.key(0))
     return Policy(notes["method"], plan, stored.tree(like), *numbers)
 
