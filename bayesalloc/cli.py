@@ -24,7 +24,6 @@ Repeated = Parameter(negative=())
 
 
 DEFAULT = Common()
-TRAINED = {"srap": "cen-rl"}  # problem -> the learned method that is trained unless another is asked for
 
 
 @app.command
@@ -232,8 +231,6 @@ def train(
     with refusing():
         from bayesalloc.agents.training import CHECKPOINT, Interrupted
 
-        if problem not in TRAINED:
-            raise InputError(f"there is nothing to train for '{problem}'; there is for {', '.join(TRAINED)}")
         if resume is not None:
             checkpoint = resume / CHECKPOINT if resume.is_dir() else resume
             if not checkpoint.is_file():
@@ -246,15 +243,18 @@ def train(
         from bayesalloc.report import training as documents
 
         mine = folder.target / CHECKPOINT
-        if checkpoint is None and training.unfinished(mine):
+        same = checkpoint is not None and mine.exists() and mine.samefile(checkpoint)
+        if not same and training.unfinished(mine):
             raise InputError(
                 f"{folder.target}: holds a run that is not over; go on with --resume {folder.target}, or give another"
                 " folder"
             )
-        asked, course = _asked(problem, method, preset, setting, episodes, checkpoint, common.seed)
+        order = policies.order(
+            problem, method, preset=preset, setting=setting, episodes=episodes, seed=common.seed, checkpoint=checkpoint
+        )
         try:
             done = training.train(
-                course, jax.random.key(asked["seed"]), checkpoint=mine, asked=asked, resume=checkpoint,
+                order.course, jax.random.key(order.seed), checkpoint=mine, asked=order.asked, resume=checkpoint,
                 progress=not common.quiet and sys.stderr.isatty(),
             )  # fmt: skip
         except Interrupted as stop:
@@ -268,18 +268,13 @@ def train(
         except KeyboardInterrupt:
             print("bayesalloc: interrupted; what was done since the last checkpoint is lost", file=sys.stderr)
             raise SystemExit(130) from None
-        name = policies.file_name(asked["method"])
+        name = policies.file_name(order.method)
         files = folder.files("report.html", "results.nc", policy=name, curve="curve.svg", checkpoint=CHECKPOINT)
-        curve = training.curve(done.rows, course.goal)
-        last = done.rows[-1]
-        plan = policies.METHODS[asked["method"]].described(asked["plan"])
-        learned = policies.Policy(
-            asked["method"], plan, course.network(done.run), last.episodes, last.steps, asked["seed"]
-        )
-        policies.save_policy(folder.path / name, learned)
+        curve = training.curve(done.rows, order.course.goal)
+        policies.save_policy(folder.path / name, order.policy(done))
         curve.to_netcdf(folder.path / "results.nc", engine="h5netcdf")
-        result = documents.training_json(asked, curve, done.seconds, files)
-        documents.write_training(result, asked, curve, folder.path)
+        result = documents.training_json(order.asked, curve, done.seconds, files)
+        documents.write_training(result, order.asked, curve, folder.path)
         say(documents.training_text(result), result)
 
 
@@ -381,48 +376,6 @@ def _listing(kind: Literal["models", "mechanisms"], common: Common) -> None:
             lines.append(f"{name}: {mechanism.description}")
             lines += [f"    {where} [{note['unit']}]: {note['source']}" for where, note in notes.items()]
         show(common, "\n".join(lines), {kind: items})
-
-
-def _asked(
-    problem: str,
-    method: str | None,
-    preset: str | None,
-    setting: Path | None,
-    episodes: int | None,
-    checkpoint: Path | None,
-    seed: int,
-) -> tuple[dict[str, Any], Any]:
-    """What a training run is asked for, in types of JSON, and the run; a run that goes on remembers what is not given.
-
-    What is given must be what it was begun with: `training.train` compares.
-    """
-    from bayesalloc.agents import policies, training
-    from bayesalloc.allocators.instances import read_setting
-
-    if episodes is not None and episodes < 1:
-        raise InputError(f"episodes is {episodes}; it must be at least 1")
-    old = None if checkpoint is None else training.begun(checkpoint)
-    name = method or (old["method"] if old else TRAINED[problem])
-    learned = policies.method(name)
-    if old is None or name != old["method"]:
-        plan = None
-    else:
-        plan = learned.described(old["plan"])
-        seed = seed or old["seed"]
-    if plan is None or any(given is not None for given in (preset, setting, episodes)):
-        chosen = preset or (plan.preset if plan else next(iter(learned.presets)))
-        if chosen not in learned.presets:
-            raise InputError(f"{name} has no preset '{chosen}'; there are {', '.join(learned.presets)}")
-        make = learned.presets[chosen]
-        if setting is not None:
-            arrives = read_setting(setting, make(None, None).setting)
-        else:
-            arrives = plan.setting if plan else None
-        if plan and episodes is None:
-            episodes = plan.episodes
-        plan = make(arrives, episodes)
-    asked = {"problem": problem, "method": name, "plan": dataclasses.asdict(plan), "seed": seed}
-    return json.loads(json.dumps(asked)), learned.course(plan)
 
 
 def _arms(mechanisms: list[str] | None, do: list[str] | None, *, environment: bool, baseline: str | None) -> Any:

@@ -4,7 +4,6 @@ A learned method is an entry of METHODS, which says how its plans, networks and 
 the plan, so that its network can be rebuilt.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +12,10 @@ import jax
 import msgspec
 from jaxtyping import Array
 
-from bayesalloc.agents import leaves, master
-from bayesalloc.agents.training import Course
+from bayesalloc.agents import leaves, master, training
+from bayesalloc.agents.training import Course, Training
 from bayesalloc.allocators.evaluate import Allocation
+from bayesalloc.allocators.instances import read_setting
 from bayesalloc.allocators.problem import Problem
 from bayesalloc.errors import InputError, listed
 
@@ -52,6 +52,9 @@ METHODS: Mapping[str, Method] = {
         master.Plan, master.PRESETS, master.course, master.network, master.allocator, master.check
     ),
 }  # fmt: skip
+
+
+LEARNABLE = {"srap": tuple(METHODS)}  # problem -> the methods that learn to decide about it, the default first
 
 
 class Policy(NamedTuple):
@@ -92,10 +95,89 @@ def method(name: str) -> Method:
     return METHODS[name]
 
 
+class Order(NamedTuple):
+    """A training run as it was asked for.
+
+    Attributes:
+        problem: what is decided about.
+        method: a name in METHODS.
+        plan: what is learned, on what and how.
+        seed: of the run.
+        course: the run itself.
+    """
+
+    problem: str
+    method: str
+    plan: Any
+    seed: int
+    course: Course
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The order in types of JSON, as checkpoints hold it."""
+        plan = msgspec.to_builtins(self.plan)
+        return {"problem": self.problem, "method": self.method, "plan": plan, "seed": self.seed}
+
+    def policy(self, done: Training) -> Policy:
+        """What the run has learned."""
+        last = done.rows[-1]
+        return Policy(
+            self.method, self.plan, self.course.network(done.run), last.episodes, last.steps, self.seed
+        )  # fmt: skip
+
+
+def order(
+    problem: str,
+    name: str | None = None,
+    *,
+    preset: str | None = None,
+    setting: Path | None = None,
+    episodes: int | None = None,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+) -> Order:
+    """The training run that some options ask for.
+
+    One that goes on from a checkpoint is as it was begun where nothing else is asked for; where something is,
+    `training.train` refuses what differs.
+
+    Args:
+        problem: a name in LEARNABLE.
+        name: of the method; default: the first for the problem.
+        preset: of the method; default: its first.
+        setting: a TOML file of what arrives, where it differs from the preset's.
+        episodes: how many are played; default: as the preset says.
+        seed: of the run; 0 where a run goes on is what it was begun with.
+        checkpoint: of the run that goes on.
+
+    Raises:
+        InputError: for a name that is not there, a number below 1, or a file that cannot be read.
+    """
+    if problem not in LEARNABLE:
+        raise InputError(f"there is nothing to train for '{problem}'; there is for {listed(LEARNABLE)}")
+    if episodes is not None and episodes < 1:
+        raise InputError(f"episodes is {episodes}; it must be at least 1")
+    begun = None if checkpoint is None else training.begun(checkpoint)
+    name = name or (begun["method"] if begun else LEARNABLE[problem][0])
+    of, plan = method(name), None
+    if begun and begun["method"] == name:
+        plan, seed = of.described(begun["plan"]), seed or begun["seed"]
+    if plan is None or (preset, setting, episodes) != (None, None, None):
+        preset = preset or (plan.preset if plan else next(iter(of.presets)))
+        if preset not in of.presets:
+            raise InputError(f"{name} has no preset '{preset}'; there are {listed(of.presets)}")
+        make = of.presets[preset]
+        arrives = plan.setting if plan else None
+        if setting is not None:
+            arrives = read_setting(setting, make(None, None).setting)
+        plan = make(arrives, episodes or (plan.episodes if plan else None))
+    return Order(problem, name, plan, seed, of.course(plan))
+
+
 def save_policy(path: str | Path, policy: Policy) -> None:
     """Writes a policy's file, whole or not at all."""
     notes = {
-        "method": policy.method, "plan": dataclasses.asdict(policy.plan), "episodes": policy.episodes,
+        "method": policy.method, "plan": msgspec.to_builtins(policy.plan), "episodes": policy.episodes,
         "steps": policy.steps, "seed": policy.seed,
     }  # fmt: skip
     leaves.write(path, "policy", notes, policy.network)
