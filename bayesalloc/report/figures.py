@@ -308,23 +308,24 @@ def sweep(lines: Mapping[str, np.ndarray], values: Sequence[int], title: str, la
 def learning(curve: xr.Dataset, name: str, label: str) -> Figure:
     """One quantity over a training run: each part of the run (faint) and the mean of the latest tenth of it (strong).
 
+    A loss is drawn on a logarithmic scale, and so is its mean taken.
+
     Args:
         curve: of `bayesalloc.agents.training.curve`.
-        name: return, loss or epsilon; a loss is drawn on a logarithmic scale.
+        name: return, loss or epsilon.
         label: above the panel.
     """
     figure, [axes] = _panels(1, height=2.7)
     steps, values = curve["steps"].values, curve[name].values
-    known = np.isfinite(values)
+    known = np.isfinite(values) & ((values > 0) | (name != "loss"))
     steps, values = steps[known], values[known]
     if name != "epsilon":
-        width = max(1, math.ceil(len(values) / 10))
-        sums = np.cumsum(np.concatenate([np.zeros(width), values]))
-        smooth = (sums[width:] - sums[:-width]) / np.minimum(np.arange(1, len(values) + 1), width)
         axes.plot(steps, values, color=COLOURS[0], alpha=0.35, linewidth=0.8)
-        values = smooth
+        width, drawn = max(1, math.ceil(len(values) / 10)), np.log(values) if name == "loss" else values
+        latest = [drawn[max(0, place - width + 1) : place + 1].mean() for place in range(len(drawn))]
+        values = np.exp(latest) if name == "loss" else latest
     axes.plot(steps, values, color=COLOURS[0], linewidth=1.8)
-    if name == "loss" and (values > 0).any():
+    if name == "loss" and len(values):
         axes.set_yscale("log")
     if name == "epsilon":
         axes.set_ylim(0, 1.05)

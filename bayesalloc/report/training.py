@@ -66,7 +66,8 @@ def _body(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset
     pictures = [
         page.svg(figures.learning(curve, name, label), _alternative(curve, name)) for name, label in LABELS.items()
     ]
-    yield page.figure(pictures, "Faint: the mean of each part of the run. Strong: the mean of the latest tenth of it.")
+    yield page.figure(pictures, "Faint: the mean of each part of the run. Strong: the mean of the latest tenth of it"
+                      " (of the loss: its geometric mean).")  # fmt: skip
     places = sorted({round(k * (curve.sizes["steps"] - 1) / (LISTED - 1)) for k in range(LISTED)})
     listed = curve.isel(steps=places)
     counts = ([f"{count:,}" for count in listed[name].values] for name in ("steps", "episodes"))
