@@ -176,13 +176,19 @@ def counterfactual(
 
 @app.command
 def allocate(
-    problem: Path, *, method: str = "dec-price", time_limit: float | None = None, common: Common = DEFAULT
+    problem: Path,
+    *,
+    method: str = "dec-price",
+    policy: Path | None = None,
+    time_limit: float | None = None,
+    common: Common = DEFAULT,
 ) -> None:
     """Allocate one social resource allocation problem: who sends what to which task.
 
     Args:
         problem: A JSON file (see the README).
-        method: opt, cen-grd, cen-grd+, dec-grd or dec-price.
+        method: opt, cen-grd, cen-grd+, dec-grd, dec-price, or cen-rl, which is learned.
+        policy: A policy from `bayesalloc train`, for a learned method; default: the one that is shipped.
         time_limit: Seconds for opt; when they are over, the best allocation found and the proven bound are returned.
         common: What every command takes.
     """
@@ -193,8 +199,83 @@ def allocate(
         from bayesalloc.report.allocation import allocation_text
 
         instance = allocators.read_problem(problem)
-        result = allocators.allocate(instance, method, jax.random.key(common.seed), time_limit=time_limit)
+        result = allocators.allocate(
+            instance, method, jax.random.key(common.seed), time_limit=time_limit, policy=policy
+        )
         say(allocation_text(result), result)
+
+
+@app.command
+def train(
+    problem: str,
+    *,
+    method: str | None = None,
+    preset: str | None = None,
+    setting: Path | None = None,
+    episodes: int | None = None,
+    resume: Path | None = None,
+    common: Common = DEFAULT,
+) -> None:
+    """Train a policy of a learned method; a run that was interrupted can go on.
+
+    Args:
+        problem: srap.
+        method: cen-rl (the default), or dec-rl.
+        preset: ours (the default), or thesis, as published.
+        setting: A TOML file: what arrives in an episode, where it differs from the preset's.
+        episodes: How many to play; default: the preset's number of steps or episodes.
+        resume: The folder of a run that goes on; it remembers what was asked for.
+        common: What every command takes.
+    """
+    checkpoint = None
+    with refusing():
+        from bayesalloc.agents.training import CHECKPOINT, Interrupted
+
+        if resume is not None:
+            checkpoint = resume / CHECKPOINT if resume.is_dir() else resume
+            if not checkpoint.is_file():
+                raise InputError(f"{resume}: holds no checkpoint of a training run")
+            common = dataclasses.replace(common, out=common.out or checkpoint.parent)
+    with session(common, "train") as (say, folder):
+        import jax
+
+        from bayesalloc.agents import policies, training
+        from bayesalloc.report import training as documents
+
+        mine = folder.target / CHECKPOINT
+        same = checkpoint is not None and mine.exists() and mine.samefile(checkpoint)
+        if not same and training.unfinished(mine):
+            raise InputError(
+                f"{folder.target}: holds a run that is not over; go on with --resume {folder.target}, or give another"
+                " folder"
+            )
+        order = policies.order(
+            problem, method, preset=preset, setting=setting, episodes=episodes, seed=common.seed, checkpoint=checkpoint
+        )
+        try:
+            done = training.train(
+                order.course, jax.random.key(order.seed), checkpoint=mine, asked=order.asked, resume=checkpoint,
+                progress=not common.quiet and sys.stderr.isatty(),
+            )  # fmt: skip
+        except Interrupted as stop:
+            steps = stop.rows[-1].steps
+            print(
+                f"bayesalloc: interrupted after {steps} steps; go on with: bayesalloc train {problem} --resume"
+                f" {folder.target}",
+                file=sys.stderr,
+            )
+            raise SystemExit(130) from None
+        except KeyboardInterrupt:
+            print("bayesalloc: interrupted; what was done since the last checkpoint is lost", file=sys.stderr)
+            raise SystemExit(130) from None
+        name = policies.file_name(order.method)
+        files = folder.files("report.html", "results.nc", policy=name, curve="curve.svg", checkpoint=CHECKPOINT)
+        curve = training.curve(done.rows, order.course.goal)
+        policies.save_policy(folder.path / name, order.policy(done))
+        curve.to_netcdf(folder.path / "results.nc", engine="h5netcdf")
+        result = documents.training_json(order.asked, curve, done.seconds, files)
+        documents.write_training(result, order.asked, curve, folder.path)
+        say(documents.training_text(result), result)
 
 
 @app.command

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from bayesalloc import cli, library
+from bayesalloc.agents import training
 
 # The command line is run in this process on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
@@ -74,7 +76,7 @@ REFUSED = {
     "no horizon": (["compare", "--horizon", "0"], ["horizon", "0", "at least 2"]),
     "seed text": (["compare", "--seed", "abc"], ["--seed", "abc"]),
     "seed too large": (["compare", *TINY, "--seed", "99999999999999999999"], ["seed"]),
-    "unknown model": (["compare", "watershet"], ["'watershet'", "cooperation, srap, watershed"]),
+    "unknown model": (["compare", "watershet"], ["'watershet'", "cooperation, srap, srap_sequence, watershed"]),
     "missing model file": (["compare", "own.py"], ["own.py", "no such file"]),
     "unknown mechanism": (["compare", "--mechanisms", "cost_sharing", "taxes"], ["'taxes'", "credit_trading"]),
     "mechanism given twice": (["compare", "--mechanisms", "cost_sharing", "cost_sharing"], ["cost_sharing", "two"]),
@@ -136,6 +138,16 @@ REFUSED = {
     "no warm-up": (["fit", "project/model.py", "project/record.csv", "--warmup", "0"], ["warmup", "0", "at least 1"]),
     "unknown method": (["fit", "watershed", "none.csv", "--method", "gibbs"], ["--method", "gibbs"]),
     "counterfactual without a posterior": (["counterfactual", "watershed", "none.csv", "--do", "x=1"], ["--posterior"]),
+    "nothing to train": (["train", "altruism"], ["'altruism'", "srap"]),
+    "nothing learned": (["train", "srap", "--method", "cen-grd"], ["no learned method 'cen-grd'", "cen-rl"]),
+    "unknown preset": (["train", "srap", "--preset", "theirs"], ["no preset 'theirs'", "ours, thesis"]),
+    "no episodes": (["train", "srap", "--episodes", "0"], ["episodes is 0", "at least 1"]),
+    "missing setting": (["train", "srap", "--setting", "none.toml"], ["none.toml", "no such file"]),
+    "setting of something else": (
+        ["train", "srap", "--setting", "project/my_contract.toml"], ["project/my_contract.toml", "unknown fields"]
+    ),
+    "no run to go on with": (["train", "srap", "--resume", "project"], ["project", "no checkpoint"]),
+    "not a checkpoint": (["train", "srap", "--resume", "project/README.md"], ["README.md", "not a checkpoint"]),
     "init in a folder with files": (["init", "project"], ["project", "not empty"]),
     "init in a file": (["init", "empty"], ["empty"]),
 }  # fmt: skip
@@ -317,7 +329,7 @@ PROBLEM = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("method", ["opt", "cen-grd", "cen-grd+", "dec-grd", "dec-price"])
+@pytest.mark.parametrize("method", ["opt", "cen-grd", "cen-grd+", "dec-grd", "dec-price", "cen-rl"])
 def test_allocate(run, tmp_path, method):
     """By hand: both tasks done; agent 0 lacks one item of each type, at distances 3.5 (agent 2) and 1 (agent 1)."""
     (tmp_path / "problem.json").write_text(json.dumps(PROBLEM))
@@ -341,6 +353,9 @@ def test_allocate_in_words_and_refused(run, tmp_path):
         (["--method", "best"], "no method 'best'"),
         (["--time-limit", "1"], "time limit"),
         (["--method", "opt", "--time-limit", "0"], "above 0"),
+        (["--policy", "problem.json"], "dec-price does not act by a policy"),
+        (["--method", "cen-rl", "--policy", "none.policy"], "none.policy: no such file"),
+        (["--method", "cen-rl", "--policy", "problem.json"], "problem.json: is not a policy"),
     ):
         code, out, err = run("allocate", "problem.json", *arguments, "--out", "refused")
         assert code == 2 and said in err and out == "" and not Path("refused").exists()
@@ -360,6 +375,67 @@ def test_reproduce_srap(run):
             assert measured["margin"]["graphs"] == 3 and len(measured["averages"]) == 4
     assert result["files"] == {"report": "results/report.html", "results": "results/results.nc"}
     assert everything(Path("results")) == ["report.html", "reproduce.json", "results.nc"]
+
+
+TRAINING = (
+    "train", "srap", "--method", "cen-rl", "--preset", "thesis", "--setting", "setting.toml", "--episodes", "200",
+    "--seed", "3",
+)  # fmt: skip
+SMALL = "agents = 3\nnetwork = 'random'\ntasks = [1, 2]\nprovider_stock = [3, 5]\n"
+
+
+def test_train_and_allocate_by_the_policy(run, tmp_path, monkeypatch):
+    """Also interrupted, and gone on with in a process of its own, which ends with the same policy to the last bit."""
+    (tmp_path / "setting.toml").write_text(SMALL)
+    code, out, err = run(*TRAINING, "--out", "whole", "--json")
+    assert code == 0 and err == ""
+    result = json.loads(out)
+    assert {name: result[name] for name in ("problem", "method", "preset", "seed")} == {
+        "problem": "srap", "method": "cen-rl", "preset": "thesis", "seed": 3,
+    }  # fmt: skip
+    assert 200 <= result["episodes"] < 220 and result["steps"] >= result["episodes"] and result["seconds"] > 0
+    assert result["epsilon"] == pytest.approx(0.99982 ** result["episodes"], abs=2e-3) and result["return"] > 0
+    assert set(result["files"]) == {"policy", "curve", "report", "results", "checkpoint"}
+    assert {"train.json", *(Path(file).name for file in result["files"].values())} == set(everything(Path("whole")))
+    assert json.loads(Path("whole/train.json").read_text()) == result
+    assert "Learning curve" in Path(result["files"]["report"]).read_text()
+
+    row, rows = training._row, []
+
+    def interrupting(course, before, found):
+        rows.append(row(course, before, found))
+        if len(rows) == 7:
+            signal.raise_signal(signal.SIGINT)
+        return rows[-1]
+
+    monkeypatch.setattr(training, "_row", interrupting)
+    code, out, err = run(*TRAINING, "--out", "part")
+    assert code == 130 and out == "" and err.count("\n") == 1 and "--resume part" in err
+    assert everything(tmp_path) == ["part", "part/checkpoint.run", "setting.toml", *_inside("whole")]
+    assert_refused(run(*TRAINING, "--out", "part"), "part", "not over", "--resume")
+    for other in (["--preset", "ours"], ["--seed", "4"], ["--episodes", "10"], ["--setting", "setting.toml"]):
+        (tmp_path / "setting.toml").write_text(SMALL + "types = 3\n")
+        assert_refused(run("train", "srap", "--resume", "part", *other), "part", "begun with", "cannot go on")
+    ran = spawn("train", "srap", "--resume", "part", "--json", folder=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    resumed = json.loads(ran.stdout)
+    assert (resumed["return"], resumed["loss"], resumed["steps"]) == tuple(
+        result[name] for name in ("return", "loss", "steps")
+    )
+    assert Path("part/cen_rl.policy").read_bytes() == Path("whole/cen_rl.policy").read_bytes()
+
+    (tmp_path / "problem.json").write_text(json.dumps(PROBLEM))
+    by_policy = ("allocate", "problem.json", "--method", "cen-rl", "--policy", "part/cen_rl.policy")
+    code, out, _ = run(*by_policy, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["messages"] is None and found["tasks_done"] == [0, 1]
+    assert found["social_welfare"] == 8.5  # there is but one way to supply the two tasks, in either order
+    (tmp_path / "problem.json").write_text(json.dumps(PROBLEM | {"tasks": [PROBLEM["tasks"][0]] * 3}))
+    assert_refused(run(*by_policy, "--out", "refused"), "up to 2 tasks", "up to 3 tasks")
+
+
+def _inside(folder: str) -> list[str]:
+    return [folder, *(f"{folder}/{name}" for name in everything(Path(folder)))]
 
 
 def test_listings(run):
@@ -396,8 +472,8 @@ def test_init_as_json_and_in_an_empty_folder(run):
 def test_help_and_version(run):
     ran = run("--help")
     assert ran.code == 0
-    for command in ("compare", "fit", "counterfactual", "reproduce", "models", "mechanisms", "init"):
-        assert command in ran.out
+    commands = "compare fit counterfactual allocate train reproduce models mechanisms init"
+    assert all(command in ran.out for command in commands.split())
     assert run("--version").out.strip() == cli.__version__
 
 

@@ -28,6 +28,7 @@ class Config:
 
     Attributes:
         steps: of the environment, in all its copies together.
+        episodes: after which the run is over, if that is sooner; 0: never. Who runs it looks at it.
         environments: copies that are acted in side by side.
         every: steps of each copy between updates of the network. Between updates, a copy begins every episode alike.
         updates: of the network, each time.
@@ -40,7 +41,7 @@ class Config:
         weight_decay: added to each weight's step, as a part of it.
         target_every: updates between copies of the network to the one that values the next state.
         explore: part of the actions that are random at first and at last.
-        explore_for: part of all steps over which the first turns into the last, linearly.
+        explore_for: part of all steps, or episodes, over which the first turns into the last, linearly.
         explore_decay: instead, the factor by which it falls with every episode; 0: not.
         masked: whether the best next action is looked for among those that can be taken. The published variant looks
             among all.
@@ -51,6 +52,7 @@ class Config:
     """
 
     steps: int = 500_000
+    episodes: int = 0
     environments: int = 8
     every: int = 1
     updates: int = 1
@@ -75,6 +77,8 @@ class Config:
         for name in ("steps", "environments", "every", "updates", "batch", "capacity", "target_every", "plateau"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.episodes < 0:
+            raise InputError(f"episodes is {self.episodes}; it must be at least 1, or 0 for no end by their number")
         if self.capacity < self.environments * self.every:
             raise InputError(f"capacity is {self.capacity}; {self.environments * self.every} steps come at once")
         for name in ("discount", "explore_for", "explore_decay"):
@@ -185,6 +189,8 @@ def epsilon(config: Config, iteration: Num[Array, ""], episodes: Num[Array, ""])
     if config.explore_decay:
         return jnp.maximum(last, first * config.explore_decay**episodes)
     part = iteration / max(1, config.explore_for * config.iterations)
+    if config.episodes:
+        part = jnp.maximum(part, episodes / max(1, config.explore_for * config.episodes))
     return first + (last - first) * jnp.minimum(part, 1.0)
 
 

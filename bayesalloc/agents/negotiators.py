@@ -17,69 +17,105 @@ from numpyro import handlers
 from bayesalloc.agents import dqn, replay as buffers
 from bayesalloc.agents.dqn import Config, Curve, Learner, Trainer, Transition
 from bayesalloc.agents.networks import Dense, Scorer
-from bayesalloc.allocators.darap import DEFAULT, THESIS, Darap, dec_rl
-from bayesalloc.allocators.darap.learned import FEATURES, Experience, Minds, Seen
+from bayesalloc.agents.training import Course
+from bayesalloc.allocators.darap import DEFAULT, THESIS, Darap, dec_rl, suited
+from bayesalloc.allocators.darap.learned import Experience, Minds, Seen, features
 from bayesalloc.allocators.evaluate import Allocation, evaluate
-from bayesalloc.allocators.instances import Setting, arrivals, draw_network
+from bayesalloc.allocators.instances import Setting, arrivals, check_setting, draw_network
 from bayesalloc.allocators.problem import Problem
+from bayesalloc.errors import InputError
 
-Parts = tuple[bool, bool]  # whether offering and confirming are learned
+PUBLISHED_EPISODES = 20_000
+VARIED = Setting(
+    network="any", tasks=(4,), provider_stock=(7, 9, 11, 13, 15), alike=True
+)  # all of experiment 7.5.1, on networks of every kind
 
 
 @dataclasses.dataclass(frozen=True)
-class Preset:
-    """How agents learn to negotiate.
+class Plan:
+    """What is learned, on what, and how.
 
     Attributes:
+        preset: the name of the function that made the plan.
         protocol: of the negotiation.
         alike: whether all agents share one network, so that it can be used on another network of agents.
-        learned: whether offers and confirmations are learned; what is not is answered greedily.
+        offering, confirming: whether that is learned; what is not is answered greedily.
+        slots: most requests or offers that an agent chooses among in a round.
+        layers: units of the hidden layers (of all of them where agents are alike).
+        setting: what arrives in an episode.
         config: how the networks learn; a step of its is an episode, in which many choices are made.
-        discount: of an agent's next choice in the same round.
-        slots: most requests that an agent considers in a round.
-        hidden: units in the hidden layers.
-        margin: how much better than the greedy answer a shared network's must seem to be preferred.
+        margin: how much more than the greedy answer a shared network must promise to be followed (see `Minds`).
     """
 
+    preset: str
     protocol: Darap
     alike: bool
-    learned: Parts
-    config: Config
+    offering: bool
+    confirming: bool
     slots: int
-    hidden: tuple[int, ...]
+    layers: tuple[int, ...]
+    setting: Setting
+    config: Config
     margin: float = 0.0
+
+    @property
+    def episodes(self) -> int:
+        """How many were asked for."""
+        return self.config.steps
+
+    @property
+    def learned(self) -> tuple[bool, bool]:
+        """Whether offering and confirming are."""
+        return self.offering, self.confirming
 
     @property
     def seen(self) -> Seen:
         """How situations become numbers."""
         return Seen("shared" if self.alike else "thesis", self.slots, self.protocol.max_quantity)
 
-    def network(self, rng_key: Array) -> Any:
-        """A network that has learned nothing yet."""
-        if self.alike:
-            assert FEATURES == 8 + 2 * 8
-            return Scorer(8 + 2 * self.seen.amounts, self.hidden[0], rng_key, self.seen.amounts)
-        actions = self.seen.slots * self.seen.amounts
-        return Dense((2 + actions, *self.hidden, actions), rng_key)
+
+def thesis(setting: Setting | None = None, episodes: int | None = None) -> Plan:
+    """As published: every agent has its own networks, for offers and confirmations, in one network drawn at first.
+
+    Args:
+        setting: what arrives; default: all of experiment 7.5.1 in a small world.
+        episodes: how many are played; default: 20,000.
+    """
+    setting = dataclasses.replace(VARIED, network="small_world") if setting is None else setting
+    config = Config(
+        steps=PUBLISHED_EPISODES if episodes is None else episodes, environments=1, batch=32, capacity=10_000,
+        warmup=32, discount=0.95, learning_rate=1e-3, optimiser="sgd", target_every=200, explore=(1.0, 0.1),
+        explore_decay=0.99982, masked=False, patience=500, plateau=1, reduction=0.75, least_rate=1e-7,
+    )  # fmt: skip
+    return _plan("thesis", THESIS, setting, config, alike=False, confirming=True, slots=4, layers=(70, 35))
 
 
-PUBLISHED = Preset(
-    protocol=THESIS, alike=False, learned=(True, True), slots=4, hidden=(70, 35),
-    config=Config(
-        steps=20_000, environments=1, updates=1, batch=32, capacity=100_000, warmup=32, discount=0.95,
-        learning_rate=1e-3, optimiser="sgd", target_every=200, explore=(1.0, 0.1), explore_decay=0.99982, masked=False,
-        patience=500, plateau=1, reduction=0.75, least_rate=1e-7,
-    ),
-)  # fmt: skip
+def ours(setting: Setting | None = None, episodes: int | None = None) -> Plan:
+    """One network for all agents values what they may offer, on networks drawn anew for every episode.
 
-SHARED = Preset(
-    protocol=dataclasses.replace(DEFAULT, max_hops=4, cycles=2), alike=True, learned=(True, False), slots=7,
-    hidden=(32,), margin=0.02,
-    config=Config(
-        steps=20_000, environments=16, updates=4, batch=256, capacity=50_000, warmup=500, discount=0.0,
-        learning_rate=1e-3, target_every=200, explore=(0.2, 0.02),
-    ),
-)  # fmt: skip
+    It learns what an answer adds to the social welfare of the whole episode, beside the same episode with greedy
+    answers: what agents see is local, but what they are rewarded for is common.
+
+    Args:
+        setting: what arrives; default: all of experiment 7.5.1, on networks of every kind.
+        episodes: how many are played; default: 40,000.
+    """
+    setting = VARIED if setting is None else setting
+    config = Config(
+        steps=40_000 if episodes is None else episodes, environments=16, updates=4, batch=256, capacity=50_000,
+        warmup=500, discount=0.0, learning_rate=1e-3, target_every=200, explore=(0.2, 0.02), explore_for=0.6,
+    )  # fmt: skip
+    far = dataclasses.replace(DEFAULT, max_hops=4, cycles=2)
+    return _plan("ours", far, setting, config, alike=True, confirming=False, slots=7, layers=(32,), margin=0.02)
+
+
+def _plan(preset: str, protocol: Darap, setting: Setting, config: Config, **others: Any) -> Plan:
+    check_setting(setting)
+    protocol = dataclasses.replace(protocol, tasks_per_agent=max(setting.tasks))
+    return Plan(preset, protocol, offering=True, setting=setting, config=config, **others)
+
+
+PRESETS: dict[str, Callable[[Setting | None, int | None], Plan]] = {"ours": ours, "thesis": thesis}
 
 
 class Run(NamedTuple):
@@ -88,6 +124,7 @@ class Run(NamedTuple):
     Attributes:
         key: of the whole run; iteration i uses fold_in(key, i).
         iteration, episodes: how many are done.
+        joined: the network of agents that are not alike.
         learners, memories: of offering and confirming, None where that is not learned; with a leading agent axis where
             each agent has its own.
     """
@@ -95,101 +132,131 @@ class Run(NamedTuple):
     key: Array
     iteration: Int[Array, ""]
     episodes: Int[Array, ""]
+    joined: Bool[Array, "agent agent"]
     learners: tuple[Learner | None, Learner | None]
     memories: tuple[Any, Any]
 
 
-def minds(
-    preset: Preset, networks: tuple[Any, Any], agents: int, key: Array, epsilon: Any = 0.0, margin: Any = None
-) -> Minds:
+Networks = tuple[Any, Any]  # of offering and of confirming, None where that is not learned
+
+
+def network(plan: Plan, rng_key: Array) -> Networks:
+    """Untrained networks, with a leading agent axis where agents are not alike."""
+
+    def one(key: Array) -> Any:
+        amounts = plan.seen.amounts
+        if plan.alike:
+            return Scorer(features(amounts), plan.layers[0], key, amounts)
+        return Dense((2 + plan.slots * amounts, *plan.layers, plan.slots * amounts), key)
+
+    def part(key: Array) -> Any:
+        return one(key) if plan.alike else jax.vmap(one)(jax.random.split(key, plan.setting.agents))
+
+    keys = jax.random.split(rng_key)
+    return (part(keys[0]) if plan.offering else None), (part(keys[1]) if plan.confirming else None)
+
+
+def minds(plan: Plan, networks: Networks, agents: int, key: Array, epsilon: Any = 0.0) -> Minds:
     """Networks as the negotiation uses them; a shared one is every agent's."""
 
     def of_all(network: Any) -> Any:
-        if network is None or not preset.alike:
+        if network is None or not plan.alike:
             return network
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (agents, *leaf.shape)), network)
 
-    margin = preset.margin if margin is None else margin
-    return Minds(preset.seen, of_all(networks[0]), of_all(networks[1]), jnp.asarray(epsilon), jnp.asarray(margin), key)
+    offering, confirming = (of_all(network) for network in networks)
+    return Minds(plan.seen, offering, confirming, jnp.asarray(epsilon), jnp.asarray(plan.margin), key)
 
 
-def dec_rl_allocator(
-    preset: Preset, networks: tuple[Any, Any], protocol: Darap
-) -> Callable[[Problem, Array], Allocation]:
-    """Negotiation with learned answers as an allocator among the others."""
+def allocator(plan: Plan, networks: Networks) -> Callable[[Problem, Array], Allocation]:
+    """Negotiation with learned answers; `rng_key` only decides which of several choices at once comes first."""
 
-    def allocator(problem: Problem, rng_key: Array) -> Allocation:
-        all_ = minds(preset, networks, len(problem.resources), rng_key)
-        return dec_rl(problem, rng_key, all_, protocol)[0]
+    def allocate(problem: Problem, rng_key: Array) -> Allocation:
+        mine = minds(plan, networks, len(problem.resources), rng_key)
+        return dec_rl(problem, rng_key, mine, suited(problem, plan.protocol))[0]
 
-    return allocator
+    return allocate
 
 
-def trainer(preset: Preset, setting: Setting, joined: Bool[Array, "agent agent"] | None = None) -> Trainer:
-    """How agents learn to negotiate in episodes of one setting.
+def check(plan: Plan, problem: Problem) -> None:
+    """Refuses a problem on which a policy of the plan cannot act: agents that are not alike cannot be others.
+
+    Raises:
+        InputError: naming the numbers of agents.
+    """
+    agents = len(problem.resources)
+    if not plan.alike and agents != plan.setting.agents:
+        raise InputError(f"this policy was trained by {plan.setting.agents} agents; the problem has {agents}")
+
+
+def course(plan: Plan) -> Course:
+    """The plan's training run."""
+    config = plan.config
+    return Course(
+        trainer=trainer(plan), iterations=-(-config.steps // config.environments), episodes=config.steps,
+        steps=config.environments, network=lambda run: tuple(each and each.network for each in run.learners),
+        goal="gain in social welfare over greedy answers" if plan.alike else "social welfare",
+    )  # fmt: skip
+
+
+def trainer(plan: Plan, joined: Bool[Array, "agent agent"] | None = None) -> Trainer:
+    """How agents learn to negotiate.
 
     Args:
-        preset: how they learn.
-        setting: what arrives.
-        joined: the network they stand in; None: every episode has its own.
+        plan: what, and in which episodes.
+        joined: the network they stand in; None: where agents are alike every episode has its own, else one is drawn.
     """
-    config, n = preset.config, setting.agents
-    protocol = dataclasses.replace(preset.protocol, tasks_per_agent=max(setting.tasks))
+    config, setting, n = plan.config, plan.setting, plan.setting.agents
 
-    def episode(networks: tuple[Any, Any], epsilon: Array, key: Array) -> tuple[Array, tuple[Any, Any]]:
+    def episode(networks: Networks, epsilon: Array, here: Array, key: Array) -> tuple[Array, tuple[Any, Any]]:
         for_network, for_arrivals, for_choices, for_talk = jax.random.split(key, 4)
-        here = draw_network(setting, for_network) if joined is None else joined
+        if plan.alike and joined is None:
+            here = draw_network(setting, for_network)
         problem: Any = handlers.seed(lambda: arrivals(setting, here), for_arrivals)()
-        mine = minds(preset, networks, n, for_choices, epsilon)
-        allocation, _, lessons = dec_rl(problem, for_talk, mine, protocol)
+        mine = minds(plan, networks, n, for_choices, epsilon)
+        allocation, _, lessons = dec_rl(problem, for_talk, mine, plan.protocol)
         welfare = evaluate(problem, allocation).social_welfare
-        if not preset.alike:
+        if not plan.alike:
             return welfare, lessons
-        usual = evaluate(problem, dec_rl(problem, for_talk, None, protocol)[0]).social_welfare
-        gain = (welfare - usual) / preset.seen.scale
+        usual = evaluate(problem, dec_rl(problem, for_talk, None, plan.protocol)[0]).social_welfare
+        gain = (welfare - usual) / plan.seen.scale
 
         def credited(lesson: Experience | None) -> Experience | None:
-            return lesson and Experience(
-                lesson.transitions._replace(reward=jnp.full_like(lesson.transitions.reward, gain)),
-                lesson.made, lesson.strayed,
-            )  # fmt: skip
+            if lesson is None:
+                return None
+            same = jnp.full_like(lesson.transitions.reward, gain)
+            return lesson._replace(transitions=lesson.transitions._replace(reward=same))
 
         return welfare - usual, (credited(lessons[0]), credited(lessons[1]))
 
     def begin(key: Array) -> Run:
-        for_networks, key = jax.random.split(key)
-        keys = jax.random.split(for_networks, 2)
-
-        def learner(part: int) -> Any:
-            if not preset.learned[part]:
-                return None
-            if preset.alike:
-                return dqn.start(config, preset.network(keys[part]))
-            return jax.vmap(lambda k: dqn.start(config, preset.network(k)))(jax.random.split(keys[part], n))
-
-        learners = learner(0), learner(1)
-        networks = tuple(each and each.network for each in learners)
-        shapes = jax.eval_shape(episode, networks, jnp.float32(0), key)[1]
+        for_networks, for_here, key = jax.random.split(key, 3)
+        here = draw_network(setting, for_here) if joined is None else joined
+        networks = network(plan, for_networks)
+        shapes = jax.eval_shape(episode, networks, jnp.float32(0), here, key)[1]
+        start = partial(dqn.start, config) if plan.alike else jax.vmap(partial(dqn.start, config))
 
         def memory(lessons: Experience | None) -> Any:
             if lessons is None:
                 return None
             item = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[2:], leaf.dtype), lessons.transitions)
             one = buffers.empty(item, config.capacity)
-            return one if preset.alike else jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape)), one)
+            return one if plan.alike else jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape)), one)
 
-        return Run(key, jnp.int32(0), jnp.int32(0), learners, tuple(memory(part) for part in shapes))
+        learners = tuple(None if each is None else start(each) for each in networks)
+        memories = tuple(memory(part) for part in shapes)
+        return Run(key, jnp.int32(0), jnp.int32(0), here, learners, memories)
 
     def remember(memory: Any, lessons: Experience) -> Any:
         items: Transition = lessons.transitions._replace(discount=lessons.transitions.discount * config.discount)
-        if preset.alike:  # (copy, choice, agent) -> one axis
+        if plan.alike:  # (copy, choice, agent) -> one axis
             flat, made = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), (items, lessons.made))
             return buffers.add(memory, flat, made)
         flat, made = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 1, 0), (items, lessons.made))
         return jax.vmap(buffers.add)(memory, flat, made)
 
     def study(learner: Any, memory: Any, key: Array) -> tuple[Any, Array]:
-        if preset.alike:
+        if plan.alike:
             return dqn.study(config, learner, memory, key)
         learner, loss = jax.vmap(partial(dqn.study, config))(learner, memory, jax.random.split(key, n))
         return learner, jnp.nanmean(loss)
@@ -199,8 +266,8 @@ def trainer(preset: Preset, setting: Setting, joined: Bool[Array, "agent agent"]
         for_episodes, *for_study = jax.random.split(key, 3)
         chance = dqn.epsilon(config, run.iteration, run.episodes)
         networks = tuple(each and each.network for each in run.learners)
-        welfare, lessons = jax.vmap(episode, in_axes=(None, None, 0))(
-            networks, chance, jax.random.split(for_episodes, config.environments)
+        welfare, lessons = jax.vmap(episode, in_axes=(None, None, None, 0))(
+            networks, chance, run.joined, jax.random.split(for_episodes, config.environments)
         )
         learners, memories, losses = [], [], []
         for learner, memory, lesson, key in zip(run.learners, run.memories, lessons, for_study, strict=True):
@@ -211,7 +278,7 @@ def trainer(preset: Preset, setting: Setting, joined: Bool[Array, "agent agent"]
             learners.append(learner)
             memories.append(memory)
         episodes = run.episodes + config.environments
-        after = Run(run.key, run.iteration + 1, episodes, tuple(learners), tuple(memories))
+        after = Run(run.key, run.iteration + 1, episodes, run.joined, tuple(learners), tuple(memories))
         loss = jnp.stack(losses).mean()
         return after, Curve(jnp.int32(config.environments), welfare.sum(), loss, chance)
 

@@ -6,6 +6,7 @@ Each is a function `(problem, rng_key) -> Allocation` that can be jitted and vma
 import functools
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -37,42 +38,56 @@ METHODS = (
 )  # what a comparison takes unless told otherwise: all run on any device
 
 __all__ = [
-    "ALLOCATORS", "METHODS", "Allocation", "Allocator", "Evaluation", "Problem", "allocate", "cen_grd",
+    "ALLOCATORS", "LEARNED", "METHODS", "Allocation", "Allocator", "Evaluation", "Problem", "allocate", "cen_grd",
     "cen_grd_plus", "dec_grd", "dec_price", "dense", "evaluate", "make_problem", "opt", "read_problem", "solve",
 ]  # fmt: skip
 
 
+LEARNED = ("cen-rl", "dec-rl")  # methods that act by a policy (see `bayesalloc.agents.policies`)
 LARGEST_TABLE = 2**26  # quantities for each task, agent and type: 256 MB
 MOST_NEGOTIATING = 64  # every message of dec-grd is simulated, between all pairs of agents
 
 
-def allocate(problem: Problem, method: str, rng_key: Array, *, time_limit: float | None = None) -> dict[str, Any]:
+def allocate(
+    problem: Problem,
+    method: str,
+    rng_key: Array,
+    *,
+    time_limit: float | None = None,
+    policy: str | Path | None = None,
+) -> dict[str, Any]:
     """One instance allocated by one method, as the document that `bayesalloc allocate` prints.
 
     Args:
         problem: the instance.
-        method: a name in ALLOCATORS.
+        method: a name in ALLOCATORS or LEARNED.
         rng_key: a key, for methods that use chance.
         time_limit: seconds for the solver of "opt", > 0; None: until the optimum is proven.
+        policy: the file of a learned method's policy; None: the one that is shipped.
 
     Returns:
         social_welfare, social_welfare_hop, utility, transfer_cost, upper_bound, optimal (whether proven so),
         tasks_done, allocation (shipments), messages and seconds (without compilation).
 
     Raises:
-        InputError: for a method that is not there or cannot take so large an instance, or a time limit where it means
-            nothing.
+        InputError: for a method that is not there or cannot take so large an instance, a time limit or a policy where
+            it means nothing, or a policy that cannot be read or used.
     """
-    if method not in ALLOCATORS:
-        raise InputError(f"there is no method '{method}'; there are {listed(ALLOCATORS)}")
+    if method not in ALLOCATORS and method not in LEARNED:
+        raise InputError(f"there is no method '{method}'; there are {listed([*ALLOCATORS, *LEARNED])}")
+    if policy is not None and method not in LEARNED:
+        raise InputError(f"{policy}: {method} does not act by a policy; {listed(LEARNED)} do")
     if time_limit is not None and (method != "opt" or not time_limit > 0):
         raise InputError(f"a time limit of {time_limit:g} s for {method}: it must be above 0, and only opt has one")
     cells, agents = problem.requires.size * len(problem.resources), len(problem.resources)
-    if method != "dec-price" and (cells > LARGEST_TABLE or (method == "dec-grd" and agents > MOST_NEGOTIATING)):
+    cells *= agents if method == "cen-rl" else 1  # it looks at what naming each of them would leave
+    if method != "dec-price" and (
+        cells > LARGEST_TABLE or (method in ("dec-grd", "dec-rl") and agents > MOST_NEGOTIATING)
+    ):
         raise InputError(
             f"{method} cannot take {agents} agents and {len(problem.owner)} tasks of {problem.requires.shape[1]} types:"
-            f" dec-price can; dec-grd takes {MOST_NEGOTIATING} agents, the others agents x tasks x types up to"
-            f" {LARGEST_TABLE}"
+            f" dec-price can; dec-grd and dec-rl take {MOST_NEGOTIATING} agents, the others agents x tasks x types"
+            f" (in cen-rl, once more by agents) up to {LARGEST_TABLE}"
         )
     if method == "opt":
         start = time.perf_counter()
@@ -81,7 +96,8 @@ def allocate(problem: Problem, method: str, rng_key: Array, *, time_limit: float
         allocation, proven = solution.allocation(problem), solution.optimal
     else:
         config = {"config": suited(problem)} if method == "dec-grd" else {}
-        compiled = jax.jit(functools.partial(ALLOCATORS[method], **config)).lower(problem, rng_key).compile()
+        rule = _learned(problem, method, policy) if method in LEARNED else ALLOCATORS[method]
+        compiled = jax.jit(functools.partial(rule, **config)).lower(problem, rng_key).compile()
         start = time.perf_counter()
         allocation = jax.block_until_ready(compiled(problem, rng_key))
         seconds, proven = time.perf_counter() - start, False
@@ -101,6 +117,15 @@ def allocate(problem: Problem, method: str, rng_key: Array, *, time_limit: float
         "allocation": [dict(zip(names, row, strict=True)) for row in rows],
         "messages": _or_null(allocation.messages), "seconds": seconds,
     }  # fmt: skip
+
+
+def _learned(problem: Problem, method: str, path: str | Path | None) -> Allocator:
+    """The allocator of a policy that can act on the problem."""
+    from bayesalloc.agents import policies  # which imports this package
+
+    policy = policies.shipped(method) if path is None else policies.load_policy(path, method)
+    policy.check(problem)
+    return policy.allocator()
 
 
 def _or_null(value: Any) -> float | None:

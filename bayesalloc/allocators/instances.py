@@ -6,11 +6,14 @@ Victoria, section 7.5. Utilities and costs share one unit.
 
 import dataclasses
 import functools
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
@@ -18,7 +21,7 @@ from jaxtyping import Array, ArrayLike, Bool
 from numpyro.distributions import constraints
 
 from bayesalloc.allocators.problem import Problem
-from bayesalloc.errors import InputError
+from bayesalloc.errors import InputError, listed
 
 Network = Literal["small_world", "scale_free", "random", "barabasi_albert", "any"]
 REWIRING = 0.05  # of a small world's edges
@@ -108,6 +111,34 @@ def check_setting(setting: Setting) -> None:
     numbers = (*setting.tasks, *setting.utilities, setting.required, *setting.requester_stock, *setting.provider_stock)
     if min(numbers) < 0 or setting.types < 1 or setting.package_size < 1 or not setting.per_item >= 0:
         raise InputError("counts, utilities, stocks and costs must be 0 or more, types and package size at least 1")
+
+
+def read_setting(path: str | Path, default: Setting = BASE) -> Setting:
+    """The setting in a TOML file, whose fields are those of Setting; what it does not name is as in the default.
+
+    Raises:
+        InputError: naming the file, the field, and what is allowed.
+    """
+    path = Path(path)
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is not TOML: {error}") from None
+    fields = [field.name for field in dataclasses.fields(Setting)]
+    if strange := set(given) - set(fields):
+        raise InputError(f"{path}: has unknown fields {listed(strange)}; a setting has {listed(fields)}")
+    if empty := [name for name, value in given.items() if value == []]:
+        raise InputError(f"{path}: {listed(empty)} must have at least one number")
+    try:
+        setting = msgspec.convert({**dataclasses.asdict(default), **given}, Setting)
+        check_setting(setting)
+    except (msgspec.ValidationError, InputError) as error:
+        raise InputError(f"{path}: {error}") from None
+    return setting
 
 
 def draw_network(setting: Setting, key: Array) -> Bool[Array, "agent agent"]:

@@ -13,7 +13,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from bayesalloc.report import (
     INTERVAL,
@@ -302,6 +302,37 @@ def sweep(lines: Mapping[str, np.ndarray], values: Sequence[int], title: str, la
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
     axes.set_xlabel(label, fontsize=SMALL)
     _label_ends(axes, ends, colours)
+    return figure
+
+
+def learning(curve: xr.Dataset, name: str, label: str) -> Figure:
+    """One quantity over a training run: each part of the run (faint) and the mean of the latest tenth of it (strong).
+
+    A loss is drawn on a logarithmic scale, and so is its mean taken.
+
+    Args:
+        curve: of `bayesalloc.agents.training.curve`.
+        name: return, loss or epsilon.
+        label: above the panel.
+    """
+    figure, [axes] = _panels(1, height=2.7)
+    steps, values = curve["steps"].values, curve[name].values
+    known = np.isfinite(values) & ((values > 0) | (name != "loss"))
+    steps, values = steps[known], values[known]
+    if name != "epsilon":
+        axes.plot(steps, values, color=COLOURS[0], alpha=0.35, linewidth=0.8)
+        width, drawn = max(1, math.ceil(len(values) / 10)), np.log(values) if name == "loss" else values
+        latest = [drawn[max(0, place - width + 1) : place + 1].mean() for place in range(len(drawn))]
+        values = np.exp(latest) if name == "loss" else latest
+    axes.plot(steps, values, color=COLOURS[0], linewidth=1.8)
+    if name == "loss" and len(values):
+        axes.set_yscale("log")
+    if name == "epsilon":
+        axes.set_ylim(0, 1.05)
+    axes.set_title(plain(label), loc="left", fontsize=10, fontweight="bold", color=INK)
+    axes.set_xlabel("steps", fontsize=SMALL)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     return figure
 
 

@@ -15,7 +15,11 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from bayesalloc.agents.dqn import REFUSED, Transition, best, explore
 
 Part = Literal["offering", "confirming"]
-FEATURES = 24  # numbers per request or offer that a shared network sees, at 8 items at most
+
+
+def features(amounts: int) -> int:
+    """Numbers per request or offer that a shared network sees, where there are so many amounts."""
+    return 8 + 2 * amounts
 
 
 class Situation(NamedTuple):
@@ -218,12 +222,14 @@ def answer_all(
         answered = answered | (jnp.arange(seen.slots) == slot[:, None]) & made[:, None] | holds[:, None]
         gained = jnp.where(quantity > 0, gain[jnp.arange(n), jnp.minimum(action, gain.shape[1] - 1)], 0.0)
         after = look(state, answered)
-        choice = Choices(values, mask, action, *after[:2], slot, quantity, gained, made, made & (action != usual))
+        strayed = made & (action != usual)
+        choice = Choices(values, mask, action, after[0], after[1], slot, quantity, gained, made, strayed)
         log = jax.tree.map(lambda all_, one: all_.at[turn].set(one), log, choice)
         return state, answered, *after, log
 
     number = jnp.zeros(n, jnp.int32)
-    blank = Choices(values, mask, number, values, mask, number, number, jnp.zeros(n), *[jnp.zeros(n, bool)] * 2)
+    no = jnp.zeros(n, bool)
+    blank = Choices(values, mask, number, values, mask, number, number, jnp.zeros(n), no, no)
     log = jax.tree.map(lambda leaf: jnp.zeros((seen.slots, *leaf.shape), leaf.dtype), blank)
     start = (state, jnp.zeros((n, seen.slots), bool), values, mask, usual, gain, log)
 

@@ -1,0 +1,110 @@
+"""A training run as documents: its learning curve in a terminal and as a page."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from rich.box import SIMPLE
+from rich.table import Table
+
+from bayesalloc.report import MISSING, figures, page
+from bayesalloc.report.tables import Sheet
+
+LISTED = 12  # rows of the table of a learning curve
+LABELS = {"return": "return of an episode", "loss": "loss", "epsilon": "epsilon"}
+TERMS = {
+    "return": "the sum of an episode's rewards, here: {goal}. It is that of the run as it explores, so the policy that"
+    " comes out of it, which takes no random actions, does better.",
+    "loss": "the mean squared difference between what an action was expected to bring and what it brought by the next"
+    " step and the expectation there; it need not fall where returns rise.",
+    "epsilon": "the part of the actions that are random.",
+}
+
+
+def training_json(
+    asked: Mapping[str, Any], curve: xr.Dataset, seconds: float, files: Mapping[str, str]
+) -> dict[str, Any]:
+    """The document of `bayesalloc train`; `return`, `loss` and `epsilon` are those of the last part of the run."""
+    last = {name: _number(curve[name].values[-1]) for name in ("return", "loss", "epsilon")}
+    return {
+        "problem": asked["problem"], "method": asked["method"], "preset": asked["plan"]["preset"],
+        "seed": asked["seed"], "episodes": int(curve["episodes"].values[-1]), "steps": int(curve["steps"].values[-1]),
+        "seconds": seconds, **last, "files": dict(files),
+    }  # fmt: skip
+
+
+def training_text(result: Mapping[str, Any]) -> Table:
+    """The same as a terminal table."""
+    table = Table(title=f"training of {result['method']}, preset {result['preset']}", box=SIMPLE, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name in ("episodes", "steps"):
+        table.add_row(name, f"{result[name]:,}")
+    table.add_row("seconds", f"{result['seconds']:.3g}")
+    for name in LABELS:
+        table.add_row(f"{name}, at last", _shown(result[name]))
+    table.add_row("policy", result["files"]["policy"])
+    return table
+
+
+def write_training(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset, folder: Path) -> None:
+    """Writes the page `report.html` and the figure `curve.svg`."""
+    title = f"{result['problem']}: how {result['method']} was learned"
+    page.write(page.frame(title, _body(result, asked, curve), result["seed"]), folder / "report.html")
+    figure = figures.learning(curve, "return", LABELS["return"])
+    figure.savefig(folder / "curve.svg", metadata={"Date": None})
+
+
+def _body(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset) -> Iterator[str]:
+    goal = curve["return"].attrs["long_name"]
+    yield page.answer(_sentences(result, curve, goal), [])
+    yield page.section("How to read it")
+    yield page.terms({name: text.replace("{goal}", goal) for name, text in TERMS.items()})
+    yield page.section("Learning curve")
+    pictures = [
+        page.svg(figures.learning(curve, name, label), _alternative(curve, name)) for name, label in LABELS.items()
+    ]
+    yield page.figure(pictures, "Faint: the mean of each part of the run. Strong: the mean of the latest tenth of it"
+                      " (of the loss: its geometric mean).")  # fmt: skip
+    places = sorted({round(k * (curve.sizes["steps"] - 1) / (LISTED - 1)) for k in range(LISTED)})
+    listed = curve.isel(steps=places)
+    counts = ([f"{count:,}" for count in listed[name].values] for name in ("steps", "episodes"))
+    means = ([_shown(value) for value in listed[name].values] for name in LABELS)
+    rows = [list(row) for row in zip(*counts, *means, strict=True)]
+    yield page.table(Sheet("Learning curve", ["steps", "episodes", *LABELS], rows), "All parts are in results.nc.")
+    yield page.section("How it was made")
+    plan = asked["plan"]
+    nested = {name: value for name, value in plan.items() if isinstance(value, Mapping)}
+    own = {name: value for name, value in plan.items() if name not in nested}
+    for title, fields in {"plan": own, **nested}.items():
+        rows = [[name.replace("_", " "), _plain(value)] for name, value in fields.items()]
+        yield page.table(Sheet(title, ["field", "value"], rows, keys=2))
+
+
+def _sentences(result: Mapping[str, Any], curve: xr.Dataset, goal: str) -> list[str]:
+    first = next((value for value in curve["return"].values if math.isfinite(value)), math.nan)
+    return [
+        f"{result['method']} was trained as the preset {result['preset']} says, on {result['episodes']:,} episodes of"
+        f" {result['problem']} ({result['steps']:,} steps) in {result['seconds']:.0f} s.",
+        f"An episode's return ({goal}) was {_shown(first)} at first and {_shown(result['return'])} at last, while"
+        f" {_shown(100 * (result['epsilon'] or 0))} % of the actions were still random.",
+    ]
+
+
+def _alternative(curve: xr.Dataset, name: str) -> str:
+    values = curve[name].values
+    return f"{LABELS[name]} over the steps, from {_shown(values[0])} to {_shown(values[-1])}."
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _shown(value: float | None) -> str:
+    return MISSING if value is None or not math.isfinite(value) else f"{value:.3g}"
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

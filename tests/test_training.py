@@ -1,0 +1,168 @@
+"""Training on the host: what a run remembers, how it ends, and that an interruption changes nothing."""
+
+import dataclasses
+import json
+import math
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bayesalloc as ba
+from bayesalloc.agents import dqn, leaves, training
+from bayesalloc.agents.networks import Dense
+from bayesalloc.episodes import Episodes
+from tests.probes import CART_POLE
+
+KEY = jax.random.key(2)
+ASKED = {"method": "cart", "plan": {"preset": "small", "layers": (8,)}, "seed": 2}
+CONFIG = dqn.Config(steps=480, environments=2, every=2, batch=8, capacity=64, warmup=16)
+
+
+def made(config=CONFIG, **fields):
+    trainer = dqn.trainer(config, Episodes(CART_POLE, 50), lambda key: Dense((4, 8, 2), key))
+    course = training.Course(trainer, config.iterations, config.episodes, 4, lambda run: run.learner.network, "steps")
+    return course._replace(**fields)
+
+
+@pytest.fixture(scope="module")
+def course(request):
+    return made()
+
+
+@pytest.fixture(scope="module")
+def whole(course):
+    """The run that nothing interrupts."""
+    return training.train(course, KEY)
+
+
+def assert_same(one, other):
+    def plain(leaf):
+        return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for mine, yours in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        assert mine.dtype == yours.dtype and np.array_equal(plain(mine), plain(yours), equal_nan=True)
+
+
+def test_the_curve_counts_what_the_run_counts(course, whole):
+    assert [row.steps for row in whole.rows] == list(range(4, 481, 4))  # 120 iterations, each looked at
+    assert int(whole.run.iteration) == 120
+    assert whole.rows[-1].episodes == int(whole.run.episodes) > 3
+    assert math.isnan(whole.rows[0].loss) and whole.rows[-1].loss > 0  # nothing is learned before the warm-up
+    assert whole.rows[0].epsilon == 1.0 and whole.rows[-1].epsilon == pytest.approx(0.05)
+    # The cart with a pole pays 1 a step, so that returns and the part of each episode under way are the steps.
+    ended = sum(
+        row.returned * (row.episodes - before)
+        for row, before in zip(whole.rows, [0, *(row.episodes for row in whole.rows)], strict=False)
+        if row.episodes > before
+    )
+    assert ended + float(whole.run.episode.sum()) == pytest.approx(480)
+    data = training.curve(whole.rows, "steps")
+    assert data["return"].sizes == {"steps": 120} and data["return"].attrs["long_name"] == "steps"
+
+
+def test_chunks_do_not_change_a_run(course, whole):
+    """The same run in one piece, as one jitted function."""
+    run, _ = jax.jit(lambda key: course.trainer.advance(course.trainer.begin(key), 120))(KEY)
+    assert_same(run.learner, whole.run.learner)
+
+
+class Killed(Exception):
+    pass
+
+
+def killing(steps):
+    def on_chunk(row):
+        if row.steps >= steps:
+            raise Killed
+
+    return on_chunk
+
+
+def test_a_run_killed_between_checkpoints_ends_as_if_it_had_not_been(tmp_path, course, whole):
+    path = tmp_path / "folder" / "checkpoint.run"
+    with pytest.raises(Killed):
+        training.train(course, KEY, checkpoint=path, asked=ASKED, every=0.0, on_chunk=killing(200))
+    assert training.unfinished(path)
+    assert leaves.header(path, "checkpoint")["rows"][-1][0] < 200  # what came after it is lost, and done again
+    with pytest.raises(Killed):  # once more
+        training.train(course, KEY, checkpoint=path, asked=ASKED, resume=path, every=0.0, on_chunk=killing(400))
+    other = jax.random.key(9)  # is not used: the run has its own
+    done = training.train(course, other, checkpoint=path, asked=ASKED, resume=path)
+    assert_same(done.run, whole.run)
+    assert json.dumps(done.rows) == json.dumps(whole.rows)
+    assert not training.unfinished(path) and training.begun(path) == json.loads(json.dumps(ASKED))
+    again = training.train(course, other, checkpoint=path, asked=ASKED, resume=path)  # nothing is left to do
+    assert_same(again.run, whole.run)
+    assert again.seconds == done.seconds
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_a_run_with_a_checkpoint(tmp_path, course, whole, number):
+    usual = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+
+    def on_chunk(row):
+        if row.steps == 100:
+            os.kill(os.getpid(), number)
+
+    path = tmp_path / "checkpoint.run"
+    with pytest.raises(training.Interrupted) as stop:
+        training.train(course, KEY, checkpoint=path, asked=ASKED, on_chunk=on_chunk)
+    assert stop.value.rows[-1].steps == 100 and path.exists()
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == usual
+    assert_same(training.train(course, KEY, resume=path, asked=ASKED).run, whole.run)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (ASKED | {"seed": 3}, "begun with seed 2; it cannot go on with 3"),
+        (ASKED | {"method": "pole", "seed": 3}, "method cart; it cannot go on with pole"),
+        (ASKED | {"plan": {"preset": "large", "layers": [9]}}, "preset small; it cannot go on with large"),
+        (ASKED | {"plan": {"preset": "small", "layers": [9]}}, r"layers \[8\]; it cannot go on with \[9\]"),
+    ],
+)
+def test_a_run_goes_on_only_as_it_was_begun(tmp_path, course, asked, said):
+    path = tmp_path / "checkpoint.run"
+    with pytest.raises(Killed):
+        training.train(course, KEY, checkpoint=path, asked=ASKED, every=0.0, on_chunk=killing(20))
+    with pytest.raises(ba.InputError, match=said):
+        training.train(course, KEY, resume=path, asked=asked)
+
+
+def test_checkpoints_that_are_none_are_refused(tmp_path, course):
+    path = tmp_path / "checkpoint.run"
+    with pytest.raises(ba.InputError, match="no such file"):
+        training.train(course, KEY, resume=path)
+    leaves.write(path, "policy", {}, jnp.zeros(2))
+    with pytest.raises(ba.InputError, match="not a checkpoint"):
+        training.train(course, KEY, resume=path)
+    leaves.write(path, "checkpoint", {"asked": {}, "rows": [], "seconds": 0.0, "over": False}, jnp.zeros(2))
+    with pytest.raises(ba.InputError, match="arrays"):
+        training.train(course, KEY, resume=path)
+
+
+def test_a_run_ends_after_the_episodes_asked_for_and_explores_by_them():
+    """Epsilon follows whichever is farther: here 10 of 40 episodes are over long before a quarter of the steps."""
+    config = dataclasses.replace(CONFIG, steps=8_000, episodes=40, explore=(1.0, 0.0), explore_for=1.0)
+    done = training.train(made(config), KEY)
+    assert 40 <= done.rows[-1].episodes < 50 and done.rows[-1].steps < 4_000
+    before = 0
+    for row in done.rows[:-1]:
+        assert row.epsilon <= 1 - before / 40 + 1e-6  # as it was at the beginning of the chunk's last iteration
+        assert row.epsilon >= 1 - row.episodes / 40 - 1e-6
+        before = row.episodes
+    with pytest.raises(ba.InputError, match="episodes is -1"):
+        dataclasses.replace(CONFIG, episodes=-1)
+
+
+def test_the_bar_says_how_it_goes(course, capsys):
+    training.train(course, KEY, progress=True)
+    shown = capsys.readouterr().err
+    assert "epsilon" in shown and "return" in shown and "/480" in shown
+    training.train(course, KEY)
+    assert capsys.readouterr() == ("", "")
