@@ -17,7 +17,7 @@ from bayesalloc.agents import dqn
 from bayesalloc.agents.networks import Dense, Scorer
 from bayesalloc.agents.training import Course
 from bayesalloc.allocators.evaluate import Allocation, Table
-from bayesalloc.allocators.instances import BASE, Setting, check_setting
+from bayesalloc.allocators.instances import BASE, VARIED, Setting, check_setting
 from bayesalloc.allocators.problem import Problem
 from bayesalloc.allocators.sequential import (
     FEATURES,
@@ -37,10 +37,6 @@ PUBLISHED_EPISODES = 20_000
 PUBLISHED_PATIENCE = 500  # episodes without a lower loss until the learning rate is reduced
 
 SWEEP = dataclasses.replace(BASE, provider_stock=(7, 9, 11, 13, 15), alike=True)  # all of experiment 7.5.1
-VARIED = Setting(
-    network="any", tasks=(1, 2, 3, 4), utilities=(4, 5, 9, 16, 25), shuffled_utilities=True,
-    provider_stock=(3, 5, 7, 9, 11, 13, 15), alike=True,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,11 @@ from bayesalloc.agents.training import Course
 from bayesalloc.allocators.darap import DEFAULT, THESIS, Darap, dec_rl, suited
 from bayesalloc.allocators.darap.learned import Experience, Minds, Seen, features
 from bayesalloc.allocators.evaluate import Allocation, evaluate
-from bayesalloc.allocators.instances import Setting, arrivals, check_setting, draw_network
+from bayesalloc.allocators.instances import BASE, VARIED, Setting, arrivals, check_setting, draw_network
 from bayesalloc.allocators.problem import Problem
 from bayesalloc.errors import InputError
 
 PUBLISHED_EPISODES = 20_000
-VARIED = Setting(
-    network="any", tasks=(4,), provider_stock=(7, 9, 11, 13, 15), alike=True
-)  # all of experiment 7.5.1, on networks of every kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +78,8 @@ def thesis(setting: Setting | None = None, episodes: int | None = None) -> Plan:
         setting: what arrives; default: all of experiment 7.5.1 in a small world.
         episodes: how many are played; default: 20,000.
     """
-    setting = dataclasses.replace(VARIED, network="small_world") if setting is None else setting
+    sweep = dataclasses.replace(BASE, provider_stock=(7, 9, 11, 13, 15), alike=True)
+    setting = sweep if setting is None else setting
     config = Config(
         steps=PUBLISHED_EPISODES if episodes is None else episodes, environments=1, batch=32, capacity=10_000,
         warmup=32, discount=0.95, learning_rate=1e-3, optimiser="sgd", target_every=200, explore=(1.0, 0.1),
@@ -97,13 +95,13 @@ def ours(setting: Setting | None = None, episodes: int | None = None) -> Plan:
     answers: what agents see is local, but what they are rewarded for is common.
 
     Args:
-        setting: what arrives; default: all of experiment 7.5.1, on networks of every kind.
-        episodes: how many are played; default: 40,000.
+        setting: what arrives; default: networks, tasks, utilities and stocks of all kinds.
+        episodes: how many are played; default: 60,000.
     """
     setting = VARIED if setting is None else setting
     config = Config(
-        steps=40_000 if episodes is None else episodes, environments=16, updates=4, batch=256, capacity=50_000,
-        warmup=500, discount=0.0, learning_rate=1e-3, target_every=200, explore=(0.2, 0.02), explore_for=0.6,
+        steps=60_000 if episodes is None else episodes, environments=16, updates=4, batch=256, capacity=100_000,
+        warmup=500, discount=0.0, learning_rate=5e-4, target_every=200, explore=(0.2, 0.02), explore_for=0.6,
     )  # fmt: skip
     far = dataclasses.replace(DEFAULT, max_hops=4, cycles=2)
     return _plan("ours", far, setting, config, alike=True, confirming=False, slots=7, layers=(32,), margin=0.02)

@@ -67,6 +67,11 @@ class Setting:
 
 
 BASE = Setting()  # experiment 7.5.1 at stock 11
+VARIED = Setting(  # networks, tasks, utilities and stocks of all kinds, for a policy to be used anywhere
+   
+    network="any", tasks=(1, 2, 3, 4), utilities=(4, 5, 9, 16, 25), shuffled_utilities=True,
+    provider_stock=(3, 5, 7, 9, 11, 13, 15), alike=True,
+)  # fmt: skip
 
 
 class Among(dist.Distribution):
