@@ -5,14 +5,13 @@ algorithms 10, 11, 16 and 17, section 7.4.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
-from numpyro import handlers
 
 from bayesalloc.agents import dqn, replay as buffers
 from bayesalloc.agents.dqn import Config, Curve, Learner, Trainer, Transition
@@ -21,7 +20,7 @@ from bayesalloc.agents.training import Course
 from bayesalloc.allocators.darap import DEFAULT, THESIS, Darap, dec_rl, suited
 from bayesalloc.allocators.darap.learned import Experience, Minds, Seen, features
 from bayesalloc.allocators.evaluate import Allocation, evaluate
-from bayesalloc.allocators.instances import BASE, VARIED, Setting, arrivals, check_setting, draw_network
+from bayesalloc.allocators.instances import BASE, VARIED, Setting, arrivals_of_any, check_setting, draw_network
 from bayesalloc.allocators.problem import Problem
 from bayesalloc.errors import InputError
 
@@ -68,7 +67,8 @@ class Plan:
     @property
     def seen(self) -> Seen:
         """How situations become numbers."""
-        return Seen("shared" if self.alike else "thesis", self.slots, self.protocol.max_quantity)
+        scale = 10.0 if self.alike else 1.0
+        return Seen("shared" if self.alike else "thesis", self.slots, self.protocol.max_quantity, scale)
 
 
 def thesis(setting: Setting | None = None, episodes: int | None = None) -> Plan:
@@ -82,8 +82,9 @@ def thesis(setting: Setting | None = None, episodes: int | None = None) -> Plan:
     setting = sweep if setting is None else setting
     config = Config(
         steps=PUBLISHED_EPISODES if episodes is None else episodes, environments=1, batch=32, capacity=10_000,
-        warmup=32, discount=0.95, learning_rate=1e-3, optimiser="sgd", target_every=200, explore=(1.0, 0.1),
-        explore_decay=0.99982, masked=False, patience=500, plateau=1, reduction=0.75, least_rate=1e-7,
+        warmup=32, discount=0.95, learning_rate=1e-4, weight_decay=1e-3, optimiser="sgd", target_every=200,
+        explore=(1.0, 0.1), explore_decay=0.99982, masked=False, patience=500, plateau=1,
+        reduction=0.75, least_rate=1e-8,
     )  # fmt: skip
     return _plan("thesis", THESIS, setting, config, alike=False, confirming=True, slots=4, layers=(70, 35))
 
@@ -166,12 +167,12 @@ def minds(plan: Plan, networks: Networks, agents: int, key: Array, epsilon: Any 
     return Minds(plan.seen, offering, confirming, jnp.asarray(epsilon), jnp.asarray(plan.margin), key)
 
 
-def allocator(plan: Plan, networks: Networks) -> Callable[[Problem, Array], Allocation]:
-    """Negotiation with learned answers; `rng_key` only decides which of several choices at once comes first."""
+def allocator(plan: Plan, networks: Networks, protocol: Darap | None = None) -> Callable[[Problem, Array], Allocation]:
+    """Negotiation with learned answers; nothing is random. `protocol` replaces the plan's, with room for all tasks."""
 
     def allocate(problem: Problem, rng_key: Array) -> Allocation:
         mine = minds(plan, networks, len(problem.resources), rng_key)
-        return dec_rl(problem, rng_key, mine, suited(problem, plan.protocol))[0]
+        return dec_rl(problem, rng_key, mine, protocol or suited(problem, plan.protocol))[0]
 
     return allocate
 
@@ -197,11 +198,12 @@ def course(plan: Plan) -> Course:
     )  # fmt: skip
 
 
-def trainer(plan: Plan, joined: Bool[Array, "agent agent"] | None = None) -> Trainer:
+def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Bool[Array, "agent agent"] | None = None) -> Trainer:
     """How agents learn to negotiate.
 
     Args:
-        plan: what, and in which episodes.
+        plan: what is learned, and how.
+        settings: what arrives, one of them in each episode; default: the plan's.
         joined: the network they stand in; None: where agents are alike every episode has its own, else one is drawn.
     """
     config, setting, n = plan.config, plan.setting, plan.setting.agents
@@ -210,7 +212,7 @@ def trainer(plan: Plan, joined: Bool[Array, "agent agent"] | None = None) -> Tra
         for_network, for_arrivals, for_choices, for_talk = jax.random.split(key, 4)
         if plan.alike and joined is None:
             here = draw_network(setting, for_network)
-        problem: Any = handlers.seed(lambda: arrivals(setting, here), for_arrivals)()
+        problem = arrivals_of_any(settings or [setting], here, for_arrivals)
         mine = minds(plan, networks, n, for_choices, epsilon)
         allocation, _, lessons = dec_rl(problem, for_talk, mine, plan.protocol)
         welfare = evaluate(problem, allocation).social_welfare

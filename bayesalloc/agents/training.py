@@ -83,6 +83,29 @@ class Interrupted(KeyboardInterrupt):
         self.rows = tuple(rows)
 
 
+class SideBySide(NamedTuple):
+    """Trainers that differ in an array, as one: runs have a leading axis, the curve is theirs together.
+
+    Attributes:
+        make: an element of the array -> trainer.
+        array: with a leading axis.
+    """
+
+    make: Callable[[Any], Any]
+    array: Any
+
+    def begin(self, rng_key: Array) -> Any:
+        """The runs before their first iterations."""
+        keys = jax.random.split(rng_key, len(self.array))
+        return jax.vmap(lambda each, key: self.make(each).begin(key))(self.array, keys)
+
+    def advance(self, run: Any, iterations: int) -> tuple[Any, Any]:
+        """The runs after more iterations."""
+        run, curve = jax.vmap(lambda each, run: self.make(each).advance(run, iterations))(self.array, run)
+        ended, returned = curve.ended.sum(0), curve.returned.sum(0)
+        return run, type(curve)(ended, returned, curve.loss.mean(0), curve.epsilon.mean(0))
+
+
 @functools.lru_cache(maxsize=8)
 def _compiled(trainer: Any, chunk: int) -> tuple[Callable[[Array], Any], Any, Callable[[Any], tuple[Any, Any]]]:
     """Compiled: how to begin; what a run looks like; and a chunk, which uses the run up."""

@@ -21,9 +21,12 @@ import xarray as xr
 from numpyro import handlers
 from tqdm import tqdm
 
-from bayesalloc.allocators import ALLOCATORS, Allocator, Problem, evaluate, solve
-from bayesalloc.allocators.claims import Claim, Ours, judge, judge_ours
-from bayesalloc.allocators.darap import THESIS, dec_grd
+from bayesalloc.agents import master, negotiators, training
+from bayesalloc.agents.policies import METHODS as LEARNERS, shipped
+from bayesalloc.allocators import ALLOCATORS, Problem, evaluate, solve
+from bayesalloc.allocators.claims import LEARNED, Claim, Ours, judge, judge_ours
+from bayesalloc.allocators.darap import THESIS, Darap, dec_grd
+from bayesalloc.allocators.evaluate import Allocation
 from bayesalloc.allocators.instances import Setting, arrivals, draw_network
 from bayesalloc.errors import InputError, listed
 from bayesalloc.library import content
@@ -33,7 +36,8 @@ MEASURES = {
     "owner": "published package size; every method pays by the shortest path from the true owner",
     "per_item": "package size 1, so that the cost is linear; by the shortest path from the true owner",
 }
-THERE = {*ALLOCATORS, "dec-grd"}
+OURS = ("cen-rl+", "dec-grd+", "dec-rl+")  # the shipped policies, and the negotiation of one with greedy answers
+THERE = {*ALLOCATORS, *OURS}
 
 
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,6 +111,7 @@ class Effort:
     everywhere: bool = False
     time_limit: float = 0.5
     workers: int = 0
+    training: int = 0
 
     def __post_init__(self) -> None:
         if self.graphs < 2:
@@ -162,13 +167,57 @@ def instances(setting: Setting, slots: int, graphs: int, episodes: int, seed: in
     return problems._replace(package_size=jnp.full_like(problems.package_size, setting.package_size))
 
 
-def allocator(method: str, experiment: Experiment) -> Allocator:
-    """A method as the experiment uses it: the negotiation with the published parameters."""
-    if method != "dec-grd":
-        return ALLOCATORS[method]
+def allocator(method: str, experiment: Experiment) -> Callable[..., Allocation]:
+    """A method as the experiment uses it, `(problem, key, network or None) -> Allocation`; negotiation as published."""
     most = max(max(experiment.at(i, "random").tasks) for i in range(len(experiment.values)))
-    config = dataclasses.replace(THESIS, max_quantity=experiment.max_quantity, tasks_per_agent=most)
-    return lambda problem, key: dec_grd(problem, key, config)[0]
+    if method in OURS:
+        policy = shipped(method.replace("grd", "rl").rstrip("+"))
+        if method == "cen-rl+":
+            chosen = policy.allocator()
+        else:
+            far = dataclasses.replace(policy.plan.protocol, tasks_per_agent=most)
+            greedily = method == "dec-grd+"
+            chosen = _negotiation(far) if greedily else negotiators.allocator(policy.plan, policy.network, far)
+    elif method in LEARNED:
+        plan = _plan(method, experiment, [experiment.at(0, "random")], 1)
+        return lambda problem, key, network: LEARNERS[method].allocator(plan, network)(problem, key)
+    elif method == "dec-grd":
+        chosen = _negotiation(dataclasses.replace(THESIS, max_quantity=experiment.max_quantity, tasks_per_agent=most))
+    else:
+        chosen = ALLOCATORS[method]
+    return lambda problem, key, network: chosen(problem, key)
+
+
+def _negotiation(protocol: Darap) -> Callable[..., Allocation]:
+    return lambda problem, key: dec_grd(problem, key, protocol)[0]
+
+
+def _plan(method: str, experiment: Experiment, settings: Sequence[Setting], episodes: int) -> Any:
+    """The published plan of a learned method, with room for all that the experiment's settings may bring."""
+    most = max(max(experiment.at(i, "random").tasks) for i in range(len(experiment.values)))
+    utilities = (*settings[0].utilities, *[0] * most)[:most] if not settings[0].shuffled_utilities else None
+    wide = dataclasses.replace(settings[0], tasks=(most,), utilities=utilities or settings[0].utilities)
+    plan = LEARNERS[method].presets["thesis"](wide, episodes)
+    if method == "dec-rl":
+        protocol = dataclasses.replace(plan.protocol, max_quantity=experiment.max_quantity)
+        plan = dataclasses.replace(plan, protocol=protocol)
+    return plan
+
+
+def trained(method: str, cells: Sequence["Cell"], effort: Effort, seed: int, *, progress: bool = False) -> Any:
+    """Networks with a leading graph axis: one for each graph, trained on all sweep values of the cells in turn."""
+    experiment, network = cells[0].experiment, cells[0].network
+    settings = [experiment.at(place, network) for place in sorted({cell.place for cell in cells})]
+    plan = _plan(method, experiment, settings, effort.training)
+    joined = _networks(network, settings[0].agents, settings[0].degree, effort.graphs, seed)
+    learn = {"cen-rl": master.trainer, "dec-rl": negotiators.trainer}[method]
+    course = LEARNERS[method].course(plan)
+    course = course._replace(
+        trainer=training.SideBySide(lambda here: learn(plan, settings, here), joined),
+        episodes=effort.training * effort.graphs, steps=course.steps * effort.graphs,
+    )  # fmt: skip
+    key = jax.random.fold_in(jax.random.key(seed), 3)
+    return jax.tree.map(jnp.asarray, course.network(training.train(course, key, progress=progress).run))
 
 
 class Cell(NamedTuple):
@@ -215,9 +264,12 @@ def run(
         for method in found[cell.experiment.id]["method"].values.tolist():
             if method != "opt":
                 most = cell.experiment.max_quantity if method == "dec-grd" else 0
-                groups.setdefault((method, most, shapes), []).append(cell)
+                own = (cell.experiment.id, cell.network) if method in LEARNED else ()
+                groups.setdefault((method, most, shapes, own), []).append(cell)
     with ThreadPoolExecutor(2) as threads:  # compilation takes longest, and does not hold Python up
-        jobs = {threads.submit(_allocate, key[0], group, seed): (key[0], group) for key, group in groups.items()}
+        jobs = {
+            threads.submit(_allocate, key[0], group, effort, seed): (key[0], group) for key, group in groups.items()
+        }
         for job in tqdm(as_completed(jobs), "methods", len(jobs), disable=not progress, leave=False):
             method, group = jobs[job]
             for cell, (by_owner, by_hop) in zip(group, job.result(), strict=True):
@@ -240,7 +292,7 @@ def _empty(experiment: Experiment, effort: Effort) -> xr.Dataset:
     coords = {
         "measure": list(MEASURES)[: 3 if experiment.per_item else 2],
         "network": experiment.networks,
-        "method": [name for name in experiment.methods if name in THERE],
+        "method": [name for name in experiment.methods if name in THERE or (effort.training and name in LEARNED)],
         "value": experiment.values,
         "graph": np.arange(effort.graphs),
         "episode": np.arange(min(experiment.episodes, effort.episodes)),
@@ -290,21 +342,22 @@ def _submit(
     return functools.cache(lambda: _optimum(problem, time_limit))
 
 
-def _allocate(method: str, cells: Sequence[Cell], seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _allocate(method: str, cells: Sequence[Cell], effort: Effort, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Welfare by true owner and by hop (NaN for a central method), of shape (graph, episode), of each cell."""
     chosen = allocator(method, cells[0].experiment)
+    networks = trained(method, cells, effort, seed) if method in LEARNED else None
 
     @jax.jit
-    @functools.partial(jax.vmap, in_axes=(0, 0))
-    def value(problem: Problem, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        worth = evaluate(problem, chosen(problem, key))
+    @jax.vmap
+    def value(problem: Problem, key: jax.Array, network: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+        worth = evaluate(problem, chosen(problem, key, network))
         return worth.social_welfare, worth.social_welfare_hop, worth.feasible
 
     found = []
     for cell in cells:
         episodes, graphs = cell.problems.utility.shape[:2]
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 2), (episodes, graphs))
-        parts = [value(Problem(*(leaf[i] for leaf in cell.problems)), keys[i]) for i in range(episodes)]
+        parts = [value(Problem(*(leaf[i] for leaf in cell.problems)), keys[i], networks) for i in range(episodes)]
         by_owner, by_hop, feasible = (np.stack(part, axis=-1) for part in zip(*parts, strict=True))
         if not feasible.all():
             raise RuntimeError(f"{method} made an allocation that is not feasible")
@@ -335,6 +388,7 @@ def reproduce(published: Published, found: Mapping[str, xr.Dataset]) -> dict[str
             str(m): {"asked": int(asked.sel(measure=m)), "proven": int(proven.sel(measure=m))}
             for m in data["measure"].values
         }
-    missing = sorted({name for e in published.experiments for name in e.methods} - THERE)
+    named = {name for e in published.experiments for name in e.methods}
+    missing = sorted(named - {name for data in found.values() for name in data["method"].values.tolist()})
     ours = [judge_ours(found, each, published.interval) for each in published.ours]
     return {"interval": published.interval, "missing": missing, "claims": claims, "ours": ours, "optima": optima}

@@ -7,9 +7,9 @@ Victoria, section 7.5. Utilities and costs share one unit.
 import dataclasses
 import functools
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Bool
+from numpyro import handlers
 from numpyro.distributions import constraints
 
 from bayesalloc.allocators.problem import Problem
@@ -259,9 +260,15 @@ def _any(key: Array, n: int, degree: int) -> Array:
     return jax.lax.switch(jax.random.randint(kind_key, (), 0, len(makers)), makers, key)
 
 
-def arrivals(setting: Setting, joined: Bool[Array, "agent agent"]) -> Problem:
-    """The tasks and resources of one episode: sites `task_count`, `task_utility` and `stock`."""
-    n, slots = setting.agents, max(setting.tasks)
+def arrivals(setting: Setting, joined: Bool[Array, "agent agent"], slots: int = 0) -> Problem:
+    """The tasks and resources of one episode: sites `task_count`, `task_utility` and `stock`.
+
+    Args:
+        setting: what arrives.
+        joined: the network.
+        slots: places for tasks of each agent, if that is more than it may own.
+    """
+    n, slots = setting.agents, max(slots, *setting.tasks)
 
     def draw(site: str, values: Sequence[int], shape: tuple[int, ...]) -> Array:
         drawn = () if setting.alike else shape
@@ -271,7 +278,8 @@ def arrivals(setting: Setting, joined: Bool[Array, "agent agent"]) -> Problem:
     if setting.shuffled_utilities:
         worth: dist.Distribution = Among(setting.utilities, (n, slots)).to_event(2)
     else:
-        worth = dist.Delta(jnp.broadcast_to(jnp.asarray(setting.utilities[:slots]), (n, slots)), event_dim=2)
+        utilities = (*setting.utilities, *[0] * slots)[:slots]
+        worth = dist.Delta(jnp.broadcast_to(jnp.asarray(utilities), (n, slots)), event_dim=2)
     utility = numpyro.sample("task_utility", worth)
     requester = draw("requester_stock", setting.requester_stock, (n - n // 2, setting.types))
     provider = draw("provider_stock", setting.provider_stock, (n // 2, setting.types))
@@ -288,3 +296,18 @@ def arrivals(setting: Setting, joined: Bool[Array, "agent agent"]) -> Problem:
         per_item=jnp.asarray(setting.per_item, jnp.float32),
         package_size=jnp.asarray(setting.package_size),
     )
+
+
+def arrivals_of_any(settings: Sequence[Setting], joined: Bool[Array, "agent agent"], key: Array) -> Problem:
+    """An episode of one of several settings, equally likely; they have the same numbers of agents and types."""
+    slots = max(max(setting.tasks) for setting in settings)
+
+    def of(setting: Setting) -> Callable[[Array], Any]:
+        def draw(key: Array) -> Any:
+            return handlers.seed(lambda: arrivals(setting, joined, slots), key)()
+
+        return draw
+
+    which, key = jax.random.split(key)
+    place = jax.random.randint(which, (), 0, len(settings))
+    return jax.lax.switch(place, [of(setting) for setting in settings], key)

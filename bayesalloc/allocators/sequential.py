@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from bayesalloc.allocators.evaluate import Allocation, dense
 from bayesalloc.allocators.greedy import _efficiency, _plans, _possible, ahead, provider_places
-from bayesalloc.allocators.instances import BASE, Setting, arrivals, check_setting, draw_network
+from bayesalloc.allocators.instances import BASE, Setting, arrivals, arrivals_of_any, check_setting, draw_network
 from bayesalloc.allocators.problem import Problem, adjacency, shortest_paths
 from bayesalloc.environment import Environment, Observation, Outcome
 from bayesalloc.errors import InputError, listed
@@ -230,11 +230,11 @@ class Params(NamedTuple):
     joined: Bool[Array, "agent agent"]
 
 
-def environment(setting: Setting = BASE, rule: Rule = "gain") -> Environment:
+def environment(setting: Setting | Sequence[Setting] = BASE, rule: Rule = "gain") -> Environment:
     """Episodes of one setting as decisions of a master: an action names an agent, the last one stops.
 
     Args:
-        setting: what arrives.
+        setting: what arrives; of several settings, any in each episode.
         rule: `gain`: only tasks that pay can be carried out, the master may stop, sees `features`, and is rewarded with
             what it gains over the greedy order (a potential-based shaping, which leaves the best policy the best: Ng,
             Harada & Russell 1999, ICML 16:278). `thesis`: any task that the stock allows, no stopping, `flat` numbers
@@ -243,11 +243,15 @@ def environment(setting: Setting = BASE, rule: Rule = "gain") -> Environment:
     Raises:
         InputError: for a setting that cannot be.
     """
-    check_setting(setting)
-    ours = rule == "gain"
+    settings = [setting] if isinstance(setting, Setting) else list(setting)
+    for each in settings:
+        check_setting(each)
+    n, ours = settings[0].agents, rule == "gain"
 
     def initial(params: Params) -> Progress:
-        return begin(arrivals(setting, params.joined), rule, look_ahead=ours)
+        if len(settings) == 1:
+            return begin(arrivals(settings[0], params.joined), rule, look_ahead=ours)
+        return begin(arrivals_of_any(settings, params.joined, numpyro.prng_key()), rule, look_ahead=ours)
 
     def step(state: Progress, action: Array, params: Params) -> tuple[Progress, Step]:
         return carry_out(state, action, rule, look_ahead=ours)
@@ -258,9 +262,7 @@ def environment(setting: Setting = BASE, rule: Rule = "gain") -> Environment:
         return Observation(features(state, rule), jnp.append(state.options.possible, True))
 
     def arms(names: Sequence[str] | None) -> dict[str, Any]:
-        every = {f"agent_{k}": np.int32(k) for k in range(setting.agents)} | (
-            {"stop": np.int32(setting.agents)} if ours else {}
-        )
+        every = {f"agent_{k}": np.int32(k) for k in range(n)} | ({"stop": np.int32(n)} if ours else {})
         strange = set(names or ()) - set(every)
         if strange:
             raise InputError(f"srap_sequence has no action '{listed(strange)}'; there are {listed(every)}")
@@ -268,7 +270,7 @@ def environment(setting: Setting = BASE, rule: Rule = "gain") -> Environment:
 
     return Environment(
         name="srap_sequence",
-        prior=lambda: Params(draw_network(setting, numpyro.prng_key())),
+        prior=lambda: Params(draw_network(settings[0], numpyro.prng_key())),
         initial=initial,
         step=step,
         arms=arms,
