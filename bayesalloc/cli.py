@@ -285,6 +285,7 @@ def reproduce(
     full: Annotated[bool, Parameter(negative=())] = False,
     experiments: Annotated[list[str] | None, Many] = None,
     graphs: int | None = None,
+    training: int = 0,
     common: Common = DEFAULT,
 ) -> None:
     """Published claims beside what is measured.
@@ -294,6 +295,8 @@ def reproduce(
         full: Measure more: watershed over 20 seeds instead of one, srap on twice as many graphs.
         experiments: Which experiments of srap, by their numbers in the thesis; default: all.
         graphs: Graphs of each kind of network in srap; default: 30, and 60 with --full.
+        training: Episodes for which srap's published learned methods are trained on each graph, 20,000 in the thesis;
+            by default they are left out.
         common: What every command takes.
     """
     with session(common, "reproduce") as (say, folder):
@@ -304,7 +307,9 @@ def reproduce(
             published = measured.load_experiments().only(experiments)
             effort = measured.FULL if full else measured.Effort()
             graphs = effort.graphs if graphs is None else graphs
-            effort = dataclasses.replace(effort, graphs=graphs, workers=os.cpu_count() or 1)
+            if training < 0:
+                raise InputError(f"training is {training}; it must be 0 or more")
+            effort = dataclasses.replace(effort, graphs=graphs, workers=os.cpu_count() or 1, training=training)
             found = measured.run(
                 published.experiments, effort, common.seed, progress=not common.quiet and sys.stderr.isatty()
             )
@@ -314,8 +319,8 @@ def reproduce(
             files = folder.files("report.html", "results.nc")
             say(documents.experiments_text(result), {"seed": common.seed, **result, "files": files})
             return
-        if experiments is not None or graphs is not None:
-            raise InputError(f"--experiments and --graphs belong to srap; {name} has neither")
+        if experiments is not None or graphs is not None or training:
+            raise InputError(f"--experiments, --graphs and --training belong to srap; {name} has none of them")
         from bayesalloc import reproduce as reproduction
 
         seeds = range(common.seed, common.seed + (20 if full else 1))

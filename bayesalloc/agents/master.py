@@ -17,7 +17,7 @@ from bayesalloc.agents import dqn
 from bayesalloc.agents.networks import Dense, Scorer
 from bayesalloc.agents.training import Course
 from bayesalloc.allocators.evaluate import Allocation, Table
-from bayesalloc.allocators.instances import BASE, VARIED, Setting, check_setting
+from bayesalloc.allocators.instances import SWEEP, Setting, check_setting
 from bayesalloc.allocators.problem import Problem
 from bayesalloc.allocators.sequential import (
     FEATURES,
@@ -37,7 +37,15 @@ MARGIN = 0.05  # mean utilities by which a choice must be better than the greedy
 PUBLISHED_EPISODES = 20_000
 PUBLISHED_PATIENCE = 500  # episodes without a lower loss until the learning rate is reduced
 
-SWEEP = dataclasses.replace(BASE, provider_stock=(7, 9, 11, 13, 15), alike=True)  # all of experiment 7.5.1
+VARIED = dataclasses.replace(
+    SWEEP, types=8, tasks=(1, 2, 3, 4), utilities=(4, 5, 9, 16, 25), shuffled_utilities=True,
+    provider_stock=(3, 5, 7, 9, 11, 13, 15),
+)  # fmt: skip
+BULKY = dataclasses.replace(VARIED, required=5, requester_stock=(1, 3), used=2)
+KINDS = (
+    *(dataclasses.replace(VARIED, used=used) for used in (2, 4, 6, 8)),
+    *(dataclasses.replace(BULKY, package_size=size) for size in (1, 2, 4, 5)),
+)  # what our master learns from: networks, tasks, types, utilities, stocks and packages of all kinds
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class Plan:
         rule: of the decision problem (see `sequential.environment`), which also says what network there is.
         layers: units of the hidden layers (`thesis`), or of all of them (`gain`).
         setting: what arrives in an episode.
+        kinds: what arrives, if that is more: one of these in each episode.
         config: how it is learned.
         renew: iterations after which the networks are drawn anew; 0: never.
         margin: mean utilities by which a choice must be better than the greedy one to be preferred (`gain`).
@@ -61,6 +70,7 @@ class Plan:
     config: dqn.Config
     renew: int = 0
     margin: float = MARGIN
+    kinds: tuple[Setting, ...] = ()
 
     @property
     def episodes(self) -> int | None:
@@ -100,16 +110,16 @@ def ours(setting: Setting | None = None, episodes: int | None = None) -> Plan:
         setting: what arrives; default: networks, tasks, utilities and stocks of all kinds.
         episodes: how many are played; default: as many as the steps allow.
     """
-    setting = VARIED if setting is None else setting
+    setting, kinds = (VARIED, KINDS) if setting is None else (setting, ())
     check_setting(setting)
     config = dqn.Config(
-        steps=600_000, environments=32, every=4, updates=2, batch=128, capacity=50_000, warmup=2_000,
+        steps=1_000_000, environments=32, every=4, updates=2, batch=128, capacity=50_000, warmup=2_000,
         learning_rate=1e-3, target_every=500, discount=1.0, explore=(0.3, 0.05), explore_for=0.5,
     )  # fmt: skip
     if episodes is not None:  # and half as many again: renewed networks end some before their time
         steps = -(-3 * max(1, episodes) * _longest(setting) // 2)
         config = dataclasses.replace(config, steps=steps, episodes=episodes)
-    return Plan("ours", "gain", (32,), setting, config, renew=50)
+    return Plan("ours", "gain", (32,), setting, config, renew=50, kinds=kinds)
 
 
 PRESETS: dict[str, Callable[[Setting | None, int | None], Plan]] = {"ours": ours, "thesis": thesis}
@@ -131,7 +141,7 @@ def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Array | None =
         settings: what arrives, one of them in each episode; default: the plan's.
         joined: the network, shape (agent, agent); None: drawn, as the plan says.
     """
-    episodes = Episodes(environment(settings or plan.setting, plan.rule), _longest(plan.setting))
+    episodes = Episodes(environment(settings or plan.kinds or plan.setting, plan.rule), _longest(plan.setting))
     params = None if joined is None else Params(joined)
     return dqn.trainer(plan.config, episodes, lambda key: network(plan, key), params, renew=plan.renew)
 

@@ -20,7 +20,7 @@ from bayesalloc.agents.training import Course
 from bayesalloc.allocators.darap import DEFAULT, THESIS, Darap, dec_rl, suited
 from bayesalloc.allocators.darap.learned import Experience, Minds, Seen, features
 from bayesalloc.allocators.evaluate import Allocation, evaluate
-from bayesalloc.allocators.instances import BASE, VARIED, Setting, arrivals_of_any, check_setting, draw_network
+from bayesalloc.allocators.instances import SWEEP, Setting, arrivals_of_any, check_setting, draw_network
 from bayesalloc.allocators.problem import Problem
 from bayesalloc.errors import InputError
 
@@ -75,11 +75,10 @@ def thesis(setting: Setting | None = None, episodes: int | None = None) -> Plan:
     """As published: every agent has its own networks, for offers and confirmations, in one network drawn at first.
 
     Args:
-        setting: what arrives; default: all of experiment 7.5.1 in a small world.
+        setting: what arrives; default: all of experiment 7.5.1.
         episodes: how many are played; default: 20,000.
     """
-    sweep = dataclasses.replace(BASE, provider_stock=(7, 9, 11, 13, 15), alike=True)
-    setting = sweep if setting is None else setting
+    setting = SWEEP if setting is None else setting
     config = Config(
         steps=PUBLISHED_EPISODES if episodes is None else episodes, environments=1, batch=32, capacity=10_000,
         warmup=32, discount=0.95, learning_rate=1e-4, weight_decay=1e-3, optimiser="sgd", target_every=200,
@@ -96,16 +95,16 @@ def ours(setting: Setting | None = None, episodes: int | None = None) -> Plan:
     answers: what agents see is local, but what they are rewarded for is common.
 
     Args:
-        setting: what arrives; default: networks, tasks, utilities and stocks of all kinds.
+        setting: what arrives; default: all of experiment 7.5.1, on networks of every kind.
         episodes: how many are played; default: 60,000.
     """
-    setting = VARIED if setting is None else setting
+    setting = SWEEP if setting is None else setting
     config = Config(
         steps=60_000 if episodes is None else episodes, environments=16, updates=4, batch=256, capacity=100_000,
-        warmup=500, discount=0.0, learning_rate=5e-4, target_every=200, explore=(0.2, 0.02), explore_for=0.6,
+        warmup=500, discount=0.0, learning_rate=1e-3, target_every=200, patience=800, plateau=200, least_rate=5e-5, explore=(0.2, 0.02), explore_for=0.6,
     )  # fmt: skip
     far = dataclasses.replace(DEFAULT, max_hops=4, cycles=2)
-    return _plan("ours", far, setting, config, alike=True, confirming=False, slots=7, layers=(32,), margin=0.02)
+    return _plan("ours", far, setting, config, alike=True, confirming=False, slots=7, layers=(32,), margin=0.03)
 
 
 def _plan(preset: str, protocol: Darap, setting: Setting, config: Config, **others: Any) -> Plan:

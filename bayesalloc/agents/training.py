@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,7 +84,8 @@ class Interrupted(KeyboardInterrupt):
         self.rows = tuple(rows)
 
 
-class SideBySide(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class SideBySide:
     """Trainers that differ in an array, as one: runs have a leading axis, the curve is theirs together.
 
     Attributes:
