@@ -101,7 +101,8 @@ def ours(setting: Setting | None = None, episodes: int | None = None) -> Plan:
     setting = SWEEP if setting is None else setting
     config = Config(
         steps=60_000 if episodes is None else episodes, environments=16, updates=4, batch=256, capacity=100_000,
-        warmup=500, discount=0.0, learning_rate=1e-3, target_every=200, patience=800, plateau=200, least_rate=5e-5, explore=(0.2, 0.02), explore_for=0.6,
+        warmup=500, discount=0.0, learning_rate=1e-3, target_every=200, patience=800, plateau=200, least_rate=5e-5,
+        explore=(0.2, 0.02), explore_for=0.6,
     )  # fmt: skip
     far = dataclasses.replace(DEFAULT, max_hops=4, cycles=2)
     return _plan("ours", far, setting, config, alike=True, confirming=False, slots=7, layers=(32,), margin=0.03)
