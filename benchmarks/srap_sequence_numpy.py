@@ -16,6 +16,7 @@ gain from there.
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -217,10 +218,16 @@ def ours(episodes: Episodes, copies: int, steps: int, repeats: int) -> dict[str,
     )
 
 
+@partial(jax.jit, static_argnums=0)
+def begun(episodes: Episodes, key: jax.Array) -> tuple[Any, Any, Any]:
+    """An episode's parameters, first observation and state."""
+    params = episodes.sample_params(key)
+    return params, *episodes.reset(key, params)
+
+
 def instance(episodes: Episodes, rule: str, seed: int) -> tuple[Any, Any, Any, Master]:
     """One of our episodes, and the same instance for the peer."""
-    params = episodes.sample_params(jax.random.key(seed))
-    seen, state = episodes.reset(jax.random.key(seed), params)
+    params, seen, state = begun(episodes, jax.random.key(seed))
     problem = state.inner.market.problem
     cost = float(problem.per_item), int(problem.package_size)
     utility, requires = np.asarray(problem.utility, float), np.asarray(problem.requires)
