@@ -16,7 +16,7 @@ import numpyro
 from jaxtyping import Array, Bool, Float, Int
 
 from bayesalloc.allocators.evaluate import Allocation, dense
-from bayesalloc.allocators.greedy import _efficiency, _plans, _possible, ahead, provider_places
+from bayesalloc.allocators.greedy import _efficiency, _first, _plans, _possible, ahead, provider_places
 from bayesalloc.allocators.instances import BASE, Setting, arrivals, arrivals_of_any, check_setting, draw_network
 from bayesalloc.allocators.problem import Problem, adjacency, shortest_paths
 from bayesalloc.environment import Environment, Observation, Outcome
@@ -104,24 +104,53 @@ def survey(problem: Problem, rule: Rule) -> Market:
     return Market(problem, distance, place, _efficiency(problem, net), scale)
 
 
+class Prospects(NamedTuple):
+    """What each task would bring, on the stock that there is.
+
+    Attributes:
+        before: items that others have to give before each agent's turn comes, shape (agent, provider, type).
+        net: utility less transfer cost, if it were the only one.
+        allowed: whether it can be carried out.
+        rank: the efficiency by which tasks are chosen.
+    """
+
+    before: Int[Array, "agent provider type"]
+    net: Float[Array, " task"]
+    allowed: Bool[Array, " task"]
+    rank: Float[Array, " task"]
+
+
+def _foresee(market: Market, stock: Array, waiting: Array, rule: Rule) -> Prospects:
+    problem = market.problem
+    before = _before(stock, market.place)
+    _, net = _plans(problem, stock, before, market.distance)
+    allowed = waiting & _possible(problem, stock)
+    if rule == "thesis":
+        return Prospects(before, net, allowed, market.rank)
+    allowed &= (net > 0) | (problem.requires.sum(-1) == 0)
+    return Prospects(before, net, allowed, _efficiency(problem, net))
+
+
 def weigh(market: Market, stock: Array, waiting: Array, rule: Rule) -> Options:
     """Every agent's most efficient task that is possible: by `gain` one that pays, by the efficiency on what is left.
 
     As published (`thesis`) tasks are ranked once, on the initial stock, and one that loses is possible too.
     """
     problem = market.problem
-    given, net = _plans(problem, stock, _before(stock, market.place), market.distance)
-    allowed = waiting & _possible(problem, stock)
-    rank = market.rank
-    if rule == "gain":
-        allowed &= (net > 0) | (problem.requires.sum(-1) == 0)
-        rank = _efficiency(problem, net)
+    before, net, allowed, rank = _foresee(market, stock, waiting, rule)
     mine = allowed & (problem.owner == jnp.arange(len(stock))[:, None])
-    task, there = jnp.argmax(jnp.where(mine, rank, -jnp.inf), axis=1), mine.any(1)
+    task, there = _first_best(jnp.where(mine, rank, -jnp.inf)), mine.any(1)
+    given = jnp.clip(problem.requires[task][:, None] - before, 0, stock)
     return Options(
         task, jnp.where(there, net[task], 0.0), jnp.where(there, rank[task], 0.0),
-        jnp.where(there[:, None, None], given[task], 0), there, jnp.where(allowed, jnp.maximum(net, 0.0), 0.0),
+        jnp.where(there[:, None, None], given, 0), there, jnp.where(allowed, jnp.maximum(net, 0.0), 0.0),
     )  # fmt: skip
+
+
+def _first_best(rank: Float[Array, "agent task"]) -> Int[Array, " agent"]:
+    """As `argmax` along the last axis, which takes three times as long on a CPU; ranks must be numbers."""
+    n = rank.shape[-1]
+    return jnp.where(rank == rank.max(-1, keepdims=True), jnp.arange(n), n).min(-1)
 
 
 def _take(
@@ -140,18 +169,21 @@ def greedy(choices: Options) -> Int[Array, ""]:
     return len(rank) - 1 - jnp.argmax(rank[::-1])
 
 
-def greedy_gain(market: Market, stock: Array, waiting: Array, choices: Options, rule: Rule) -> Float[Array, ""]:
+def greedy_gain(market: Market, stock: Array, waiting: Array, rule: Rule) -> Float[Array, ""]:
     """What the greedy order gains from here on."""
+    problem = market.problem
 
-    def another(state: tuple[Array, Array, Array, Options]) -> Array:
-        return state[3].possible.any()
+    def task(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        stock, waiting, total, _ = state
+        before, net, allowed, rank = _foresee(market, stock, waiting, rule)
+        task = _first(problem, jnp.where(allowed, rank, -jnp.inf))
+        does = allowed[task]
+        given = jnp.clip(problem.requires[task] - before[problem.owner[task]], 0, stock)
+        still = waiting & ~(does & (jnp.arange(len(waiting)) == task))
+        return stock - jnp.where(does, given, 0), still, total + jnp.where(does, net[task], 0.0), does
 
-    def task(state: tuple[Array, Array, Array, Options]) -> tuple[Array, Array, Array, Options]:
-        stock, waiting, total, choices = state
-        stock, waiting, gain = _take(choices, stock, waiting, greedy(choices))
-        return stock, waiting, total + gain, weigh(market, stock, waiting, rule)
-
-    return jax.lax.while_loop(another, task, (stock, waiting, jnp.float32(0), choices))[2]
+    start = (stock, waiting, jnp.float32(0), jnp.ones((), bool))
+    return jax.lax.while_loop(lambda state: state[3], task, start)[2]
 
 
 def begin(problem: Problem, rule: Rule, *, look_ahead: bool = False) -> Progress:
@@ -164,9 +196,7 @@ def _progress(
     market: Market, stock: Array, waiting: Array, stopped: Array, rule: Rule, *, look_ahead: bool
 ) -> Progress:
     choices = weigh(market, stock, waiting, rule)
-    ahead = (
-        jnp.where(stopped, 0.0, greedy_gain(market, stock, waiting, choices, rule)) if look_ahead else jnp.float32(0)
-    )
+    ahead = jnp.where(stopped, 0.0, greedy_gain(market, stock, waiting, rule)) if look_ahead else jnp.float32(0)
     return Progress(market, stock, waiting, choices, stopped, ahead)
 
 
