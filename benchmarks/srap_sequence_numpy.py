@@ -16,7 +16,7 @@ gain from there.
 import argparse
 import json
 import sys
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -218,16 +218,22 @@ def ours(episodes: Episodes, copies: int, steps: int, repeats: int) -> dict[str,
     )
 
 
-@partial(jax.jit, static_argnums=0)
-def begun(episodes: Episodes, key: jax.Array) -> tuple[Any, Any, Any]:
-    """An episode's parameters, first observation and state."""
-    params = episodes.sample_params(key)
-    return params, *episodes.reset(key, params)
+Begin = Callable[[jax.Array], tuple[Any, Any, Any]]
 
 
-def instance(episodes: Episodes, rule: str, seed: int) -> tuple[Any, Any, Any, Master]:
+def beginning(episodes: Episodes) -> Begin:
+    """From a key to an episode's parameters, first observation and state."""
+
+    def begin(key: jax.Array) -> tuple[Any, Any, Any]:
+        params = episodes.sample_params(key)
+        return params, *episodes.reset(key, params)
+
+    return jax.jit(begin)
+
+
+def instance(begin: Begin, rule: str, seed: int) -> tuple[Any, Any, Any, Master]:
     """One of our episodes, and the same instance for the peer."""
-    params, seen, state = begun(episodes, jax.random.key(seed))
+    params, seen, state = begin(jax.random.key(seed))
     problem = state.inner.market.problem
     cost = float(problem.per_item), int(problem.package_size)
     utility, requires = np.asarray(problem.utility, float), np.asarray(problem.requires)
@@ -236,9 +242,10 @@ def instance(episodes: Episodes, rule: str, seed: int) -> tuple[Any, Any, Any, M
 
 def check(episodes: Episodes, rule: str, count: int) -> int:
     """Plays episodes of ours and of the peer with the same choices; how many steps there were."""
-    advance, rng, steps = jax.jit(episodes.advance), np.random.default_rng(0), 0
+    advance, begin = jax.jit(episodes.advance), beginning(episodes)
+    rng, steps = np.random.default_rng(0), 0
     for seed in range(count):
-        params, seen, state, peer = instance(episodes, rule, seed)
+        params, seen, state, peer = instance(begin, rule, seed)
         peer.reset(np.asarray(state.inner.stock))
         over = False
         while not over:
@@ -255,7 +262,8 @@ def check(episodes: Episodes, rule: str, count: int) -> int:
 def theirs(episodes: Episodes, rule: str, steps: int, repeats: int) -> dict[str, Any]:
     """One instance after the other."""
     rng = np.random.default_rng(0)
-    peers = [instance(episodes, rule, seed)[-1] for seed in range(8)]
+    begin = beginning(episodes)
+    peers = [instance(begin, rule, seed)[-1] for seed in range(8)]
     low, types = SWEEP.agents // 2, SWEEP.types
 
     def arrive(peer: Master) -> None:
