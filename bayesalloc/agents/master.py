@@ -33,7 +33,7 @@ from bayesalloc.allocators.sequential import (
 from bayesalloc.episodes import Episodes
 from bayesalloc.errors import InputError
 
-MARGIN = 0.05  # mean utilities by which a choice must be better than the greedy one to be preferred
+MARGIN = 0.12  # mean utilities by which a choice must be better than the greedy one to be preferred
 PUBLISHED_EPISODES = 20_000
 PUBLISHED_PATIENCE = 500  # episodes without a lower loss until the learning rate is reduced
 
