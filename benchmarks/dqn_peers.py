@@ -14,10 +14,9 @@ first transitions. Times are CPU seconds of the process with all its threads; to
 
 - `srap thesis`, `srap gain`: the master's decision problem, 8 copies on one network of agents, two updates of a
   100-50-25 network on 32 transitions for every 8 steps. The DQN of Stable-Baselines3 knows no masks, so ours does
-  without them too. Its update is plain Q-learning with Huber's loss and clipped gradients; ours is double Q-learning,
-  which values the next state with both networks.
+  without them too, with the same plain Q-learning target; its loss is Huber's, and its gradients are clipped.
 - `cart pole`: PureJaxRL's hyperparameters, 500,000 steps. Both are judged by 100 greedy episodes of the last network.
-  Its target is that of plain Q-learning, which spares it one of our three forward passes of the batch.
+  Its target is that of plain Q-learning, and so is ours here.
 - `8 networks, sgd`, `8 networks, adam`: unshared double-DQN networks, 42-70-35-40, updated side by side on batches
   of 32 from each one's own 10,000 transitions; counted are updates of one network.
 """
@@ -82,7 +81,8 @@ def learning(case: dict[str, Any], steps: int, repeats: int) -> dict[str, Any]:
     params = episodes.sample_params(jax.random.key(0))
     seen = jax.eval_shape(episodes.reset, jax.random.key(0), params)[0]
     sizes = (seen.values.size, *case["layers"], seen.mask.size)
-    train = dqn.make_train(dqn.Config(steps=steps, **case["settings"]), episodes, lambda key: Dense(sizes, key), params)
+    config = dqn.Config(steps=steps, double=False, **case["settings"])  # as the peers
+    train = dqn.make_train(config, episodes, lambda key: Dense(sizes, key), params)
 
     def greedy(network: Any, key: jax.Array) -> jax.Array:
         """Return of one episode in which the network's best action is always taken."""

@@ -100,6 +100,11 @@ def test_differences_are_those_of_rlax() -> None:
     )  # fmt: skip
     everything = batch._replace(next_mask=jnp.ones_like(batch.next_mask))
     np.testing.assert_allclose(dqn.differences(network, target, everything), theirs, rtol=1e-5, atol=1e-6)
+    plain = jax.vmap(rlax.q_learning)(
+        jax.vmap(network)(batch.values), batch.action, batch.reward, batch.discount,
+        jax.vmap(target)(batch.next_values),
+    )  # fmt: skip
+    np.testing.assert_allclose(dqn.differences(network, target, everything, double=False), plain, rtol=1e-5, atol=1e-6)
     unmasked = batch._replace(next_mask=batch.next_mask.at[:, 0].set(True))
     np.testing.assert_allclose(dqn.differences(network, target, unmasked, masked=False), theirs, rtol=1e-5, atol=1e-6)
 

@@ -43,6 +43,7 @@ class Config:
         explore: part of the actions that are random at first and at last.
         explore_for: part of all steps, or episodes, over which the first turns into the last, linearly.
         explore_decay: instead, the factor by which it falls with every episode; 0: not.
+        double: whether the network chooses the next action and the target values it, or the target does both.
         masked: whether the best next action is looked for among those that can be taken. The published variant looks
             among all.
         patience: updates without a lower loss until the learning rate is reduced; 0: never.
@@ -67,6 +68,7 @@ class Config:
     explore: tuple[float, float] = (1.0, 0.05)
     explore_for: float = 0.5
     explore_decay: float = 0.0
+    double: bool = True
     masked: bool = True
     patience: int = 0
     plateau: int = 100
@@ -148,7 +150,9 @@ def explore(rng_key: Array, q: Float[Array, " action"], mask: Bool[Array, " acti
     return jnp.where(luck < epsilon, chance, best(q, mask))
 
 
-def differences(network: Network, target: Network, batch: Transition, *, masked: bool = True) -> Float[Array, " item"]:
+def differences(
+    network: Network, target: Network, batch: Transition, *, masked: bool = True, double: bool = True
+) -> Float[Array, " item"]:
     """Temporal differences of double Q-learning, r + d Q_target(s', argmax_a Q(s', a)) - Q(s, a), over a batch.
 
     Args:
@@ -156,12 +160,14 @@ def differences(network: Network, target: Network, batch: Transition, *, masked:
         target: it values the chosen next.
         batch: transitions with a leading axis; d is 0 where no next action can be taken.
         masked: whether the next action is chosen among those that can be taken.
+        double: whether the network chooses it; else the target does.
     """
     q = jax.vmap(network)(batch.values)
     taken = jnp.take_along_axis(q, batch.action[:, None], axis=1)[:, 0]
-    ahead = jax.lax.stop_gradient(jax.vmap(network)(batch.next_values))
+    worths = jax.vmap(target)(batch.next_values)
+    ahead = jax.lax.stop_gradient(jax.vmap(network)(batch.next_values)) if double else worths
     then = best(ahead, batch.next_mask if masked else jnp.ones_like(batch.next_mask))
-    worth = jnp.take_along_axis(jax.vmap(target)(batch.next_values), then[:, None], axis=1)[:, 0]
+    worth = jnp.take_along_axis(worths, then[:, None], axis=1)[:, 0]
     discount = jnp.where(batch.next_mask.any(-1), batch.discount, 0.0)
     return batch.reward + jax.lax.stop_gradient(discount * worth) - taken
 
@@ -170,7 +176,7 @@ def learn(config: Config, learner: Learner, batch: Transition) -> tuple[Learner,
     """One update of the network on a batch; also the loss before it."""
 
     def loss(network: Any) -> Array:
-        error = differences(network, learner.target, batch, masked=config.masked)
+        error = differences(network, learner.target, batch, masked=config.masked, double=config.double)
         return jnp.square(error).mean()  # Huber's loss would seek medians, and so miss rare ends of episodes
 
     value, gradient = jax.value_and_grad(loss)(learner.network)
