@@ -32,9 +32,7 @@ SETTINGS = {
         layout="shuffled",
     ),
     "for nothing": Setting(agents=4, tasks=(2,), required=0, per_item=3.0),
-    "two agents": Setting(network="barabasi_albert", agents=2, degree=1, types=1, tasks=(1, 4))
-    if False
-    else Setting(network="random", agents=2, degree=1, types=1, tasks=(1, 4)),
+    "two agents": Setting(network="random", agents=2, degree=1, types=1, tasks=(1, 4)),
 }  # fmt: skip
 SMALL = Setting(agents=5, degree=2, tasks=(1, 2), requester_stock=(0, 1), provider_stock=(2, 5))
 
@@ -85,8 +83,7 @@ def played(rule: str):
 
         last, (outcome, given, done, ends, stopped) = jax.lax.scan(step, first, names)
         quantity = jnp.einsum("st,sar->tar", done.astype(int), given)
-        finish = jax.lax.scan(lambda now, _: (step(now, greedy(now.options))), last, None, length=0)[0]
-        return first, finish, outcome, quantity, ends, stopped, names
+        return first, last, outcome, quantity, ends, stopped, names
 
     return jax.jit(jax.vmap(episode))
 
@@ -94,7 +91,9 @@ def played(rule: str):
 @pytest.mark.parametrize("rule", ["gain", "thesis"])
 def test_any_sequence_is_feasible_and_adds_up(rule):
     problems = drawn(SMALL, 2, 300)
-    first, last, outcome, quantity, ends, stopped, names = played(rule)(problems, jax.random.split(jax.random.key(3), 300))
+    first, last, outcome, quantity, ends, stopped, names = played(rule)(
+        problems, jax.random.split(jax.random.key(3), 300)
+    )
     assert (np.diff(ends.astype(int), axis=1) >= 0).all() and ends.mean() > 0.2
 
     def value(problem, quantity, distance):
@@ -123,8 +122,7 @@ def test_stopping_ends_all_and_later_names_do_nothing():
     said = np.cumsum(names == SMALL.agents, axis=1) > 0
     np.testing.assert_array_equal(stopped, said)
     assert ends[said].all() and said.any(1).mean() > 0.5
-    later = said & np.roll(said, 1, axis=1)
-    later[:, 0] = False
+    later = np.concatenate([np.zeros_like(said[:, :1]), said[:, :-1]], axis=1)
     assert not outcome.social_welfare[said].any() and not outcome.advantage[later].any()
     assert (outcome.advantage[said] <= 0).all()  # stopping forgoes what the greedy order would still gain
 
@@ -168,7 +166,7 @@ def test_features_do_not_depend_on_names():
         edges = [(0, 1), (1, 2), (2, 3), (3, 4), (0, 3), (1, 4)]
         problem = make_problem(
             edges, rng.uniform(0.5, 2, 6), rng.integers(0, 6, (5, 2)), rng.integers(0, 5, 8), rng.uniform(3, 30, 8),
-            rng.integers(0, 4, (8, 2)),
+            rng.integers(1, 4, (8, 2)),
         )  # fmt: skip
         name = rng.permutation(5).astype(np.int32)
         problem = jax.tree.map(np.asarray, problem)
@@ -188,7 +186,7 @@ def test_features_do_not_depend_on_names():
     np.testing.assert_array_equal(np.asarray(allowed)[at, names], possible)
     np.testing.assert_allclose(others[at, names], rows, rtol=1e-4, atol=1e-4)
     some = np.asarray(possible).any(1)
-    np.testing.assert_array_equal(np.asarray(chosen)[some], names[at[:, 0], best][some])
+    assert (np.asarray(chosen) == names[at[:, 0], best])[some].all()
     assert not rows[~np.asarray(possible)].any() and (rows[..., 0] == possible).all()
 
 
@@ -207,15 +205,22 @@ def test_episodes_of_the_environment(rule):
             observation, state, up = carry
             chance = jnp.where(observation.mask, jax.random.uniform(key, observation.mask.shape), -1.0)
             chance = chance.at[SMALL.agents :].add(-0.9)  # stops rarely
-            after, state, reward, terminated, truncated, info = episodes.advance(
-                key, state, jnp.argmax(chance), params
-            )
+            after, state, reward, terminated, truncated, info = episodes.advance(key, state, jnp.argmax(chance), params)
             gain = jnp.where(up, info["outcome"].social_welfare, 0.0)
             return (after, state, up & ~terminated), (gain, terminated, truncated, up & ~observation.mask.any())
 
         (last, state, up), log = jax.lax.scan(step, (observation, state, jnp.bool_(True)), keys[2:])
         problem, stock = state.inner.market.problem, state.inner.stock
-        return observation, last, up, log, problem.resources - stock, problem.requires, state.inner.waiting, problem.real
+        return (
+            observation,
+            last,
+            up,
+            log,
+            problem.resources - stock,
+            problem.requires,
+            state.inner.waiting,
+            problem.real,
+        )
 
     observation, _, up, (gain, terminated, truncated, nothing), used, requires, waiting, real = jax.jit(
         jax.vmap(episode)
