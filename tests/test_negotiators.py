@@ -360,6 +360,18 @@ def test_agents_that_are_not_alike_cannot_be_others(tmp_path):
     assert allocate(triangle(5), "dec-rl", jax.random.key(0), policy=paths["ours"])["social_welfare"] > 0
 
 
+def test_shared_networks_answer_more_requests_than_they_were_trained_with():
+    """Twelve agents around one that has what they all want; its greedy answers serve them all."""
+    star = make_problem(
+        [(0, k) for k in range(1, 13)], [1] * 12, [[24]] + [[0]] * 12, range(1, 13), np.arange(11.0, 23), [[2]] * 12
+    )
+    timid = dataclasses.replace(plan("ours"), margin=1e9)
+    assert timid.slots < 12
+    allocator = negotiators.allocator(timid, negotiators.network(timid, jax.random.key(0)))
+    found = jax.jit(allocator, compiler_options=QUICK)(star, jax.random.key(0))
+    assert evaluate(star, found).social_welfare == np.arange(11.0, 23).sum() - 24
+
+
 def test_presets_are_plans_that_can_be_described():
     for preset in PRESETS:
         made = negotiators.PRESETS[preset](None, None)
