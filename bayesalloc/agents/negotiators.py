@@ -171,7 +171,10 @@ def allocator(plan: Plan, networks: Networks, protocol: Darap | None = None) -> 
     """Negotiation with learned answers; nothing is random. `protocol` replaces the plan's, with room for all tasks."""
 
     def allocate(problem: Problem, rng_key: Array) -> Allocation:
-        mine = minds(plan, networks, len(problem.resources), rng_key)
+        agents = len(problem.resources)
+        mine = minds(plan, networks, agents, rng_key)
+        if plan.alike:  # such a network takes any number of requests: none may go unanswered where there are more
+            mine = mine._replace(seen=plan.seen._replace(slots=max(plan.slots, agents - 1)))
         return dec_rl(problem, rng_key, mine, protocol or suited(problem, plan.protocol))[0]
 
     return allocate

@@ -121,10 +121,12 @@ def allocate(
 
 def _learned(problem: Problem, method: str, path: str | Path | None) -> Allocator:
     """The allocator of a policy that can act on the problem."""
-    from bayesalloc.agents import policies  # which imports this package
+    from bayesalloc.agents import negotiators, policies  # which import this package
 
     policy = policies.shipped(method) if path is None else policies.load_policy(path, method)
     policy.check(problem)
+    if method == "dec-rl":  # how many tasks an agent owns is known here, and not when it is compiled
+        return negotiators.allocator(policy.plan, policy.network, suited(problem, policy.plan.protocol))
     return policy.allocator()
 
 

@@ -206,7 +206,7 @@ def answer_all(
         strays = others.any() & ((luck < minds.epsilon) | follows)
         return jnp.where(strays, jnp.where(luck < minds.epsilon, stray, best(q, others)), usual)
 
-    n = jax.tree.leaves(networks)[0].shape[0]
+    n, places = jax.tree.leaves(networks)[0].shape[0], jnp.arange(seen.slots)
     values, mask, usual, gain = look(state, jnp.zeros((n, seen.slots), bool))
 
     def choose(loop: tuple[Any, ...], turn: Array) -> tuple[Any, ...]:
@@ -219,7 +219,9 @@ def answer_all(
         slot = jnp.minimum(action // seen.amounts, seen.slots - 1)
         quantity = jnp.where(made & ~holds, action % seen.amounts + 1, 0)
         state = take(state, slot, quantity)
-        answered = answered | (jnp.arange(seen.slots) == slot[:, None]) & made[:, None] | holds[:, None]
+        answered = answered | (places == slot[:, None]) & made[:, None] | holds[:, None]
+        if seen.kind == "shared":  # what the greedy answer has passed by does not come back when the stock changes
+            answered |= (places < (usual // seen.amounts)[:, None]) & made[:, None]
         gained = jnp.where(quantity > 0, gain[jnp.arange(n), jnp.minimum(action, gain.shape[1] - 1)], 0.0)
         after = look(state, answered)
         strayed = made & (action != usual)
