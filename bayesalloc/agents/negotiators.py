@@ -25,6 +25,14 @@ from bayesalloc.allocators.problem import Problem
 from bayesalloc.errors import InputError
 
 PUBLISHED_EPISODES = 20_000
+OTHERS = (
+    dataclasses.replace(SWEEP, tasks=(1, 2, 3, 4), utilities=(5, 5, 5, 5)),
+    dataclasses.replace(
+        SWEEP, tasks=(1, 2, 4), utilities=(4, 9, 16, 25), shuffled_utilities=True, alike=False,
+        requester_stock=(0, 1, 2, 3), provider_stock=(1, 2, 4, 7, 11),
+    ),
+)  # fmt: skip
+KINDS = (SWEEP, SWEEP, *OTHERS)  # what our agents learn from, on networks of every kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +47,7 @@ class Plan:
         slots: most requests or offers that an agent chooses among in a round.
         layers: units of the hidden layers (of all of them where agents are alike).
         setting: what arrives in an episode.
+        kinds: what arrives, if that is more: one of these in each episode.
         config: how the networks learn; a step of its is an episode, in which many choices are made.
         margin: how much more than the greedy answer a shared network must promise to be followed (see `Minds`).
     """
@@ -53,6 +62,7 @@ class Plan:
     setting: Setting
     config: Config
     margin: float = 0.0
+    kinds: tuple[Setting, ...] = ()
 
     @property
     def episodes(self) -> int:
@@ -95,17 +105,19 @@ def ours(setting: Setting | None = None, episodes: int | None = None) -> Plan:
     answers: what agents see is local, but what they are rewarded for is common.
 
     Args:
-        setting: what arrives; default: all of experiment 7.5.1, on networks of every kind.
+        setting: what arrives; default: all of experiment 7.5.1 half of the time, and tasks and stocks of other kinds.
         episodes: how many are played; default: 60,000.
     """
-    setting = SWEEP if setting is None else setting
+    setting, kinds = (SWEEP, KINDS) if setting is None else (setting, ())
     config = Config(
         steps=60_000 if episodes is None else episodes, environments=16, updates=4, batch=256, capacity=100_000,
         warmup=500, discount=0.0, learning_rate=1e-3, target_every=200, patience=800, plateau=200, least_rate=5e-5,
         explore=(0.2, 0.02), explore_for=0.6,
     )  # fmt: skip
     far = dataclasses.replace(DEFAULT, max_hops=4, cycles=2)
-    return _plan("ours", far, setting, config, alike=True, confirming=False, slots=7, layers=(32,), margin=0.03)
+    return _plan(
+        "ours", far, setting, config, alike=True, confirming=False, slots=7, layers=(32,), margin=0.05, kinds=kinds
+    )
 
 
 def _plan(preset: str, protocol: Darap, setting: Setting, config: Config, **others: Any) -> Plan:
@@ -215,7 +227,7 @@ def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Bool[Array, "a
         for_network, for_arrivals, for_choices, for_talk = jax.random.split(key, 4)
         if plan.alike and joined is None:
             here = draw_network(setting, for_network)
-        problem = arrivals_of_any(settings or [setting], here, for_arrivals)
+        problem = arrivals_of_any(settings or plan.kinds or [setting], here, for_arrivals)
         mine = minds(plan, networks, n, for_choices, epsilon)
         allocation, _, lessons = dec_rl(problem, for_talk, mine, plan.protocol)
         welfare = evaluate(problem, allocation).social_welfare
