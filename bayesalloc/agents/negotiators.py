@@ -254,6 +254,9 @@ def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Bool[Array, "a
         def memory(lessons: Experience | None) -> Any:
             if lessons is None:
                 return None
+            count = config.environments * (lessons.made.size if plan.alike else len(lessons.made))
+            if count > config.capacity:
+                raise InputError(f"capacity is {config.capacity}; up to {count} choices come at once in this setting")
             item = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[2:], leaf.dtype), lessons.transitions)
             one = buffers.empty(item, config.capacity)
             return one if plan.alike else jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape)), one)
