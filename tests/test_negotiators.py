@@ -376,5 +376,5 @@ def test_presets_are_plans_that_can_be_described():
     for preset in PRESETS:
         made = negotiators.PRESETS[preset](None, None)
         assert made.preset == preset and made.protocol.tasks_per_agent == 4
-        assert made.seen == Seen("shared" if made.alike else "thesis", made.slots, AMOUNTS)
+        assert made.seen == Seen("shared" if made.alike else "thesis", made.slots, AMOUNTS, 10.0 if made.alike else 1.0)
     assert DEFAULT.offer == "best"  # which the shared networks' greedy answers are

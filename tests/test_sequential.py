@@ -1,5 +1,6 @@
 """The master's decision problem: greedy sequences are the central allocators, and what any sequence must keep."""
 
+import dataclasses
 import functools
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from bayesalloc.allocators import cen_grd, cen_grd_plus, evaluate, make_problem
-from bayesalloc.allocators.instances import BASE, VARIED, Setting, arrivals, draw_network
+from bayesalloc.allocators.instances import BASE, SWEEP, Setting, arrivals, draw_network
 from bayesalloc.allocators.sequential import (
     FEATURES,
     begin,
@@ -25,7 +26,7 @@ from bayesalloc.intervene import seed_by_name
 
 SETTINGS = {
     "published": BASE,
-    "varied": VARIED,
+    "varied": dataclasses.replace(SWEEP, tasks=(1, 2, 3, 4), utilities=(4, 5, 9, 16, 25), shuffled_utilities=True),
     "packages": Setting(
         network="random", agents=6, degree=4, types=3, tasks=(1, 3), utilities=(5, 5, 9), shuffled_utilities=True,
         required=3, requester_stock=(0, 1, 2), provider_stock=(4, 7), per_item=0.7, package_size=2,
