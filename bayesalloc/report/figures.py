@@ -39,7 +39,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY, FAINT, INK = "#595959", "#d9d9d9", "#222222"
 SWEEP_COLOURS = {
     "opt": GREY, "cen-grd": COLOURS[1], "dec-grd": COLOURS[0], "cen-grd+": COLOURS[4], "dec-price": COLOURS[2],
-    "cen-rl": COLOURS[3], "dec-rl": COLOURS[5],
+    "cen-rl": COLOURS[3], "dec-rl": COLOURS[5], "cen-rl+": "#7b3a63", "dec-rl+": "#1b4f72", "dec-grd+": "#6b705c",
 }  # fmt: skip
 SMALL = 8.5
 PANEL = (3.7, 2.5)  # inches
