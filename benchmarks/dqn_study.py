@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesalloc.agents import master, training
-from bayesalloc.allocators import evaluate
+from bayesalloc.agents.networks import Scorer
+from bayesalloc.allocators import Problem, evaluate
 from bayesalloc.allocators.instances import arrivals_of_any, draw_network
 from bayesalloc.allocators.sequential import greedy, in_sequence
 
@@ -49,7 +50,7 @@ def main() -> None:
         return arrivals_of_any(plan.kinds, draw_network(plan.setting, for_network), for_arrivals)
 
     problems = jax.jit(jax.vmap(instance))(jax.random.split(jax.random.key(1_000), 1_000))
-    usual = _welfare(lambda problem: in_sequence(problem, lambda now: greedy(now.options), "gain"), problems)
+    usual = np.asarray(jax.jit(jax.vmap(_greedy))(problems))
     for name, changes in VARIANTS.items():
         config = {
             key: value for key, value in changes.items() if key in {f.name for f in dataclasses.fields(plan.config)}
@@ -63,16 +64,25 @@ def main() -> None:
             course = master.course(variant)
             network = jax.tree.map(jnp.asarray, course.network(training.train(course, jax.random.key(seed)).run))
             for margin in gains:
-                gains[margin].append(_welfare(master.cen_rl(network, "gain", margin), problems) - usual)
+                gains[margin].append(np.asarray(_learned(network, margin, problems)) - usual)
         shown = {
-            f"margin {margin:g}": [round(float(np.mean(all_) / usual.mean()), 5), round(_error(all_) / usual.mean(), 5)]
+            f"margin {margin:g}": [
+                round(float(np.mean(all_) / usual.mean()), 5),
+                round(_error(all_) / float(usual.mean()), 5),
+            ]
             for margin, all_ in gains.items()
         }
         print(json.dumps({"variant": name, "steps": options.steps, "seeds": options.seeds, **shown}), flush=True)
 
 
-def _welfare(allocator, problems) -> np.ndarray:
-    return np.asarray(jax.jit(jax.vmap(lambda p: evaluate(p, allocator(p)).social_welfare))(problems))
+def _greedy(problem: Problem) -> jax.Array:
+    return evaluate(problem, in_sequence(problem, lambda now: greedy(now.options), "gain")).social_welfare
+
+
+@jax.jit
+def _learned(network: Scorer, margin: float, problems: Problem) -> jax.Array:
+    allocator = master.cen_rl(network, "gain", margin)
+    return jax.vmap(lambda problem: evaluate(problem, allocator(problem)).social_welfare)(problems)
 
 
 def _error(gains: list[np.ndarray]) -> float:
