@@ -180,7 +180,9 @@ def allocator(method: str, experiment: Experiment) -> Callable[..., Allocation]:
             chosen = _negotiation(far) if greedily else negotiators.allocator(policy.plan, policy.network, far)
     elif method in LEARNED:
         plan = _plan(method, experiment, [experiment.at(0, "random")], 1)
-        return lambda problem, key, network: LEARNERS[method].allocator(plan, network)(problem, key)
+        if method == "cen-rl":
+            return lambda problem, key, network: master.allocator(plan, network)(problem, key)
+        return lambda problem, key, network: negotiators.allocator(plan, network, plan.protocol)(problem, key)
     elif method == "dec-grd":
         chosen = _negotiation(dataclasses.replace(THESIS, max_quantity=experiment.max_quantity, tasks_per_agent=most))
     else:
