@@ -4,7 +4,7 @@
 
 PATHs are of Pythons that have the peers (a peer whose path is not given is left out):
 
-- torch: `pip install torch --index-url https://download.pytorch.org/whl/cpu`, `pip install stable-baselines3` and
+- torch: `pip install torch` (the CPU build), `pip install stable-baselines3` and
   bayesalloc with its extra `rl`, for `dqn_sb3.py` and `dqn_torch.py`;
 - PureJaxRL: a checkout of github.com/luchris429/purejaxrl, and `pip install jax gymnax==0.0.8 flashbax flax distrax`,
   for `dqn_purejaxrl.py`.

@@ -36,7 +36,8 @@ MEASURES = {
     "owner": "published package size; every method pays by the shortest path from the true owner",
     "per_item": "package size 1, so that the cost is linear; by the shortest path from the true owner",
 }
-OURS = ("cen-rl+", "dec-grd+", "dec-rl+")  # the shipped policies, and the negotiation of one with greedy answers
+# Ours -> the shipped policy that acts, or whose negotiation is used with greedy answers (dec-grd+).
+OURS = {"cen-rl+": "cen-rl", "dec-grd+": "dec-rl", "dec-rl+": "dec-rl"}
 THERE = {*ALLOCATORS, *OURS}
 
 
@@ -171,7 +172,7 @@ def allocator(method: str, experiment: Experiment) -> Callable[..., Allocation]:
     """A method as the experiment uses it, `(problem, key, network or None) -> Allocation`; negotiation as published."""
     most = max(max(experiment.at(i, "random").tasks) for i in range(len(experiment.values)))
     if method in OURS:
-        policy = shipped(method.replace("grd", "rl").rstrip("+"))
+        policy = shipped(OURS[method])
         if method == "cen-rl+":
             chosen = policy.allocator()
         else:

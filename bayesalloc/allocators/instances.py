@@ -112,6 +112,8 @@ def check_setting(setting: Setting) -> None:
         raise InputError(
             f"an agent may own {max(setting.tasks)} tasks, and there are {len(setting.utilities)} utilities"
         )
+    if not 0 <= setting.used <= setting.types:
+        raise InputError(f"used is {setting.used}; it must be between 0 (all) and the {setting.types} types")
     numbers = (*setting.tasks, *setting.utilities, setting.required, *setting.requester_stock, *setting.provider_stock)
     if min(numbers) < 0 or setting.types < 1 or setting.package_size < 1 or not setting.per_item >= 0:
         raise InputError("counts, utilities, stocks and costs must be 0 or more, types and package size at least 1")
