@@ -82,6 +82,7 @@ def test_without_faults_nothing_goes_wrong(faulted):
     ("setting", "said"),
     [
         (Setting(agents=1), "agents is 1"),
+        (Setting(used=3), "used is 3; it must be between 0 "),
         (Setting(degree=8), "degree is 8"),
         (Setting(degree=3, agents=10), "even"),
         (Setting(tasks=(5,)), "5 tasks"),
