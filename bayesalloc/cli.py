@@ -286,6 +286,7 @@ def reproduce(
     experiments: Annotated[list[str] | None, Many] = None,
     graphs: int | None = None,
     training: int = 0,
+    keep: Path | None = None,
     common: Common = DEFAULT,
 ) -> None:
     """Published claims beside what is measured.
@@ -297,6 +298,7 @@ def reproduce(
         graphs: Graphs of each kind of network in srap; default: 30, and 60 with --full.
         training: Episodes for which srap's published learned methods are trained on each graph, 20,000 in the thesis;
             by default they are left out.
+        keep: Folder for the trained networks; what is there already is not trained again.
         common: What every command takes.
     """
     with session(common, "reproduce") as (say, folder):
@@ -309,7 +311,13 @@ def reproduce(
             graphs = effort.graphs if graphs is None else graphs
             if training < 0:
                 raise InputError(f"training is {training}; it must be 0 or more")
-            effort = dataclasses.replace(effort, graphs=graphs, workers=os.cpu_count() or 1, training=training)
+            if keep is not None:
+                if not training:
+                    raise InputError("--keep is for trained networks, and --training asks for none")
+                keep.mkdir(parents=True, exist_ok=True)
+            effort = dataclasses.replace(
+                effort, graphs=graphs, workers=os.cpu_count() or 1, training=training, keep=keep
+            )  # fmt: skip
             found = measured.run(
                 published.experiments, effort, common.seed, progress=not common.quiet and sys.stderr.isatty()
             )
@@ -319,8 +327,8 @@ def reproduce(
             files = folder.files("report.html", "results.nc")
             say(documents.experiments_text(result), {"seed": common.seed, **result, "files": files})
             return
-        if experiments is not None or graphs is not None or training:
-            raise InputError(f"--experiments, --graphs and --training belong to srap; {name} has none of them")
+        if experiments is not None or graphs is not None or training or keep:
+            raise InputError(f"--experiments, --graphs, --training and --keep belong to srap; {name} has none of them")
         from bayesalloc import reproduce as reproduction
 
         seeds = range(common.seed, common.seed + (20 if full else 1))

@@ -90,7 +90,7 @@ def thesis(setting: Setting | None = None, episodes: int | None = None) -> Plan:
     """
     setting = SWEEP if setting is None else setting
     config = Config(
-        steps=PUBLISHED_EPISODES if episodes is None else episodes, environments=1, batch=32, capacity=10_000,
+        steps=PUBLISHED_EPISODES if episodes is None else episodes, environments=1, batch=32, capacity=100_000,
         warmup=32, discount=0.95, learning_rate=1e-4, weight_decay=1e-3, optimiser="sgd", target_every=200,
         explore=(1.0, 0.1), explore_decay=0.99982, masked=False, patience=500, plateau=1,
         reduction=0.75, least_rate=1e-8,

@@ -11,6 +11,7 @@ import multiprocessing
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ import xarray as xr
 from numpyro import handlers
 from tqdm import tqdm
 
-from bayesalloc.agents import master, negotiators, training
+from bayesalloc.agents import leaves, master, negotiators, training
 from bayesalloc.agents.policies import METHODS as LEARNERS, shipped
 from bayesalloc.allocators import ALLOCATORS, Problem, evaluate, solve
 from bayesalloc.allocators.claims import LEARNED, Claim, Ours, judge, judge_ours
@@ -59,10 +60,16 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     episodes: int = 1
 
     def at(self, place: int, network: str) -> Setting:
-        """The setting of one sweep value in one kind of network."""
+        """The setting of one sweep value in one kind of network.
+
+        A sweep over the types has as many of them at every value, of which tasks use the first ones: one network can
+        then be trained for the whole sweep, as published, and allocators are compiled once.
+        """
         fields = self.setting | self.settings[place]
         lists = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-        return Setting(network=network, **lists)
+        setting = Setting(network=network, **lists)
+        most = max((self.setting | each).get("types", setting.types) for each in self.settings)
+        return setting if most == setting.types else dataclasses.replace(setting, types=most, used=setting.types)
 
 
 class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,6 +108,8 @@ class Effort:
         time_limit: seconds for the optimum of one instance; where it is reached, the proven bound takes its place, so
             that how many optima are proven depends on the machine.
         workers: processes that compute optima; 0 computes them here.
+        training: episodes for which the published learned methods are trained on each graph; 0: they are left out.
+        keep: folder that their networks are put into, and taken from where they are there; None: none.
 
     Raises:
         InputError: for fewer than 2 graphs.
@@ -113,6 +122,7 @@ class Effort:
     time_limit: float = 0.5
     workers: int = 0
     training: int = 0
+    keep: Path | None = None
 
     def __post_init__(self) -> None:
         if self.graphs < 2:
@@ -220,7 +230,24 @@ def trained(method: str, cells: Sequence["Cell"], effort: Effort, seed: int, *, 
         episodes=effort.training * effort.graphs, steps=course.steps * effort.graphs,
     )  # fmt: skip
     key = jax.random.fold_in(jax.random.key(seed), 3)
-    return jax.tree.map(jnp.asarray, course.network(training.train(course, key, progress=progress).run))
+
+    def networks() -> Any:
+        return jax.tree.map(jnp.asarray, course.network(training.train(course, key, progress=progress).run))
+
+    if effort.keep is None:
+        return networks()
+    kept = effort.keep / f"{experiment.id}-{network}-{method}.networks"
+    order = {"plan": plan, "settings": settings, "graphs": effort.graphs, "seed": seed}
+    asked = msgspec.json.decode(msgspec.json.encode(order))  # as a file gives it back
+    if kept.exists():
+        stored = leaves.read(kept, "networks")
+        if stored.header["asked"] != asked:
+            raise InputError(f"{kept}: its networks were trained otherwise; give another folder")
+        like = jax.eval_shape(lambda: course.network(course.trainer.begin(key)))
+        return jax.tree.map(jnp.asarray, stored.tree(like))
+    done = networks()
+    leaves.write(kept, "networks", {"asked": asked}, done)
+    return done
 
 
 class Cell(NamedTuple):
@@ -269,14 +296,18 @@ def run(
                 most = cell.experiment.max_quantity if method == "dec-grd" else 0
                 own = (cell.experiment.id, cell.network) if method in LEARNED else ()
                 groups.setdefault((method, most, shapes, own), []).append(cell)
+    learned = {key: group for key, group in groups.items() if key[0] in LEARNED}
     with ThreadPoolExecutor(2) as threads:  # compilation takes longest, and does not hold Python up
         jobs = {
-            threads.submit(_allocate, key[0], group, effort, seed): (key[0], group) for key, group in groups.items()
+            threads.submit(_allocate, key[0], group, seed): (key[0], group)
+            for key, group in groups.items()
+            if key not in learned
         }
         for job in tqdm(as_completed(jobs), "methods", len(jobs), disable=not progress, leave=False):
-            method, group = jobs[job]
-            for cell, (by_owner, by_hop) in zip(group, job.result(), strict=True):
-                _note(found, cell, method, by_owner, by_hop)
+            _note(found, *jobs[job], job.result())
+    for (method, *_), group in tqdm(learned.items(), "learned", disable=not progress or not learned, leave=False):
+        networks = trained(method, group, effort, seed, progress=progress)  # one after another: they need much memory
+        _note(found, method, group, _allocate(method, group, seed, networks))
     for cell, (graph, episode), job in optima:
         value, bound, proven = job.result() if isinstance(job, Future) else job()
         data, index = found[cell.experiment.id], {"network": cell.network, "value": cell.experiment.values[cell.place]}
@@ -345,10 +376,11 @@ def _submit(
     return functools.cache(lambda: _optimum(problem, time_limit))
 
 
-def _allocate(method: str, cells: Sequence[Cell], effort: Effort, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _allocate(
+    method: str, cells: Sequence[Cell], seed: int, networks: Any = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Welfare by true owner and by hop (NaN for a central method), of shape (graph, episode), of each cell."""
     chosen = allocator(method, cells[0].experiment)
-    networks = trained(method, cells, effort, seed) if method in LEARNED else None
 
     @jax.jit
     @jax.vmap
@@ -368,11 +400,14 @@ def _allocate(method: str, cells: Sequence[Cell], effort: Effort, seed: int) -> 
     return found
 
 
-def _note(found: Mapping[str, xr.Dataset], cell: Cell, method: str, by_owner: np.ndarray, by_hop: np.ndarray) -> None:
-    index = {"network": cell.network, "method": method, "value": cell.experiment.values[cell.place]}
-    for measure in _measures(cell):
-        shown = np.where(np.isfinite(by_hop), by_hop, by_owner) if measure == "published" else by_owner
-        found[cell.experiment.id]["welfare"].loc[{"measure": measure, **index}] = shown
+def _note(
+    found: Mapping[str, xr.Dataset], method: str, cells: Sequence[Cell], values: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    for cell, (by_owner, by_hop) in zip(cells, values, strict=True):
+        index = {"network": cell.network, "method": method, "value": cell.experiment.values[cell.place]}
+        for measure in _measures(cell):
+            shown = np.where(np.isfinite(by_hop), by_hop, by_owner) if measure == "published" else by_owner
+            found[cell.experiment.id]["welfare"].loc[{"measure": measure, **index}] = shown
 
 
 def reproduce(published: Published, found: Mapping[str, xr.Dataset]) -> dict[str, Any]:
