@@ -84,6 +84,40 @@ class Episodes(NamedTuple):
         observation, after = jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, (final, state))
         return observation, after, reward, terminated, truncated, info
 
+    def step_many(
+        self, rng_keys: Array, state: EpisodeState, action: Any, params: Any
+    ) -> tuple[Observation, EpisodeState, Array, Array, Array, dict[str, Any]]:
+        """`step` of many copies, the same as under vmap, but faster: only where an episode ended a new one begins.
+
+        Under vmap every copy begins a new episode at every step, which nearly always is thrown away. Here copies whose
+        episode ended begin new ones together, a sixteenth of all at a time, until none is left.
+
+        Args:
+            rng_keys: of the copies, shape (copy,).
+            state: with a leading axis of copies, as all that follows.
+            action: of each copy.
+            params: of each copy.
+
+        Returns:
+            As `step`, all with a leading axis of copies.
+        """
+        step_keys = jax.vmap(jax.random.split)(rng_keys)[:, 0]
+        final, state, reward, terminated, truncated, info = jax.vmap(self.advance)(step_keys, state, action, params)
+        count = len(rng_keys)
+        together = -(-count // 16)
+
+        def begin(left: tuple[Array, Any]) -> tuple[Array, Any]:
+            over, there = left
+            which = jnp.flatnonzero(over, size=together, fill_value=count)
+            key, here = jax.tree.map(lambda leaf: leaf.at[which].get(mode="clip"), (rng_keys, params))
+            fresh = jax.vmap(self.reset)(jax.vmap(jax.random.split)(key)[:, 1], here)
+            there = jax.tree.map(lambda old, new: old.at[which].set(new, mode="drop"), there, fresh)
+            return over.at[which].set(False, mode="drop"), there
+
+        over = terminated | truncated
+        _, (observation, state) = jax.lax.while_loop(lambda left: left[0].any(), begin, (over, (final, state)))
+        return observation, state, reward, terminated, truncated, info
+
 
 def numbered(env: Environment, shape: tuple[int, ...] = ()) -> Callable[[Array], Any]:
     """What an environment's `step` takes for an action's number, by one rule.

@@ -3,7 +3,7 @@
     python srap_sequence_numpy.py
 
 Both do the same: random choices among those that can be made, and a new episode (new stocks on the same network of
-agents) where one ends; experiment 7.5.1 with 8 agents and 32 tasks. Ours is jitted and vmapped, `Episodes.step` with
+agents) where one ends; experiment 7.5.1 with 8 agents and 32 tasks. Ours is jitted, `Episodes.step_many` with
 its automatic reset. The peer takes one instance at a time, with arrays over its agents and tasks, and does only what is
 needed: distances once per network, the ranks of the published rule once per episode, shipments of the task chosen.
 First it plays some of our episodes, and must see and be paid the same.
@@ -202,7 +202,8 @@ def ours(episodes: Episodes, copies: int, steps: int, repeats: int) -> dict[str,
             for_choice, for_step = jax.random.split(key)
             wish = jax.random.uniform(for_choice, seen.mask.shape)
             action = jnp.argmax(jnp.where(seen.mask, wish, -1.0), axis=-1)
-            seen, state, reward, *_ = jax.vmap(episodes.step)(jax.random.split(for_step, copies), state, action, params)
+            keys = jax.random.split(for_step, copies)
+            seen, state, reward, *_ = episodes.step_many(keys, state, action, params)
             return (seen, state), reward.sum() + 0 * seen.values.sum()
 
         return jax.lax.scan(step, (seen, state), jax.random.split(key, steps))

@@ -114,3 +114,27 @@ def test_an_environment_without_an_end_goes_on_as_if_it_were_never_reached():
     never, without = walk(line(100), 3, [1] * 8), walk(line(2, lasting=True), 3, [1] * 8)
     jax.tree.map(np.testing.assert_array_equal, never, without)
     assert not without[3].any() and without[4].sum() == 2
+
+
+@pytest.mark.parametrize("copies", [1, 40])
+def test_many_copies_together_are_what_each_is_alone(copies):
+    episodes = Episodes(line(2), 4)
+    params = jnp.linspace(0.0, 0.5, copies)
+    actions = jax.random.bernoulli(jax.random.key(2), 0.4, (12, copies)).astype(float).at[5].set(2.0)  # 5: all end
+
+    def play(together):
+        def step(state, at):
+            key, action = at
+            keys = jax.random.split(key, copies)
+            found = (episodes.step_many if together else jax.vmap(episodes.step))(keys, state, action, params)
+            return found[1], found
+
+        state = jax.vmap(episodes.reset)(jax.random.split(jax.random.key(0), copies), params)[1]
+        return jax.jit(lambda: jax.lax.scan(step, state, (jax.random.split(jax.random.key(1), 12), actions))[1])()
+
+    together, alone = play(True), play(False)
+    jax.tree.map(np.testing.assert_array_equal, together, alone)
+    over = together[3] | together[4]
+    assert over[5].all() and not over.all()
+    if copies > 1:
+        assert over.any(0).all() and len(np.unique(over.sum(1))) > 2

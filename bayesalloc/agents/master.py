@@ -182,7 +182,7 @@ def cen_rl(network: Callable[[Array], Array], rule: Rule, margin: float = MARGIN
         possible = now.options.possible
         if rule == "thesis":
             return dqn.best(network(flat(now)), possible)
-        q = network(features(now, rule))
+        q = network(features(now))
         first, highest = greedy(now.options), dqn.best(q, jnp.append(possible, True))
         return jnp.where(q[highest] > q[first] + margin, highest, first)
 

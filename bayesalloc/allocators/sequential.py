@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from bayesalloc.allocators.evaluate import Allocation, dense
 from bayesalloc.allocators.greedy import _efficiency, _first, _plans, _possible, ahead, provider_places
 from bayesalloc.allocators.instances import BASE, Setting, arrivals, arrivals_of_any, check_setting, draw_network
-from bayesalloc.allocators.problem import Problem, adjacency, shortest_paths
+from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths
 from bayesalloc.environment import Environment, Observation, Outcome
 from bayesalloc.errors import InputError, listed
 
@@ -49,18 +49,16 @@ class Options(NamedTuple):
 
     Attributes:
         task: which it is, shape (agent,).
-        net: its utility less its transfer cost, 0 where there is none.
         efficiency: by which it was chosen.
-        given: what each agent would give to it, shape (agent, giver, type).
         possible: whether there is one.
-        worth: net value of every task, 0 if it is not possible, shape (task,).
+        net: its utility less its transfer cost, 0 where there is none; by `thesis` nobody looks, and it is 0.
+        worth: net value of every task, 0 if it is not possible, shape (task,); the same holds.
     """
 
     task: Int[Array, " agent"]
-    net: Float[Array, " agent"]
     efficiency: Float[Array, " agent"]
-    given: Int[Array, "agent giver type"]
     possible: Bool[Array, " agent"]
+    net: Float[Array, " agent"]
     worth: Float[Array, " task"]
 
 
@@ -120,14 +118,11 @@ class Prospects(NamedTuple):
     rank: Float[Array, " task"]
 
 
-def _foresee(market: Market, stock: Array, waiting: Array, rule: Rule) -> Prospects:
+def _foresee(market: Market, stock: Array, waiting: Array) -> Prospects:
     problem = market.problem
-    before = _before(stock, market.place)
+    before = jax.lax.optimization_barrier(_before(stock, market.place))  # else computed anew for every task
     _, net = _plans(problem, stock, before, market.distance)
-    allowed = waiting & _possible(problem, stock)
-    if rule == "thesis":
-        return Prospects(before, net, allowed, market.rank)
-    allowed &= (net > 0) | (problem.requires.sum(-1) == 0)
+    allowed = waiting & _possible(problem, stock) & ((net > 0) | (problem.requires.sum(-1) == 0))
     return Prospects(before, net, allowed, _efficiency(problem, net))
 
 
@@ -137,14 +132,23 @@ def weigh(market: Market, stock: Array, waiting: Array, rule: Rule) -> Options:
     As published (`thesis`) tasks are ranked once, on the initial stock, and one that loses is possible too.
     """
     problem = market.problem
-    before, net, allowed, rank = _foresee(market, stock, waiting, rule)
+    if rule == "thesis":
+        net, allowed, rank = jnp.zeros_like(market.rank), waiting & _possible(problem, stock), market.rank
+    else:
+        _, net, allowed, rank = _foresee(market, stock, waiting)
     mine = allowed & (problem.owner == jnp.arange(len(stock))[:, None])
     task, there = _first_best(jnp.where(mine, rank, -jnp.inf)), mine.any(1)
-    given = jnp.clip(problem.requires[task][:, None] - before, 0, stock)
-    return Options(
-        task, jnp.where(there, net[task], 0.0), jnp.where(there, rank[task], 0.0),
-        jnp.where(there[:, None, None], given, 0), there, jnp.where(allowed, jnp.maximum(net, 0.0), 0.0),
-    )  # fmt: skip
+    worth = jnp.where(allowed, jnp.maximum(net, 0.0), 0.0)
+    return Options(task, jnp.where(there, rank[task], 0.0), there, jnp.where(there, net[task], 0.0), worth)
+
+
+def shipment(market: Market, stock: Array, task: Int[Array, ""]) -> tuple[Int[Array, "agent type"], Float[Array, ""]]:
+    """What each agent gives to a task that is carried out, and the task's net value (algorithm 2)."""
+    problem, owner = market.problem, market.problem.owner[task]
+    before = jax.vmap(ahead, (1, 1), 1)(stock, market.place[owner])
+    given = jnp.clip(problem.requires[task] - before, 0, stock)
+    cost = package_cost(problem, given, market.distance[owner][:, None]).sum()
+    return given, problem.utility[task] - cost
 
 
 def _first_best(rank: Float[Array, "agent task"]) -> Int[Array, " agent"]:
@@ -153,34 +157,24 @@ def _first_best(rank: Float[Array, "agent task"]) -> Int[Array, " agent"]:
     return jnp.where(rank == rank.max(-1, keepdims=True), jnp.arange(n), n).min(-1)
 
 
-def _take(
-    choices: Options, stock: Array, waiting: Array, agent: Array, *, stops: Array | bool = False
-) -> tuple[Array, Array, Array]:
-    """Stock and waiting tasks after an agent's task, and what it gained; one without a task does nothing."""
-    does = choices.possible[agent] & ~jnp.asarray(stops)
-    left = stock - jnp.where(does, choices.given[agent], 0)
-    still = waiting & ~(does & (jnp.arange(len(waiting)) == choices.task[agent]))
-    return left, still, jnp.where(does, choices.net[agent], 0.0)
-
-
 def greedy(choices: Options) -> Int[Array, ""]:
     """The agent whose task is the most efficient, as CEN-GRD+ would choose (ties: the later one)."""
     rank = jnp.where(choices.possible, choices.efficiency, -jnp.inf)
     return len(rank) - 1 - jnp.argmax(rank[::-1])
 
 
-def greedy_gain(market: Market, stock: Array, waiting: Array, rule: Rule) -> Float[Array, ""]:
-    """What the greedy order gains from here on."""
+def greedy_gain(market: Market, stock: Array, waiting: Array) -> Float[Array, ""]:
+    """What the greedy order gains from here on, as CEN-GRD+ would."""
     problem = market.problem
 
     def task(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         stock, waiting, total, _ = state
-        before, net, allowed, rank = _foresee(market, stock, waiting, rule)
+        before, net, allowed, rank = _foresee(market, stock, waiting)
         task = _first(problem, jnp.where(allowed, rank, -jnp.inf))
         does = allowed[task]
-        given = jnp.clip(problem.requires[task] - before[problem.owner[task]], 0, stock)
+        given = jnp.where(does, jnp.clip(problem.requires[task] - before[problem.owner[task]], 0, stock), 0)
         still = waiting & ~(does & (jnp.arange(len(waiting)) == task))
-        return stock - jnp.where(does, given, 0), still, total + jnp.where(does, net[task], 0.0), does
+        return stock - given, still, total + jnp.where(does, net[task], 0.0), does
 
     start = (stock, waiting, jnp.float32(0), jnp.ones((), bool))
     return jax.lax.while_loop(lambda state: state[3], task, start)[2]
@@ -196,16 +190,18 @@ def _progress(
     market: Market, stock: Array, waiting: Array, stopped: Array, rule: Rule, *, look_ahead: bool
 ) -> Progress:
     choices = weigh(market, stock, waiting, rule)
-    ahead = jnp.where(stopped, 0.0, greedy_gain(market, stock, waiting, rule)) if look_ahead else jnp.float32(0)
+    ahead = jnp.where(stopped, 0.0, greedy_gain(market, stock, waiting)) if look_ahead else jnp.float32(0)
     return Progress(market, stock, waiting, choices, stopped, ahead)
 
 
 def carry_out(now: Progress, agent: Int[Array, ""], rule: Rule, *, look_ahead: bool = False) -> tuple[Progress, Step]:
     """Carries out the named agent's task; the number of agents stops."""
     stops = now.stopped | (agent >= len(now.stock))
-    stock, waiting, gain = _take(
-        now.options, now.stock, now.waiting, jnp.minimum(agent, len(now.stock) - 1), stops=stops
-    )
+    named = jnp.minimum(agent, len(now.stock) - 1)
+    does, task = now.options.possible[named] & ~stops, now.options.task[named]
+    given, net = shipment(now.market, now.stock, task)
+    stock, gain = now.stock - jnp.where(does, given, 0), jnp.where(does, net, 0.0)
+    waiting = now.waiting & ~(does & (jnp.arange(len(now.waiting)) == task))
     after = _progress(now.market, stock, waiting, stops, rule, look_ahead=look_ahead)
     return after, Step(gain, (gain + after.ahead - now.ahead) / now.market.scale)
 
@@ -215,7 +211,7 @@ def over(now: Progress) -> Bool[Array, ""]:
     return now.stopped | ~now.options.possible.any()
 
 
-def features(now: Progress, rule: Rule) -> Float[Array, "agent feature"]:
+def features(now: Progress) -> Float[Array, "agent feature"]:
     """What naming each agent would do, in units of the mean utility: the same numbers whatever the agents' order.
 
     Among them is what its task would take from the others: by how much their tasks' net values fall.
@@ -224,7 +220,10 @@ def features(now: Progress, rule: Rule) -> Float[Array, "agent feature"]:
     n = len(now.stock)
     task, scale = choices.task, market.scale
     others = now.waiting & (jnp.arange(len(now.waiting)) != task[:, None])
-    then = jax.vmap(lambda given, waiting: weigh(market, now.stock - given, waiting, rule))(choices.given, others)
+    before = _foresee(market, now.stock, now.waiting).before
+    given = jnp.clip(problem.requires[task][:, None] - before, 0, now.stock)
+    given = jax.lax.optimization_barrier(jnp.where(choices.possible[:, None, None], given, 0))
+    then = jax.vmap(lambda given, waiting: weigh(market, now.stock - given, waiting, "gain"))(given, others)
     drop = jnp.where(others, jnp.maximum(choices.worth - then.worth, 0.0), 0.0)
     cost = problem.utility[task] - choices.net
     items = jnp.maximum(problem.requires[task].sum(-1), 1)
@@ -241,7 +240,7 @@ def features(now: Progress, rule: Rule) -> Float[Array, "agent feature"]:
         drop.sum(1) / scale, drop.max(1) / scale, drop.sum(1) / jnp.maximum(choices.net, 0.1 * scale),
         then.net.max(1) / scale, (then.net.sum(1) - choices.net.sum() + choices.net) / scale,
         jnp.broadcast_to(jnp.minimum(cover, 2.0), n), jnp.broadcast_to(jnp.log(count), n),
-        (mine & (choices.worth > 0)).sum(1) / 4.0, jnp.diagonal(choices.given.sum(-1)) / items,
+        (mine & (choices.worth > 0)).sum(1) / 4.0, jnp.diagonal(given.sum(-1)) / items,
     ]  # fmt: skip
     return jnp.where(choices.possible[:, None], jnp.stack([jnp.asarray(c, float) for c in columns], axis=1), 0.0)
 
@@ -289,7 +288,7 @@ def environment(setting: Setting | Sequence[Setting] = BASE, rule: Rule = "gain"
     def observe(state: Progress, params: Params) -> Observation:
         if not ours:
             return Observation(flat(state), state.options.possible)
-        return Observation(features(state, rule), jnp.append(state.options.possible, True))
+        return Observation(features(state), jnp.append(state.options.possible, True))
 
     def arms(names: Sequence[str] | None) -> dict[str, Any]:
         every = {f"agent_{k}": np.int32(k) for k in range(n)} | ({"stop": np.int32(n)} if ours else {})
