@@ -5,14 +5,17 @@ import json
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 import pytest
 import scipy.stats
 import xarray as xr
 
+from bayesalloc.agents import training
 from bayesalloc.allocators import ALLOCATORS, Problem, evaluate
 from bayesalloc.allocators.claims import LEARNED, Claim, Ours, average, decide, judge, judge_ours
 from bayesalloc.allocators.experiments import (
+    Cell,
     Effort,
     Experiment,
     Published,
@@ -20,8 +23,10 @@ from bayesalloc.allocators.experiments import (
     load_experiments,
     reproduce,
     run,
+    trained,
 )
 from bayesalloc.allocators.instances import Setting
+from bayesalloc.errors import InputError
 from bayesalloc.models.srap import market
 from bayesalloc.report.experiments import experiments_text, tree, write_experiments
 
@@ -52,7 +57,8 @@ def test_settings_are_the_published_ones(name):
     settings = [experiment.at(i, experiment.networks[0]) for i in range(len(experiment.values))]
     assert all(len(setting.provider_stock) == 1 for setting in settings)
     found = (
-        *(distinct(getattr(s, field) for s in settings) for field in ("agents", "degree", "types", "tasks")),
+        *(distinct(getattr(s, field) for s in settings) for field in ("agents", "degree")),
+        distinct(s.used or s.types for s in settings), distinct(s.tasks for s in settings),
         settings[0].utilities, settings[0].required, settings[0].requester_stock,
         distinct(s.provider_stock[0] for s in settings), distinct(s.package_size for s in settings),
         experiment.max_quantity, tuple(experiment.networks), len(set(LEARNED) & set(experiment.methods)),
@@ -251,3 +257,22 @@ def test_a_tiny_experiment_from_end_to_end(tmp_path):
     tree(found).to_netcdf(tmp_path / "results.nc", engine="h5netcdf")
     text = write_experiments(published, found, result, tmp_path / "report.html", seed=1).read_text()
     assert text.count("<svg") == 3 and "needs learning" in text and "src=" not in text
+
+
+def test_published_learners_are_trained_on_every_graph_for_the_whole_sweep_and_kept(tmp_path, monkeypatch):
+    sweep = msgspec.structs.replace(
+        tiny(), sweep="types", values=[1, 2], settings=[{"types": 1}, {"types": 2}], claims=[], optimum=False,
+        methods=["cen-rl", "cen-grd"], per_item=False, max_quantity=2,
+    )  # fmt: skip
+    assert [(sweep.at(i, "random").types, sweep.at(i, "random").used) for i in (0, 1)] == [(2, 1), (2, 0)]
+    effort = Effort(graphs=2, episodes=1, training=40, keep=tmp_path)
+    welfare = run([sweep], effort)["tiny"]["welfare"]
+    assert welfare["method"].values.tolist() == sweep.methods and np.isfinite(welfare).all()
+
+    cells = [Cell(sweep, place, "random", problems=None) for place in (0, 1)]
+    assert [file.name for file in tmp_path.iterdir()] == ["tiny-random-cen-rl.networks"]
+    monkeypatch.setattr(training, "train", None)  # nothing is trained again
+    weights = trained("cen-rl", cells, effort, 0).weights[0]
+    assert len(weights) == 2 and not np.array_equal(weights[0], weights[1])  # one for each graph
+    with pytest.raises(InputError, match="trained otherwise"):
+        trained("cen-rl", cells, dataclasses.replace(effort, training=41), 0)

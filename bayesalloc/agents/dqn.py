@@ -30,7 +30,7 @@ class Config:
         steps: of the environment, in all its copies together.
         episodes: after which the run is over, if that is sooner; 0: never. Who runs it looks at it.
         environments: copies that are acted in side by side.
-        every: steps of each copy between updates of the network. Between updates, a copy begins every episode alike.
+        every: steps of each copy between updates of the network.
         updates: of the network, each time.
         batch: transitions in an update.
         capacity: transitions remembered.
@@ -295,29 +295,24 @@ def trainer(
             key, jnp.int32(0), start(config, module), memory, drawn, state, observation, jnp.zeros(n), jnp.int32(0)
         )
 
-    def act(run: Run, fresh: tuple[Observation, Any], chance: Array, key: Array) -> tuple[Run, tuple[Any, ...]]:
+    def act(run: Run, chance: Array, key: Array) -> tuple[Run, tuple[Any, ...]]:
         choose, move = jax.random.split(key)
         q = jax.vmap(run.learner.network)(run.observation.values)
         action = jax.vmap(explore, in_axes=(0, 0, 0, None))(
             jax.random.split(choose, n), q, run.observation.mask, chance
         )
-        final, state, reward, terminated, truncated, _ = jax.vmap(episodes.advance)(
+        observation, state, reward, terminated, truncated, info = episodes.step_many(
             jax.random.split(move, n), run.state, jax.vmap(named)(action), run.params
         )
-        reward, over = reward.reshape(n, -1).sum(-1), terminated | truncated
+        reward, over, final = reward.reshape(n, -1).sum(-1), terminated | truncated, info["final_observation"]
         discount = jnp.where(terminated, 0.0, config.discount)
         item = Transition(run.observation.values, action, reward, discount, final.values, final.mask)
-
-        def if_over(new: Array, old: Array) -> Array:
-            return jnp.where(over.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-        observation, state = jax.tree.map(if_over, fresh, (final, state))
         total = run.episode + reward
         run = run._replace(
-            state=state, observation=observation, episode=if_over(jnp.zeros(n), total),
+            state=state, observation=observation, episode=jnp.where(over, 0.0, total),
             episodes=run.episodes + over.sum(),
         )  # fmt: skip
-        return run, (item, over.sum(), if_over(total, jnp.zeros(n)).sum())
+        return run, (item, over.sum(), jnp.where(over, total, 0.0).sum())
 
     def iteration(run: Run, _: None) -> tuple[Run, Curve]:
         key = jax.random.fold_in(run.key, run.iteration)
@@ -328,12 +323,11 @@ def trainer(
             run = run._replace(
                 params=drawn, observation=observation, state=state, episode=jnp.where(now, 0.0, run.episode)
             )
-        for_acts, for_study, for_starts = jax.random.split(key, 3)
+        for_acts, for_study = jax.random.split(key)
         chance = epsilon(config, run.iteration, run.episodes)
         memory, run = run.memory, run._replace(memory=None)  # the loop must not carry it: it might be copied
-        fresh = jax.vmap(episodes.reset)(jax.random.split(for_starts, n), run.params)
         run, (items, ended, returned) = jax.lax.scan(
-            lambda run, key: act(run, fresh, chance, key), run, jax.random.split(for_acts, config.every)
+            lambda run, key: act(run, chance, key), run, jax.random.split(for_acts, config.every)
         )
         memory = buffers.add(memory, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), items))
         learner, loss = study(config, run.learner, memory, for_study)
