@@ -10,7 +10,7 @@ PATHs are of Pythons that have the peers (a peer whose path is not given is left
   for `dqn_purejaxrl.py`.
 
 Each side runs in its own process, after compilation (`setup_s`) and, for Stable-Baselines3, after the buffer has its
-first transitions. Times are CPU seconds of the process with all its threads; torch has one. Sides do the same work:
+first transitions. Every side has one core, and torch one thread. Sides do the same work:
 
 - `srap thesis`, `srap gain`: the master's decision problem, 8 copies on one network of agents, two updates of a
   100-50-25 network on 32 transitions for every 8 steps. The DQN of Stable-Baselines3 knows no masks, so ours does
@@ -161,6 +161,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--measure", nargs=2, metavar=("CASE", "STEPS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    clock.one_core()
     if options.measure:
         name, steps = options.measure
         ours = updating if "networks" in CASES[name] else learning

@@ -1,4 +1,4 @@
-"""Steps of the master's decision problem, `srap_sequence`, in 1,024 copies against plain NumPy, per CPU second.
+"""Steps of the master's decision problem, `srap_sequence`, in 1,024 copies against plain NumPy, per second of one core.
 
     python srap_sequence_numpy.py
 
@@ -294,6 +294,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of steps, for a quick look")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
+    clock.one_core()
     lengths = {"thesis": (256, 20_000), "gain": (16, 1_000)}  # steps of each copy, and of the peer
     rows = []
     for rule in options.rules:
