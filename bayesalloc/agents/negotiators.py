@@ -84,6 +84,9 @@ class Plan:
 def thesis(setting: Setting | None = None, episodes: int | None = None) -> Plan:
     """As published: every agent has its own networks, for offers and confirmations, in one network drawn at first.
 
+    Each network is updated once after every episode; how often it was the text does not say. For 8 agents the memories
+    take 0.6 GB, and so does a checkpoint.
+
     Args:
         setting: what arrives; default: all of experiment 7.5.1.
         episodes: how many are played; default: 20,000.

@@ -22,8 +22,8 @@ import xarray as xr
 from numpyro import handlers
 from tqdm import tqdm
 
-from bayesalloc.agents import leaves, master, negotiators, training
-from bayesalloc.agents.policies import METHODS as LEARNERS, shipped
+from bayesalloc.agents import negotiators, per_graph
+from bayesalloc.agents.policies import shipped
 from bayesalloc.allocators import ALLOCATORS, Problem, evaluate, solve
 from bayesalloc.allocators.claims import LEARNED, Claim, Ours, judge, judge_ours
 from bayesalloc.allocators.darap import THESIS, Darap, dec_grd
@@ -190,10 +190,8 @@ def allocator(method: str, experiment: Experiment) -> Callable[..., Allocation]:
             greedily = method == "dec-grd+"
             chosen = _negotiation(far) if greedily else negotiators.allocator(policy.plan, policy.network, far)
     elif method in LEARNED:
-        plan = _plan(method, experiment, [experiment.at(0, "random")], 1)
-        if method == "cen-rl":
-            return lambda problem, key, network: master.allocator(plan, network)(problem, key)
-        return lambda problem, key, network: negotiators.allocator(plan, network, plan.protocol)(problem, key)
+        settings = [experiment.at(place, "random") for place in range(len(experiment.values))]
+        return per_graph.allocator(method, per_graph.plan(method, settings, experiment.max_quantity))
     elif method == "dec-grd":
         chosen = _negotiation(dataclasses.replace(THESIS, max_quantity=experiment.max_quantity, tasks_per_agent=most))
     else:
@@ -205,49 +203,19 @@ def _negotiation(protocol: Darap) -> Callable[..., Allocation]:
     return lambda problem, key: dec_grd(problem, key, protocol)[0]
 
 
-def _plan(method: str, experiment: Experiment, settings: Sequence[Setting], episodes: int) -> Any:
-    """The published plan of a learned method, with room for all that the experiment's settings may bring."""
-    most = max(max(experiment.at(i, "random").tasks) for i in range(len(experiment.values)))
-    utilities = (*settings[0].utilities, *[0] * most)[:most] if not settings[0].shuffled_utilities else None
-    wide = dataclasses.replace(settings[0], tasks=(most,), utilities=utilities or settings[0].utilities)
-    plan = LEARNERS[method].presets["thesis"](wide, episodes)
-    if method == "dec-rl":
-        protocol = dataclasses.replace(plan.protocol, max_quantity=experiment.max_quantity)
-        plan = dataclasses.replace(plan, protocol=protocol)
-    return plan
-
-
 def trained(method: str, cells: Sequence["Cell"], effort: Effort, seed: int, *, progress: bool = False) -> Any:
-    """Networks with a leading graph axis: one for each graph, trained on all sweep values of the cells in turn."""
+    """The published networks of each graph, with a leading graph axis, for all sweep values of the cells."""
     experiment, network = cells[0].experiment, cells[0].network
     settings = [experiment.at(place, network) for place in sorted({cell.place for cell in cells})]
-    plan = _plan(method, experiment, settings, effort.training)
+    plan = per_graph.plan(method, settings, experiment.max_quantity, effort.training)
     joined = _networks(network, settings[0].agents, settings[0].degree, effort.graphs, seed)
-    learn = {"cen-rl": master.trainer, "dec-rl": negotiators.trainer}[method]
-    course = LEARNERS[method].course(plan)
-    course = course._replace(
-        trainer=training.SideBySide(lambda here: learn(plan, settings, here), joined),
-        episodes=effort.training * effort.graphs, steps=course.steps * effort.graphs,
-    )  # fmt: skip
     key = jax.random.fold_in(jax.random.key(seed), 3)
-
-    def networks() -> Any:
-        return jax.tree.map(jnp.asarray, course.network(training.train(course, key, progress=progress).run))
-
+    make = functools.partial(per_graph.train, method, plan, settings, joined, key, progress=progress)
     if effort.keep is None:
-        return networks()
-    kept = effort.keep / f"{experiment.id}-{network}-{method}.networks"
+        return make()
     order = {"plan": plan, "settings": settings, "graphs": effort.graphs, "seed": seed}
-    asked = msgspec.json.decode(msgspec.json.encode(order))  # as a file gives it back
-    if kept.exists():
-        stored = leaves.read(kept, "networks")
-        if stored.header["asked"] != asked:
-            raise InputError(f"{kept}: its networks were trained otherwise; give another folder")
-        like = jax.eval_shape(lambda: course.network(course.trainer.begin(key)))
-        return jax.tree.map(jnp.asarray, stored.tree(like))
-    done = networks()
-    leaves.write(kept, "networks", {"asked": asked}, done)
-    return done
+    file = effort.keep / f"{experiment.id}-{network}-{method}.networks"
+    return per_graph.kept(file, order, method, plan, effort.graphs, make)
 
 
 class Cell(NamedTuple):
