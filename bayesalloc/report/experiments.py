@@ -63,7 +63,7 @@ def _rows(result: Mapping[str, Any]) -> Iterator[list[str]]:
         verdicts = [SAID[row["measured"][m]["verdict"]] if m in row["measured"] else MISSING for m in MEASURES]
         if unmeasured(row):
             verdicts[1:] = [MISSING] * (len(verdicts) - 1)
-        margin = f"{_margin(first)} {first['check']}" if first["check"] else MISSING
+        margin = f"{_margin(first)} {first['check'].replace('_', ' ')}" if first["check"] else MISSING
         yield [row["experiment"], row["text"], network, _averages(first), margin, *verdicts]
 
 
@@ -83,10 +83,11 @@ def _sentences(result: Mapping[str, Any]) -> list[str]:
                 f" networks of {cell['experiment']}."
             )
     asked, proven = (sum(m[key] for e in result["optima"].values() for m in e.values()) for key in ("asked", "proven"))
-    lines.append(
-        f"The optimum was proven in {proven} of {asked} measurements; in the others its proven upper bound took its"
-        " place, so that shares of it are too low rather than too high."
-    )
+    if asked:
+        lines.append(
+            f"The optimum was proven in {proven} of {asked} measurements; in the others its proven upper bound took its"
+            " place, so that shares of it are too low rather than too high."
+        )
     return lines
 
 
