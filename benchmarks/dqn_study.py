@@ -67,10 +67,9 @@ def main() -> None:
     method = METHODS[options.method]
     steps = options.steps or {"cen-rl": 200_000, "dec-rl": 20_000}[options.method]
     plan = method.presets["ours"](None, None)
-    if options.method == "cen-rl":
-        greedy = cen_grd_plus
-    else:
-        greedy = lambda problem, key: dec_grd(problem, key, plan.protocol)[0]  # noqa: E731
+
+    def greedy(problem: Problem, key: jax.Array) -> Any:
+        return cen_grd_plus(problem) if options.method == "cen-rl" else dec_grd(problem, key, plan.protocol)[0]
 
     def instance(key: jax.Array) -> Problem:
         for_network, for_arrivals = jax.random.split(key)
