@@ -6,11 +6,11 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from bayesalloc import __version__
+from bayesalloc import __version__, arguments
 from bayesalloc.errors import InputError
 from bayesalloc.session import Common, refusing, session, show
 
@@ -64,8 +64,8 @@ def compare(
         from bayesalloc.report import page, tables
 
         loaded = library.load_model(model)
-        tree = None if posterior is None else _open(posterior)
-        arms = _arms(mechanisms, do, environment=isinstance(loaded, Environment), baseline=baseline)
+        tree = None if posterior is None else arguments.open_posterior(posterior)
+        arms = arguments.interventions(mechanisms, do, environment=isinstance(loaded, Environment), baseline=baseline)
         if record is not None and (tree is not None or isinstance(loaded, Environment)):
             raise InputError("--record holds covariates of a plain model without a posterior; fit a record instead")
         data = None if record is None or tree is not None else inference.pose(loaded, record).data
@@ -155,12 +155,12 @@ def counterfactual(
         from bayesalloc.records import Table
         from bayesalloc.report import page, tables
 
-        tree = _open(posterior)
+        tree = arguments.open_posterior(posterior)
         if Table(record).text() != tree.attrs.get("record"):
             raise InputError(f"{record}: is not the record that {posterior} was fitted to")
         if len(do) != 1:
             raise InputError(f"a counterfactual takes one --do; {len(do)} were given")
-        sites = _sites(do[0])
+        sites = arguments.sites(do[0])
         mechanism = sites.pop("mechanism", None)
         if mechanism is not None and sites:
             raise InputError("a counterfactual changes the mechanism or sites, not both at once")
@@ -396,70 +396,6 @@ def _listing(kind: Literal["models", "mechanisms"], common: Common) -> None:
             lines.append(f"{name}: {mechanism.description}")
             lines += [f"    {where} [{note['unit']}]: {note['source']}" for where, note in notes.items()]
         show(common, "\n".join(lines), {kind: items})
-
-
-def _arms(mechanisms: list[str] | None, do: list[str] | None, *, environment: bool, baseline: str | None) -> Any:
-    """The arms that the options ask for, in the forms that `effects.compare` takes."""
-    if not do:
-        return mechanisms
-    arms: dict[str, Any] = {Path(name).stem: {"mechanism": name} for name in mechanisms or ()}
-    for text in do:
-        sites = _sites(text)
-        name = text
-        if environment and "mechanism" in sites:  # a label, also where it looks like a number
-            sites["mechanism"] = str(sites["mechanism"])
-            name = Path(sites["mechanism"]).stem if len(sites) == 1 else text
-        if name in arms:
-            raise InputError(f"--do '{text}': there is an arm '{name}' already")
-        arms[name] = sites
-    if len(arms) == 1 and baseline is None:
-        arms = {"as it is": {}, **arms}
-    return arms
-
-
-def _sites(text: str) -> dict[str, Any]:
-    """`a=1,b=[1,2],mechanism=name` as a dict; commas inside brackets belong to a value."""
-    import numpy as np
-
-    sites: dict[str, Any] = {}
-    parts, depth = [""], 0
-    for letter in text:
-        depth += {"[": 1, "]": -1}.get(letter, 0)
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    for part in parts:
-        site, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not site or not value:
-            raise InputError(f"--do '{text}': is not of the form SITE=VALUE")
-        if site in sites:
-            raise InputError(f"--do '{text}': gives '{site}' twice")
-        try:
-            array = np.asarray(json.loads(value))
-        except ValueError:
-            array = np.asarray(value)
-        number = np.issubdtype(array.dtype, np.number) or array.dtype == bool
-        if site != "mechanism" and not number:
-            raise InputError(f"--do '{text}': '{value}' is not a number or a list of numbers")
-        sites[site] = array if number else value
-    return sites
-
-
-def _open(path: Path) -> Any:
-    import xarray as xr
-
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with xr.open_datatree(path, engine="h5netcdf") as tree:
-            loaded = tree.load()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a netCDF file from `bayesalloc fit`: {error}") from None
-    if "posterior" not in loaded.children:
-        raise InputError(f"{path}: has no group 'posterior'; give the posterior.nc of `bayesalloc fit`")
-    loaded.attrs["file"] = str(path)
-    return loaded
 
 
 def main() -> None:
