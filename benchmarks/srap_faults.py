@@ -191,7 +191,8 @@ def main() -> None:
             "confirm joint": Darap(confirm="joint"), "leftovers offered": Darap(leftovers="offered"),
             "reserve none": Darap(reserve="none"), "reserve thesis": Darap(reserve="thesis"),
             "offer all": Darap(offer="all"), "copies each": Darap(copies="each"),
-            "utility full": Darap(utility_mode="full"), "cycles 2": Darap(cycles=2), "cycles 3": Darap(cycles=3),
+            "utility full": Darap(utility_mode="full"), "cycles 1": Darap(cycles=1), "cycles 3": Darap(cycles=3),
+            "parts 0": Darap(parts=0), "cycles 1, parts 0": Darap(cycles=1, parts=0),
             "max_hops 1": Darap(max_hops=1), "max_hops 7": Darap(max_hops=7),
         }  # fmt: skip
         print("  without faults, on small-world, scale-free and random networks; messages")

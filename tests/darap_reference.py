@@ -116,6 +116,8 @@ class Agent:
             best = max(best, worth(self.left[kind] + q))
             curve.append(best)
         curve = [u - worth(self.left[kind]) for u in curve]
+        if self.config.parts:  # of one cycle
+            curve = [max(F(q / max(b, 1)) * curve[b] for b in range(q, top + 1)) for q in range(top + 1)]
         quantity = max(0, min(self.needs[kind] - self.left[kind], top))
         return (quantity if curve[quantity] > 0 else 0), curve
 

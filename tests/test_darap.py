@@ -20,9 +20,10 @@ from bayesalloc.errors import InputError
 from tests.darap_reference import Negotiation
 
 AGENTS, TYPES, TASKS, BATCH = 8, 2, 32, 100  # one shape for most tests, so that they share what is compiled
+ONCE = Darap(cycles=1)
 CONFIGS = {
     "thesis": THESIS,
-    "default": Darap(),
+    "default": ONCE,
     "other": Darap(
         max_hops=4,
         reserve="none",
@@ -31,10 +32,13 @@ CONFIGS = {
         copies="each",
         leftovers="offered",
         max_quantity=3,
+        cycles=1,
+        parts=0,
     ),
     "random": replace(THESIS, order="random", max_hops=3),
 }
 ONE_HOP = replace(THESIS, max_hops=1, cycles=2)
+IN_PARTS = Darap(max_hops=1, cycles=3)
 
 
 def network(kind: int, n: int, rng: np.random.Generator) -> list[tuple[int, int]]:
@@ -248,7 +252,7 @@ def test_faults_lose_no_item_and_keep_nobody_waiting(config: Darap):
 def test_faults_that_do_not_strike_change_nothing():
     rng = np.random.default_rng(6)
     problems = stacked([instance(rng) for _ in range(50)])
-    for one, other in zip(run(Darap(), problems), run(Darap(), problems, harmless(50)), strict=True):
+    for one, other in zip(run(ONCE, problems), run(ONCE, problems, harmless(50)), strict=True):
         jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
@@ -257,12 +261,12 @@ CHAIN = small([(0, 1), (1, 2)], {0: 1, 2: 5}, [(0, 10, (3, 0))])
 
 def test_record_of_a_trade_that_can_be_followed_by_hand():
     """Agent 2 has what agent 0 lacks, and agent 1 stands between them."""
-    allocation, record, evaluation = alone(Darap(), CHAIN)
+    allocation, record, evaluation = alone(ONCE, CHAIN)
     assert allocation.messages == 6  # request, passed on; offer, passed on; confirmation, passed on
     assert allocation.hop_cost == 4.0  # two items over two edges
     assert evaluation.social_welfare == 10 - 4
-    assert record.offered[:, 2, 0].tolist() == [0, 0, 2, 2, 2, 2] + [0] * (Darap().rounds - 6)
-    assert record.consumed[:, :, 0].sum(1).tolist() == [0] * 6 + [2] * (Darap().rounds - 7) + [3]
+    assert record.offered[:, 2, 0].tolist() == [0, 0, 2, 2, 2, 2] + [0] * (ONCE.rounds - 6)
+    assert record.consumed[:, :, 0].sum(1).tolist() == [0] * 6 + [2] * (ONCE.rounds - 7) + [3]
     assert record.longest_wait == 4
     assert record.kept.tolist() == [0, 0, 2] + [0] * 5
 
@@ -274,11 +278,25 @@ def test_one_hop_reaches_neighbours_only():
     assert record.held[:, :, 0].tolist() == [[1, 0, 5] + [0] * 5] * 2 * ONE_HOP.rounds
 
 
+def test_agents_with_few_items_bring_them_together_where_requests_claim_parts():
+    """Two agents beside the owner have one item each of the two that its task lacks: apart they are worth nothing."""
+    problem = small([(0, 1), (0, 2)], {0: 1, 1: 1, 2: 1}, [(0, 10, (3, 0))])
+    assert alone(replace(IN_PARTS, parts=0), problem)[2].social_welfare == 0
+    allocation, record, evaluation = alone(IN_PARTS, problem)
+    assert evaluation.social_welfare == 10 - 2
+    assert allocation.messages == 4 + 4 + 6  # only in the last cycle is anything to be confirmed
+    assert record.offered[:, 1:3, 0].max(0).tolist() == [1, 1]
+    too_few = small([(0, 1), (0, 2)], {0: 1, 1: 1}, [(0, 10, (3, 0))])
+    allocation, record, evaluation = alone(IN_PARTS, too_few)
+    assert evaluation.social_welfare == 0 and not allocation.quantity.any()
+    assert record.offered[:, 1, 0].max() == 1 and record.held[-1, 1, 0] == 1  # what was promised in vain is free again
+
+
 def test_vmap_is_one_by_one():
     rng = np.random.default_rng(7)
     problems = [instance(rng) for _ in range(3)]
-    together = run(Darap(), stacked(problems))
-    single = jax.jit(dec_grd)
+    together = run(ONCE, stacked(problems))
+    single = jax.jit(lambda problem, key: dec_grd(problem, key, ONCE))
     for place, problem in enumerate(problems):
         apart = single(problem, jax.random.split(jax.random.key(0), 3)[place])
         for one, other in zip(apart, together[:2], strict=True):
@@ -293,14 +311,14 @@ def test_padding_changes_nothing():
         field: np.concatenate([x := getattr(problems, field), np.full_like(x[:, :4], value)], axis=1)
         for field, value in pad.items()
     })  # fmt: skip
-    _, record, evaluation = run(Darap(), problems)
-    _, again, evaluated = run(Darap(), padded)
+    _, record, evaluation = run(ONCE, problems)
+    _, again, evaluated = run(ONCE, padded)
     jax.tree.map(np.testing.assert_array_equal, record, again)
     np.testing.assert_array_equal(evaluation.social_welfare, evaluated.social_welfare)
     np.testing.assert_array_equal(evaluation.social_welfare_hop, evaluated.social_welfare_hop)
 
 
-@pytest.mark.parametrize("config", [THESIS, Darap()])
+@pytest.mark.parametrize("config", [THESIS, ONCE])
 def test_nothing_to_do_or_nothing_to_give(config: Darap):
     rng = np.random.default_rng(9)
     problem = instance(rng)
@@ -332,15 +350,15 @@ def test_trust_falls_for_liars_only():
     problem = small([(0, 1), (0, 2)], {1: 2, 2: 4}, [(0, 30, (4, 0))])
     one = jax.tree.map(lambda x: x[0], harmless(1))
     lies = one._replace(overstatement=one.trust.at[1].set(2.0), exaggeration=one.trust.at[0].set(2.0))
-    allocation, record, evaluation = alone(Darap(), problem, lies)
+    allocation, record, evaluation = alone(ONCE, problem, lies)
     assert evaluation.utility == 0  # agent 1 promised four items and has two
     assert allocation.hop_cost == 4.0
     assert record.broken.tolist() == [0, 2] + [0] * 6
     trust = update_trust(jnp.ones(8), record)
     np.testing.assert_allclose(trust, [0.75, 0.75] + [1.0] * 6)
     for _ in range(4):
-        trust = update_trust(trust, alone(Darap(), problem, lies._replace(trust=trust))[1])
-    assert alone(Darap(), problem, lies._replace(trust=trust))[2].utility == 30
+        trust = update_trust(trust, alone(ONCE, problem, lies._replace(trust=trust))[1])
+    assert alone(ONCE, problem, lies._replace(trust=trust))[2].utility == 30
 
 
 @pytest.mark.parametrize(

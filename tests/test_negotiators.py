@@ -143,7 +143,7 @@ def preferring(*actions: int) -> Fixed:
     return Fixed(jnp.broadcast_to(jnp.asarray(values), (3, len(values))))
 
 
-LINE = Darap(max_hops=1, tasks_per_agent=2)
+LINE = Darap(max_hops=1, tasks_per_agent=2, cycles=1, parts=0)
 TWO = Seen("thesis", 2, AMOUNTS)
 
 

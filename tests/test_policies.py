@@ -170,6 +170,11 @@ def test_ours_act_on_any_size(tmp_path):
         allocate(line(5, [0]), "cen-grd", KEY, policy=path)
 
 
+@pytest.mark.parametrize("name", policies.METHODS)
+def test_shipped_policies_are_what_the_default_preset_makes(name):
+    assert policies.shipped(name).plan == next(iter(policies.METHODS[name].presets.values()))(None, None)
+
+
 def test_the_shipped_policy_is_better_than_the_greedy_order():
     """Over 400 instances of what it was trained for: the mean paired difference, two standard errors above zero."""
     shipped = policies.shipped("cen-rl")

@@ -20,19 +20,22 @@ from bayesalloc.agents.training import Course
 from bayesalloc.allocators.darap import DEFAULT, THESIS, Darap, dec_rl, suited
 from bayesalloc.allocators.darap.learned import Experience, Minds, Seen, features
 from bayesalloc.allocators.evaluate import Allocation, evaluate
-from bayesalloc.allocators.instances import SWEEP, Setting, arrivals_of_any, check_setting, draw_network
+from bayesalloc.allocators.instances import SWEEP, Setting, arrivals_of_any, check_setting, draw_network, network_of_any
 from bayesalloc.allocators.problem import Problem
 from bayesalloc.errors import InputError
 
 PUBLISHED_EPISODES = 20_000
-OTHERS = (
-    dataclasses.replace(SWEEP, tasks=(1, 2, 3, 4), utilities=(5, 5, 5, 5)),
-    dataclasses.replace(
-        SWEEP, tasks=(1, 2, 4), utilities=(4, 9, 16, 25), shuffled_utilities=True, alike=False,
-        requester_stock=(0, 1, 2, 3), provider_stock=(1, 2, 4, 7, 11),
-    ),
+PARCELS = dataclasses.replace(SWEEP, package_size=20)  # moving many items costs no more than moving one
+MIXED = dataclasses.replace(
+    SWEEP, degree=4, tasks=(1, 2, 4), shuffled_utilities=True, alike=False, requester_stock=(0, 1, 2, 3),
+    provider_stock=(1, 2, 4, 7, 11, 15),
 )  # fmt: skip
-KINDS = (SWEEP, SWEEP, *OTHERS)  # what our agents learn from, on networks of every kind
+FEW = dataclasses.replace(SWEEP, tasks=(1, 2, 3, 4), utilities=(5, 5, 5, 5))
+LARGE = dataclasses.replace(
+    SWEEP, tasks=(2,), utilities=(9, 16), required=5, requester_stock=(3,), provider_stock=(11,), package_size=3
+)
+# What our agents learn from.
+KINDS = (SWEEP, SWEEP, PARCELS, PARCELS, MIXED, *[dataclasses.replace(MIXED, package_size=20)] * 2, FEW, LARGE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Plan:
         slots: most requests or offers that an agent chooses among in a round.
         layers: units of the hidden layers (of all of them where agents are alike).
         setting: what arrives in an episode.
-        kinds: what arrives, if that is more: one of these in each episode.
+        kinds: what arrives, if that is more: one of these in each episode, on a network of any of these.
         config: how the networks learn; a step of its is an episode, in which many choices are made.
         margin: how much more than the greedy answer a shared network must promise to be followed (see `Minds`).
     """
@@ -108,18 +111,19 @@ def ours(setting: Setting | None = None, episodes: int | None = None) -> Plan:
     answers: what agents see is local, but what they are rewarded for is common.
 
     Args:
-        setting: what arrives; default: all of experiment 7.5.1 half of the time, and tasks and stocks of other kinds.
-        episodes: how many are played; default: 60,000.
+        setting: what arrives; default: in four of nine episodes all of experiment 7.5.1, at package sizes 1 and 20,
+            else tasks and stocks of other kinds.
+        episodes: how many are played; default: 120,000.
     """
     setting, kinds = (SWEEP, KINDS) if setting is None else (setting, ())
     config = Config(
-        steps=60_000 if episodes is None else episodes, environments=16, updates=4, batch=256, capacity=100_000,
+        steps=120_000 if episodes is None else episodes, environments=16, updates=4, batch=256, capacity=100_000,
         warmup=500, discount=0.0, learning_rate=1e-3, target_every=200, patience=800, plateau=200, least_rate=5e-5,
         explore=(0.2, 0.02), explore_for=0.6,
     )  # fmt: skip
-    far = dataclasses.replace(DEFAULT, max_hops=4, cycles=2)
+    far = dataclasses.replace(DEFAULT, max_hops=4, cycles=3)
     return _plan(
-        "ours", far, setting, config, alike=True, confirming=False, slots=7, layers=(32,), margin=0.05, kinds=kinds
+        "ours", far, setting, config, alike=True, confirming=False, slots=7, layers=(32,), margin=0.1, kinds=kinds
     )
 
 
@@ -229,7 +233,7 @@ def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Bool[Array, "a
     def episode(networks: Networks, epsilon: Array, here: Array, key: Array) -> tuple[Array, tuple[Any, Any]]:
         for_network, for_arrivals, for_choices, for_talk = jax.random.split(key, 4)
         if plan.alike and joined is None:
-            here = draw_network(setting, for_network)
+            here = network_of_any(plan.kinds or [setting], for_network)
         problem = arrivals_of_any(settings or plan.kinds or [setting], here, for_arrivals)
         mine = minds(plan, networks, n, for_choices, epsilon)
         allocation, _, lessons = dec_rl(problem, for_talk, mine, plan.protocol)

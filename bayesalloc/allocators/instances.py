@@ -161,6 +161,14 @@ def draw_network(setting: Setting, key: Array) -> Bool[Array, "agent agent"]:
     return joined
 
 
+def network_of_any(settings: Sequence[Setting], key: Array) -> Bool[Array, "agent agent"]:
+    """A network of one of the sorts that several settings have, equally likely; they have the same number of agents."""
+    sorts = {(each.network, each.agents, each.degree, each.layout): each for each in settings}.values()
+    which, key = jax.random.split(key)
+    place = jax.random.randint(which, (), 0, len(sorts))
+    return jax.lax.switch(place, [functools.partial(draw_network, setting) for setting in sorts], key)
+
+
 def _join(joined: Array, one: ArrayLike, other: ArrayLike, *, value: ArrayLike = True) -> Array:
     return joined.at[one, other].set(value).at[other, one].set(value)
 

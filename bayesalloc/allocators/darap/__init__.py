@@ -7,7 +7,7 @@ Algorithms 5-9, 12-15 and 18, with the greedy answers (DEC-GRD), as a synchronou
 import operator
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -91,7 +91,8 @@ def dec_rl(
         stop = jnp.where(lasting < UNUSED, lasting - number * config.rounds, UNUSED)
         key = jax.random.fold_in(rng_key, number)
         mine = None if minds is None else minds._replace(key=jax.random.fold_in(minds.key, number))
-        return _negotiate(problem, world, ledger, key, config, faults, stop, mine)
+        parts = number >= config.cycles - config.parts if config.parts else False
+        return _negotiate(problem, world, ledger, key, config, faults, stop, mine, parts)
 
     _, cycles = jax.lax.scan(cycle, Ledger(problem.resources, world.tasks.real), jnp.arange(config.cycles))
     used, hop_cost, record = cycles.used.sum(0), cycles.hop_cost.sum(), _together(cycles.record)
@@ -117,10 +118,10 @@ def negotiate(problem: Problem, rng_key: Array, config: Darap | None = None) -> 
 
 def _negotiate(
     problem: Problem, world: World, ledger: Ledger, key: Array, config: Darap, faults: Faults, stop: Array,
-    minds: Minds | None,
+    minds: Minds | None, parts: Any,
 ) -> tuple[Ledger, Cycle]:  # fmt: skip
     n, kinds = ledger.stock.shape
-    want = wanted(world.tasks, ledger.stock, ledger.open_, config.max_quantity, config.utility_mode)
+    want = wanted(world.tasks, ledger.stock, ledger.open_, config.max_quantity, config.utility_mode, parts=parts)
     requests, answers, confirmations = (
         send(k, (kinds, n, n, n), faults, config.retries) for k in jax.random.split(key, 3)
     )

@@ -5,10 +5,11 @@ Everything is a greedy answer in the order of utility per item, which is exact w
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from bayesalloc.allocators.problem import Problem
@@ -117,13 +118,15 @@ class Wanted(NamedTuple):
 
 
 def wanted(
-    tasks: OwnTasks, stock: Int[Array, "agent type"], open_: Bool[Array, "agent own"], q_max: int, utility_mode: str
-) -> Wanted:
+    tasks: OwnTasks, stock: Int[Array, "agent type"], open_: Bool[Array, "agent own"], q_max: int, utility_mode: str,
+    *, parts: Any = False,
+) -> Wanted:  # fmt: skip
     """Own tasks first, then a request for what the blocked ones lack (Algorithm 6).
 
     utl(q) is a step function: the utilities of the blocked tasks that the leftovers and q more items of this type serve
     as far as this type goes, in order. Every type claims a task's full utility (`full`), or an equal share of it with
-    the other types that the task lacks (`marginal`).
+    the other types that the task lacks (`marginal`). With `parts`, q items claim their share of what more are
+    worth, at the best utility per item that q or more have: agents with few each can then bring them together.
     """
     served, left = walk(stock, tasks.requires, open_)
     blocked = open_ & ~served
@@ -139,6 +142,9 @@ def wanted(
         have = have - jnp.where(fits, want, 0)
         total = total + jnp.where(fits, share[:, task, None], 0.0)
     utility = jax.lax.cummax(total, axis=2) - total[..., :1]
+    q, more = np.ogrid[: q_max + 1, : q_max + 1]
+    share = np.where(q <= more, q / np.maximum(more, 1), 0).astype(np.float32)
+    utility = jnp.where(parts, (share * utility[..., None, :]).max(-1), utility)
     quantity = jnp.where(at(utility, short.T) > 0, short.T, 0)
     return Wanted(blocked, left, quantity, utility)
 

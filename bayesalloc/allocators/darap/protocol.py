@@ -27,6 +27,8 @@ class Darap:
         max_quantity: most items in a request.
         tasks_per_agent: most tasks of one agent that take part.
         cycles: negotiations one after the other; each starts with what the one before left over.
+        parts: in how many cycles, the last ones, requests claim utility for a part of what serves a task, so that
+            agents that have few items each bring them together. Items are then promised that may not be enough.
         lifetime: rounds until a request times out.
         timeout_reduction: rounds that each hop takes off that.
         timeout_extension: rounds that an offer outlives the request. Without any, an asker that waits in vain for one
@@ -44,7 +46,8 @@ class Darap:
     leftovers: str = "kept"
     max_quantity: int = 8
     tasks_per_agent: int = 4
-    cycles: int = 1
+    cycles: int = 2
+    parts: int = 1
     lifetime: int = 40
     timeout_reduction: int = 1
     timeout_extension: int = 10
@@ -66,7 +69,7 @@ class Darap:
         for field in ("max_hops", "max_quantity", "tasks_per_agent", "cycles", "lifetime"):
             if getattr(self, field) < 1:
                 raise InputError(f"{field} is {getattr(self, field)}; it must be at least 1")
-        for field in ("timeout_reduction", "timeout_extension", "retries"):
+        for field in ("parts", "timeout_reduction", "timeout_extension", "retries"):
             if getattr(self, field) < 0:
                 raise InputError(f"{field} is {getattr(self, field)}; it must not be negative")
 
@@ -89,5 +92,7 @@ THESIS = Darap(
     offer="all",
     copies="each",
     leftovers="offered",
+    cycles=1,
+    parts=0,
     timeout_extension=0,
 )
