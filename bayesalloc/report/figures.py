@@ -13,7 +13,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
 from bayesalloc.report import (
     INTERVAL,
@@ -327,6 +327,9 @@ def learning(curve: xr.Dataset, name: str, label: str) -> Figure:
     axes.plot(steps, values, color=COLOURS[0], linewidth=1.8)
     if name == "loss" and len(values):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
     if name == "epsilon":
         axes.set_ylim(0, 1.05)
     axes.set_title(plain(label), loc="left", fontsize=10, fontweight="bold", color=INK)
@@ -404,6 +407,10 @@ def _label_ends(axes: Axes, ends: Mapping[str, float], colours: Mapping[str, str
             overlap = (size[order[i]] + size[order[i - 1]]) / 2 - (place[i] - place[i - 1])
             if overlap > 0:
                 place[i - 1], place[i] = place[i - 1] - overlap / 2, place[i] + overlap / 2
+    highest = 1.0  # none is above the panel
+    for i in reversed(range(len(order))):
+        place[i] = min(place[i], highest)
+        highest = place[i] - (size[order[i]] + size[order[i - 1]]) / 2
     for arm, y in zip(order, place, strict=True):
         end = (1.02, low + y * (high - low))
         axes.annotate(labels[arm], end, xycoords=("axes fraction", "data"), va="center", fontsize=SMALL,
