@@ -362,7 +362,7 @@ def test_trust_falls_for_liars_only():
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("reserve", "all"), ("confirm", "both"), ("max_hops", 0), ("parts", -1), ("lifetime", 0)]
+    ("field", "value"), [("reserve", "all"), ("confirm", "both"), ("max_hops", 0), ("parts", -1), ("retries", -1)]
 )
 def test_refuses_parameters(field: str, value: object):
     with pytest.raises(InputError, match=field):

@@ -143,8 +143,8 @@ def wanted(
         total = total + jnp.where(fits, share[:, task, None], 0.0)
     utility = jax.lax.cummax(total, axis=2) - total[..., :1]
     q, more = np.ogrid[: q_max + 1, : q_max + 1]
-    share = np.where(q <= more, q / np.maximum(more, 1), 0).astype(np.float32)
-    utility = jnp.where(parts, (share * utility[..., None, :]).max(-1), utility)
+    portion = np.where(q <= more, q / np.maximum(more, 1), 0).astype(np.float32)
+    utility = jnp.where(parts, (portion * utility[..., None, :]).max(-1), utility)
     quantity = jnp.where(at(utility, short.T) > 0, short.T, 0)
     return Wanted(blocked, left, quantity, utility)
 
