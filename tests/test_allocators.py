@@ -12,7 +12,7 @@ import bayesalloc as ba
 from bayesalloc.allocators import ALLOCATORS, allocate, evaluate, greedy, make_problem, read_problem, solve
 from bayesalloc.allocators.evaluate import merged
 from bayesalloc.allocators.prices import Links, Pricing, dec_price, hear
-from bayesalloc.allocators.problem import Problem, adjacency, graph_edges, shortest_paths, to_json
+from bayesalloc.allocators.problem import Problem, adjacency, graph_edges, package_cost, shortest_paths, to_json
 from tests import srap_reference as reference
 
 KEY = jax.random.key(0)
@@ -211,6 +211,14 @@ def test_more_tries_are_never_worse(instances):
         return jax.vmap(lambda p: evaluate(p, dec_price(p, None, Pricing(tries=tries))).social_welfare)(problem)
 
     assert (jax.jit(welfare, static_argnums=0)(8) >= jax.jit(welfare, static_argnums=0)(1) - 1e-4).all()
+
+
+def test_packages_are_counted_exactly():
+    line = make_problem([[0, 1]], [1.0], [[0], [1]], [0], [1.0], [[1]])
+    quantity = jnp.asarray(np.r_[0:3000, 2**22 - 3000 : 2**22])
+    costs = jax.jit(jax.vmap(lambda size: package_cost(line._replace(package_size=size), quantity, jnp.ones(()))))
+    sizes = jnp.asarray(np.r_[1:200, 4096, 65_537, 2**22 - 1])
+    np.testing.assert_array_equal(costs(sizes), -(-np.asarray(quantity) // np.asarray(sizes)[:, None]))
 
 
 def test_distances_are_those_of_networkx():

@@ -55,16 +55,21 @@ def first_agent(now):
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_greedy_sequence_is_the_central_greedy_allocation(name):
     """By `gain` CEN-GRD+, and by `thesis`, where the agent with the task of best initial efficiency is named, CEN-GRD:
-    as stock only falls, a task that is not possible once never is, so that one pass in that order is all there is."""
+    as stock only falls, a task that is not possible once never is, so that one pass in that order is all there is.
+    And what the greedy order is foreseen to gain is what CEN-GRD+ gains."""
 
     def pairs(problem):
         sequences = (in_sequence(problem, first_agent, rule) for rule in ("gain", "thesis"))
-        return [(one.quantity, other(problem).quantity) for one, other in zip(sequences, CENTRAL, strict=True)]
+        pairs = [(one.quantity, other(problem).quantity) for one, other in zip(sequences, CENTRAL, strict=True)]
+        foreseen = begin(problem, "gain", look_ahead=True).ahead
+        return pairs, (foreseen, evaluate(problem, cen_grd_plus(problem)).social_welfare)
 
     problems = drawn(SETTINGS[name], 1, 60)
-    for ours, theirs in jax.jit(jax.vmap(pairs), compiler_options=QUICK)(problems):
+    sequences, gains = jax.jit(jax.vmap(pairs), compiler_options=QUICK)(problems)
+    for ours, theirs in sequences:
         np.testing.assert_array_equal(ours, theirs)
         assert theirs.any() or name == "for nothing"
+    np.testing.assert_allclose(*gains, rtol=1e-5)
 
 
 CENTRAL = (cen_grd_plus, cen_grd)

@@ -24,6 +24,7 @@ from bayesalloc.errors import InputError, listed
 
 Rule = Literal["thesis", "gain"]
 FEATURES = 16  # numbers per agent that describe what naming it would do
+TOGETHER = 3  # tasks of the greedy order that are carried out at once, if they can be
 
 
 class Market(NamedTuple):
@@ -164,20 +165,28 @@ def greedy(choices: Options) -> Int[Array, ""]:
 
 
 def greedy_gain(market: Market, stock: Array, waiting: Array) -> Float[Array, ""]:
-    """What the greedy order gains from here on, as CEN-GRD+ would."""
+    """What the greedy order gains from here on, as CEN-GRD+ would.
+
+    The next tasks in the order are carried out together as long as none takes what another was to get. That is exact at
+    package size 1, where less stock never makes a task worth more; at larger sizes they are carried out one by one.
+    """
     problem = market.problem
 
-    def task(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+    def tasks(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         stock, waiting, total, _ = state
         before, net, allowed, rank = _foresee(market, stock, waiting)
-        task = _first(problem, jnp.where(allowed, rank, -jnp.inf))
-        does = allowed[task]
-        given = jnp.where(does, jnp.clip(problem.requires[task] - before[problem.owner[task]], 0, stock), 0)
-        still = waiting & ~(does & (jnp.arange(len(waiting)) == task))
-        return stock - given, still, total + jnp.where(does, net[task], 0.0), does
+        left, does, any_left = stock, jnp.ones((), bool), allowed.any()
+        for turn in range(TOGETHER):
+            task = _first(problem, jnp.where(allowed, rank, -jnp.inf))
+            given = jnp.clip(problem.requires[task] - before[problem.owner[task]], 0, stock)
+            does &= allowed[task] & jnp.all(given <= left) & ((turn == 0) | (problem.package_size == 1))
+            left, total = left - jnp.where(does, given, 0), total + jnp.where(does, net[task], 0.0)
+            others = ~(does & (jnp.arange(len(waiting)) == task))
+            allowed, waiting = allowed & others, waiting & others
+        return left, waiting, total, any_left
 
     start = (stock, waiting, jnp.float32(0), jnp.ones((), bool))
-    return jax.lax.while_loop(lambda state: state[3], task, start)[2]
+    return jax.lax.while_loop(lambda state: state[3], tasks, start)[2]
 
 
 def begin(problem: Problem, rule: Rule, *, look_ahead: bool = False) -> Progress:
