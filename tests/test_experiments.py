@@ -116,6 +116,8 @@ CASES = {
         ("does not hold", {"method": "up", "than": "down"}),  # at 1 it is below
         ("holds", {"method": "up", "than": "down", "at": [3]}),
         ("holds", {"method": "up", "than": "down", "at": "mean"}),
+        ("does not hold", {"method": "low", "than": "high", "by": 0.05}),
+        ("holds", {"method": "low", "than": "high", "by": 0.15}),
         ("holds", {"method": "high", "share": True, "level": 0.8}),
         ("does not hold", {"method": "low", "share": True, "level": 0.9}),
     ],

@@ -76,14 +76,15 @@ def quantity(data: xr.Dataset, claim: Claim, network: str) -> tuple[np.ndarray, 
 def checks(data: xr.Dataset, claim: Claim, network: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """What must be above what, by name, for the claim to hold: pairs (treated, control) of shape (graph, episode)."""
     treated, control = quantity(data, claim, network)
+    enough = (1 - claim.by) * control + claim.level
     effect, values = treated - control, data["value"].values.tolist()
     at = list(claim.at) if isinstance(claim.at, list) else values
     first, last = effect[values.index(at[0])], effect[values.index(at[-1])]
     match claim.kind:
         case "above" if claim.at == "mean":
-            return {"mean": (treated.mean(0), control.mean(0) + claim.level)}
+            return {"mean": (treated.mean(0), enough.mean(0))}
         case "above":
-            return {f"at {v}": (treated[values.index(v)], control[values.index(v)] + claim.level) for v in at}
+            return {f"at {v}": (treated[values.index(v)], enough[values.index(v)]) for v in at}
         case "rises":
             return {f"{at[0]} to {at[-1]}": (last, (1 + claim.by) * first)}
         case "falls":
