@@ -76,11 +76,17 @@ def _body(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset
     yield page.table(Sheet("Learning curve", ["steps", "episodes", *LABELS], rows), "All parts are in results.nc.")
     yield page.section("How it was made")
     plan = asked["plan"]
-    nested = {name: value for name, value in plan.items() if isinstance(value, Mapping)}
+    nested = {name: [value] for name, value in plan.items() if isinstance(value, Mapping)}
+    nested |= {name: value for name, value in plan.items() if value and _are_mappings(value)}
     own = {name: value for name, value in plan.items() if name not in nested}
-    for title, fields in {"plan": own, **nested}.items():
-        rows = [[name.replace("_", " "), _plain(value)] for name, value in fields.items()]
-        yield page.table(Sheet(title, ["field", "value"], rows, keys=2))
+    for title, columns in {"plan": [own], **nested}.items():
+        rows = [[name.replace("_", " "), *(_plain(column[name]) for column in columns)] for name in columns[0]]
+        names = ["value"] if len(columns) == 1 else [str(number) for number in range(1, len(columns) + 1)]
+        yield page.table(Sheet(title, ["field", *names], rows, keys=len(names) + 1))
+
+
+def _are_mappings(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, Mapping) for each in value)
 
 
 def _sentences(result: Mapping[str, Any], curve: xr.Dataset, goal: str) -> list[str]:
