@@ -93,7 +93,7 @@ def main() -> None:
                 acting = dataclasses.replace(variant, margin=margin, config=plan.config, kinds=plan.kinds)
                 gains[margin].append(np.asarray(_learned(options.method, acting, network, problems, keys)) - usual)
         shown = {
-            f"margin {margin:g}": [round(float(np.mean(all_) / usual.mean()), 5), round(_error(all_) / usual.mean(), 5)]
+            f"margin {margin:g}": [round(float(x) / float(usual.mean()), 5) for x in (np.mean(all_), _error(all_))]
             for margin, all_ in gains.items()
         }
         print(json.dumps({"variant": name, "steps": steps, "seeds": options.seeds, **shown}), flush=True)
