@@ -100,8 +100,8 @@ def shortest_paths(lengths: Float[Array, "agent agent"]) -> Float[Array, "agent 
 def package_cost(problem: Problem, quantity: Int[Array, "..."], distance: Float[Array, "..."]) -> Float[Array, "..."]:
     """Transfer cost of each quantity over each distance; nothing costs nothing, however far.
 
-    Packages are counted exactly up to 4 million items. A whole-number division would count them alone, but takes
-    longer than all the rest.
+    Packages are counted exactly up to 4 million items, in floating point and then corrected, because a whole-number
+    division takes several times as long.
     """
     full = (quantity * (1.0 / problem.package_size)).astype(quantity.dtype)  # or one less
     packages = full + (full * problem.package_size < quantity)
