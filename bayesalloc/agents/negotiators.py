@@ -123,7 +123,7 @@ def ours(setting: Setting | None = None, episodes: int | None = None) -> Plan:
     )  # fmt: skip
     far = dataclasses.replace(DEFAULT, max_hops=4, utility_mode="full")
     return _plan(
-        "ours", far, setting, config, alike=True, confirming=False, slots=7, layers=(32,), margin=0.1, kinds=kinds
+        "ours", far, setting, config, alike=True, confirming=False, slots=7, layers=(32,), margin=0.2, kinds=kinds
     )
 
 
