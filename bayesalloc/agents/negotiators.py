@@ -52,7 +52,8 @@ class Plan:
         setting: what arrives in an episode.
         kinds: what arrives, if that is more: one of these in each episode, on a network of any of these.
         config: how the networks learn; a step of its is an episode, in which many choices are made.
-        margin: how much more than the greedy answer a shared network must promise to be followed (see `Minds`).
+        margin: how much more than the greedy answer a shared network must promise to be followed (see `Minds`); half
+            of that while it learns.
     """
 
     preset: str
@@ -236,6 +237,7 @@ def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Bool[Array, "a
             here = network_of_any(plan.kinds or [setting], for_network)
         problem = arrivals_of_any(settings or plan.kinds or [setting], here, for_arrivals)
         mine = minds(plan, networks, n, for_choices, epsilon)
+        mine = mine._replace(margin=mine.margin / 2)  # to see more of what else there is
         allocation, _, lessons = dec_rl(problem, for_talk, mine, plan.protocol)
         welfare = evaluate(problem, allocation).social_welfare
         if not plan.alike:
