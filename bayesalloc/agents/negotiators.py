@@ -122,6 +122,7 @@ def ours(setting: Setting | None = None, episodes: int | None = None) -> Plan:
         warmup=500, discount=0.0, learning_rate=1e-3, target_every=200, patience=800, plateau=200, least_rate=5e-5,
         explore=(0.2, 0.02), explore_for=0.6,
     )  # fmt: skip
+    # Where requests claim only shares of a task's utility, its items come from farther away at four hops.
     far = dataclasses.replace(DEFAULT, max_hops=4, utility_mode="full")
     return _plan(
         "ours", far, setting, config, alike=True, confirming=False, slots=7, layers=(32,), margin=0.2, kinds=kinds
