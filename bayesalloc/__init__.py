@@ -9,25 +9,23 @@ if not (Path(__file__).parent / "models").is_dir():  # an editable install or a 
     __path__.append(str(Path(__file__).parent.parent))
 
 if TYPE_CHECKING:
-    from bayesalloc.effects import ate as ate, compare as compare
+    from bayesalloc.effects import ate as ate, compare as compare, counterfactual as counterfactual
     from bayesalloc.environment import Environment as Environment, Outcome as Outcome, as_model as as_model
     from bayesalloc.errors import InputError as InputError, InterventionError as InterventionError
     from bayesalloc.inference import diagnose as diagnose, fit as fit
     from bayesalloc.intervene import do as do, seed_by_name as seed_by_name
     from bayesalloc.library import load_mechanism as load_mechanism, load_model as load_model
     from bayesalloc.mechanism import Mechanism as Mechanism
-    from bayesalloc.replay import counterfactual as counterfactual
     from bayesalloc.simulate import hold as hold, rollout as rollout
 
 _PUBLIC = {
-    "effects": ("ate", "compare"),
+    "effects": ("ate", "compare", "counterfactual"),
     "environment": ("Environment", "Outcome", "as_model"),
     "errors": ("InputError", "InterventionError"),
     "inference": ("diagnose", "fit"),
     "intervene": ("do", "seed_by_name"),
     "library": ("load_mechanism", "load_model"),
     "mechanism": ("Mechanism",),
-    "replay": ("counterfactual",),
     "simulate": ("hold", "rollout"),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}

@@ -151,7 +151,7 @@ def counterfactual(
         common: What every command takes.
     """
     with session(common, "counterfactual") as (say, folder):
-        from bayesalloc import library, replay
+        from bayesalloc import effects, library
         from bayesalloc.records import Table
         from bayesalloc.report import page, tables
 
@@ -164,7 +164,7 @@ def counterfactual(
         mechanism = sites.pop("mechanism", None)
         if mechanism is not None and sites:
             raise InputError("a counterfactual changes the mechanism or sites, not both at once")
-        result = replay.counterfactual(
+        result = effects.counterfactual(
             library.load_model(model), tree, sites if mechanism is None else str(mechanism),
             from_year=from_year, draws=draws, interval=interval,
         )  # fmt: skip

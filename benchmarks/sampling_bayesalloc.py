@@ -17,7 +17,8 @@ import watershed_numbers as numbers
 from numpyro.infer import MCMC, NUTS, init_to_sample
 
 import bayesalloc as ba
-from bayesalloc.inference import Problem, dense_block, sampled_model
+from bayesalloc.inference.posing import Problem
+from bayesalloc.inference.sampling import dense_block, sampled_model
 from bayesalloc.models import watershed
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bayesalloc import decide
-from bayesalloc.effects import Simulated
+from bayesalloc.effects import decisions as decide
+from bayesalloc.effects.arms import Simulated
 from bayesalloc.environment import Environment, Outcome
 
 ARMS = ["a", "b"]

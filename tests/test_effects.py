@@ -8,7 +8,8 @@ import pytest
 from numpyro.contrib.control_flow import scan
 
 import bayesalloc as ba
-from bayesalloc.effects import EFFECT_STATISTICS, Arm, contrast
+from bayesalloc.effects import Arm
+from bayesalloc.effects.contrasts import EFFECT_STATISTICS, contrast
 from bayesalloc.records import Table
 
 KEY = jax.random.key(0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bayesalloc as ba
-from bayesalloc.inference import Problem, pose
+from bayesalloc.inference.posing import Problem, pose
 from bayesalloc.models import cooperation, watershed as catchment
 from bayesalloc.records import Table
 

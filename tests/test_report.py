@@ -17,7 +17,7 @@ from rich.console import Console
 import bayesalloc as ba
 from bayesalloc import report
 from bayesalloc.effects import Arm
-from bayesalloc.inference import Verdict
+from bayesalloc.inference.diagnosing import Verdict
 from bayesalloc.report import figures, tables
 from bayesalloc.report.page import page, write_page
 

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.stats
 import xarray as xr
 
-from bayesalloc.effects import contrast
+from bayesalloc.effects.contrasts import contrast
 
 LEARNED = ("cen-rl", "dec-rl")
 Verdict = Literal["holds", "does not hold", "undecided", "needs learning", "not measured"]

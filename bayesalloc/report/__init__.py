@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 if TYPE_CHECKING:
-    from bayesalloc.inference import Verdict
+    from bayesalloc.inference.diagnosing import Verdict
 
 MISSING = "\N{EN DASH}"
 INTERVAL = 0.89  # of fits, whose trees do not carry one; the same as in `bayesalloc.inference`

@@ -34,7 +34,7 @@ from bayesalloc.report import (
 )
 
 if TYPE_CHECKING:
-    from bayesalloc.inference import Verdict
+    from bayesalloc.inference.diagnosing import Verdict
 
 LIBRARIES = ("numpyro", "jax", "arviz", "xarray", "numpy")
 

@@ -44,7 +44,7 @@ from bayesalloc.report import (
 )
 
 if TYPE_CHECKING:
-    from bayesalloc.inference import Verdict
+    from bayesalloc.inference.diagnosing import Verdict
 
 Name = Callable[[str], str]
 ARMS_PER_TABLE = 3  # in 100 columns

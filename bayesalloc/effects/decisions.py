@@ -1,21 +1,20 @@
 """What effects mean for a choice: payoffs, who would refuse, gains from deviating, fairness, regret and tail risk."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from bayesalloc.effects.arms import Simulated
+from bayesalloc.effects.contrasts import expected
 from bayesalloc.environment import Environment, Outcome
-
-if TYPE_CHECKING:
-    from bayesalloc.effects import Simulated
 
 TAIL = 0.1  # CVaR is the mean of the worst tenth
 
 
-def agents(simulated: "Simulated", env: Environment, arms: list[str]) -> xr.Dataset:
+def agents(simulated: Simulated, env: Environment, arms: list[str]) -> xr.Dataset:
     """Private payoffs and incentives, per arm and agent, in the payoff's unit per year.
 
     `would_refuse`: probability (over parameters) that the agent's expected payoff is below what it would have if there
@@ -37,19 +36,6 @@ def agents(simulated: "Simulated", env: Environment, arms: list[str]) -> xr.Data
         },
         {"arm": arms, "agent": list(env.coords["agent"])},
     )
-
-
-def expected(values: Float[np.ndarray, "draw future ..."]) -> Float[np.ndarray, "draw ..."]:
-    """What is expected given each draw of the parameters: the mean over its futures, freed of their noise.
-
-    The mean over few futures still carries chance, which would pass for parameter uncertainty. The means are drawn
-    towards their own mean until their variance is the parameters' share of it (analysis of variance).
-    """
-    given = values.mean(1)
-    between = given.var(0, ddof=1)
-    chance = values.var(1, ddof=1).mean(0) / values.shape[1] if values.shape[1] > 1 else np.zeros_like(between)
-    share = np.divide(np.maximum(between - chance, 0.0), between, out=np.zeros_like(between), where=between > 0)
-    return given.mean(0) + np.sqrt(share) * (given - given.mean(0))
 
 
 def gini(payoffs: Float[np.ndarray, "... agent"]) -> Float[np.ndarray, "..."]:

@@ -10,10 +10,11 @@ import xarray as xr
 from jaxtyping import ArrayLike
 from numpyro import handlers
 
-from bayesalloc import inference
-from bayesalloc.effects import alike, cautions, posterior_params, prior_sites, thinned
+from bayesalloc.effects.environments import alike, posterior_params, prior_sites
 from bayesalloc.environment import Environment, stack
 from bayesalloc.errors import InputError, listed
+from bayesalloc.inference.draws import cautions, thinned
+from bayesalloc.inference.posing import restore, trace_of
 from bayesalloc.intervene import Model, seed_by_name
 from bayesalloc.simulate import rollout, schedule
 
@@ -52,14 +53,14 @@ def counterfactual(
             "a counterfactual needs an environment, whose noise is written apart from what the intervention changes;"
             " a plain model can be compared under interventions (`bayesalloc compare`)"
         )
-    problem = inference.restore(model, posterior)
+    problem = restore(model, posterior)
     env, years = problem.environment, problem.years
     assert env is not None
     first = years[0] if from_year is None else from_year
     if first not in years:
         raise InputError(f"from-year is {first}; the record runs from {years[0]} to {years[-1]}")
     start = years.index(first)
-    trace = inference.trace_of(problem)
+    trace = trace_of(problem)
     scanned = {k: s for k, s in trace.items() if s["type"] == "sample" and s.get("_control_flow_done")}
     seen = [name for name, site in scanned.items() if site["is_observed"]]
     if seen:

@@ -1,0 +1,119 @@
+"""Arms of an environment, simulated on common random numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, ArrayLike
+from numpyro import handlers
+
+from bayesalloc.effects.arms import Arm, Simulated
+from bayesalloc.environment import Environment, stack
+from bayesalloc.errors import InputError, listed
+from bayesalloc.inference.draws import thinned
+from bayesalloc.intervene import do, seed_by_name
+from bayesalloc.simulate import hold, rollout
+
+
+def simulate(
+    env: Environment,
+    arms: Mapping[str, Arm],
+    key: Array,
+    draws: int,
+    futures: int,
+    horizon: int,
+    posterior: xr.DataTree | None,
+) -> Simulated:
+    """All arms of an environment; arms that fix the same sites run together."""
+    groups: dict[str, list[str]] = {}
+    for name, arm in arms.items():
+        label = repr({site: np.asarray(value).tolist() for site, value in sorted(arm.sites.items())})
+        groups.setdefault(label, []).append(name)
+    fallback = env.arms([env.baseline])[env.baseline] if env.baseline else next(iter(env.arms(None).values()))
+    n_agents = len(env.coords.get("agent", ())) if env.payoff else 0
+    parts = []
+    for names in groups.values():
+        actions = [fallback if arms[name].action is None else arms[name].action for name in names]
+        n, extra = len(actions), []
+        if env.refusal and env.deviate is not None and n_agents:
+            deviations = [env.deviate(action, agent) for action in actions for agent in range(n_agents)]
+            extra = [*env.arms([env.refusal]).values(), *deviations]
+        together = alike([*actions, *extra])
+        sites = dict(arms[names[0]].sites)
+        params = None if posterior is None else posterior_params(env, posterior, draws, sites)
+        if posterior is not None:
+            sites = {site: value for site, value in sites.items() if site not in prior_sites(env)}
+
+        def collect(years: Any, n: int = n, extra: list[Any] = extra) -> dict[str, Any]:
+            main = {name: getattr(years, name)[:n] for name in env.outcomes}
+            values = {
+                name: field[:, -1] if env.outcomes[name].at == "horizon" else field.mean(1)
+                for name, field in main.items()
+            }
+            result = {"years": main, "values": values}
+            if extra:
+                payoff = getattr(years, env.payoff)[n:].mean(1)
+                own = payoff[1:].reshape(n, n_agents, n_agents)
+                result |= {
+                    "refusal": jnp.broadcast_to(payoff[0], (n, n_agents)),
+                    "deviation": jnp.diagonal(own, axis1=1, axis2=2),
+                }
+            return result
+
+        part = rollout(
+            env, hold, key, arms=stack(together), replicates=draws * futures, futures=futures, horizon=horizon,
+            params=params, interventions=sites, collect=collect,
+        )  # fmt: skip
+        parts.append(jax.tree.map(np.asarray, part))
+    order = [name for names in groups.values() for name in names]
+    place = [order.index(name) for name in arms]
+
+    def joined(*keys: str) -> Any:
+        arrays = parts
+        for part_key in keys:
+            arrays = [array[part_key] for array in arrays]
+        whole = np.concatenate(arrays, axis=1)[:, place]
+        return whole.reshape(draws, futures, *whole.shape[1:])
+
+    values = {name: joined("values", name) for name in env.outcomes}
+    years = {name: joined("years", name)[:, 0] for name in env.outcomes}
+    if "refusal" not in parts[0]:
+        return Simulated(values, years)
+    return Simulated(values, years, joined("refusal"), joined("deviation"))
+
+
+def posterior_params(
+    env: Environment, posterior: xr.DataTree, draws: int, sites: Mapping[str, ArrayLike] | None = None
+) -> Any:
+    """The environment's parameters at `draws` evenly spaced posterior draws; a leading axis on every leaf.
+
+    `sites` are interventions: those that the prior has are set to their values.
+    """
+    samples = thinned(posterior, draws)
+    wanted = prior_sites(env)
+    missing = [name for name in wanted if name not in samples]
+    if missing:
+        raise InputError(f"the posterior has no site '{listed(missing)}' of {env.name}: it belongs to another model")
+    fixed = {name: value for name, value in (sites or {}).items() if name in wanted}
+    prior = do(env.prior, fixed) if fixed else env.prior
+
+    def one(sample: dict[str, Array]) -> Any:
+        return seed_by_name(handlers.substitute(prior, data=sample), jax.random.key(0))()
+
+    return jax.jit(jax.vmap(one))({name: samples[name] for name in wanted if name not in fixed})
+
+
+def prior_sites(env: Environment) -> list[str]:
+    """Names of the random sites of the environment's prior."""
+    trace = handlers.trace(seed_by_name(env.prior, jax.random.key(0))).get_trace()
+    return [name for name, site in trace.items() if site["type"] == "sample"]
+
+
+def alike(actions: Sequence[Any]) -> list[Any]:
+    """Actions of one structure: mechanisms with different rules share one tuple of them."""
+    from bayesalloc.mechanism import Terms, unify
+
+    return unify(actions) if all(isinstance(action, Terms) for action in actions) else list(actions)
