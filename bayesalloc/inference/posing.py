@@ -11,7 +11,7 @@ from numpyro import handlers
 
 from bayesalloc.environment import Environment, as_model
 from bayesalloc.errors import InputError, listed
-from bayesalloc.intervene import Model, seed_by_name, unobserved
+from bayesalloc.following import Model, seed_by_name, unobserved
 from bayesalloc.records import Table
 
 

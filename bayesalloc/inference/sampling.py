@@ -17,10 +17,10 @@ from numpyro.infer.reparam import LocScaleReparam
 
 from bayesalloc.environment import Environment, as_model
 from bayesalloc.errors import InputError
+from bayesalloc.following import Model
 from bayesalloc.inference.diagnosing import diagnose
 from bayesalloc.inference.posing import Problem, forward_model, keywords, outcomes_of, pose, samplable, trace_of
 from bayesalloc.inference.trees import dimensions, with_gaps
-from bayesalloc.intervene import Model
 from bayesalloc.records import Table
 
 DENSE_MAX = 40  # parameters in the dense block of the mass matrix
