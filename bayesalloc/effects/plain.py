@@ -27,10 +27,9 @@ from bayesalloc.inference.draws import thinned
 from bayesalloc.intervene import do
 from bayesalloc.sites import site_dims
 
-KEPT = 2**28  # bytes of single elements that are kept; beyond, those of some draws
+KEPT = 2**29  # bytes of single elements that are kept; beyond, those of some draws
 CHUNK = 2**26  # bytes of outcomes that are simulated at once
 FEWEST = 50  # draws from which statistics of single elements are made; with fewer there is only the mean
-ELEMENTS = 2**28  # numbers per arm, that draws, futures and the elements of an outcome share
 
 
 class Plan(NamedTuple):
@@ -112,9 +111,10 @@ def simulate(
         raise InputError(f"nothing responds to the intervention on '{listed(fixed)}': it has no effect on any site")
 
     largest = max((int(np.prod(shape)) for shape in shapes.values()), default=1)
-    if futures is None:
-        futures = int(np.clip(min(REPLICATES // draws, ELEMENTS // (draws * max(largest, 1))), 2, 32))
-        futures = max(futures, 8) if largest <= 1000 else futures
+    elements = sum(int(np.prod(shapes[name])) for name in outcomes)
+    if futures is None:  # 8 to 32, or as few as 2 where all elements of all draws could not be kept otherwise
+        most = KEPT // (4 * elements * len(arms) * draws)
+        futures = int(np.clip(REPLICATES // draws, min(8, max(2, most)), min(32, max(2, most))))
 
     def replicate(draw: Array, given: Mapping[str, Array]) -> dict[str, Any]:
         draw_key = jax.random.fold_in(key, draw)
@@ -132,7 +132,6 @@ def simulate(
         means = {site: _mean(values, 2) for site, values in every.items() if values.ndim > 2}
         return {"values": every, "means": means}
 
-    elements = sum(int(np.prod(shapes[name])) for name in outcomes)
     values, means = _streamed(replicate, held, draws, 4 * elements * len(arms) * futures, largest)
     warnings = list(sites.warnings)
     some = min(map(len, values.values()))
@@ -270,4 +269,5 @@ def _finished(chunk: Callable[..., dict[str, Any]], *inputs: Any) -> dict[str, A
     try:
         return jax.block_until_ready(chunk(*inputs))
     except eqx.EquinoxRuntimeError as error:
-        raise InterventionError(str(error).strip().splitlines()[0]) from None
+        lines = [line.strip() for line in str(error).splitlines()]  # Equinox writes of stacks around the sentence
+        raise InterventionError(next((line for line in lines if line.startswith("site '")), lines[0])) from None
