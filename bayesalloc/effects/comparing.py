@@ -202,7 +202,7 @@ def _tabulate(
             used = {dim for dims, _ in content.values() for dim in dims}
             sizes = {dim: n for dims, value in content.values() for dim, n in zip(dims, value.shape, strict=True)}
             counted = {dim: np.arange(sizes[dim]) for dim in sorted(used - {"draw", "future", *axes[group], *labels})}
-            if "year" in counted:
+            if group == "outcomes":
                 counted["year"] = counted["year"] + 1
             there = {dim: names for dim, names in labels.items() if dim in used}
             tree[group] = xr.Dataset(content, {**axes[group], **there, **counted})

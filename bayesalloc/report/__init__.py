@@ -177,9 +177,19 @@ def every_outcome(tree: xr.DataTree) -> list[str]:
 
 
 def titled(tree: xr.DataTree, label: str, name: Callable[[str], str] = str) -> str:
-    """A label as it is read: a mean over elements says what it is over."""
-    over = parts(tree)[label].over if label in parts(tree) else None
-    return f"{name(label)} ({over})" if over else name(label)
+    """A label as it is read: a mean over elements says what it is over, a numbered element which it is."""
+    part = parts(tree).get(label) if "arms" in tree.children else None
+    if part is None or (part.over is None and not _numbered(part)):
+        return name(label)
+    own = f"{part.outcome}_dim_"
+    places = [
+        f"{value}" if dim.startswith(own) else f"{name(dim)} {value}" for dim, value in (part.element or {}).items()
+    ]
+    return f"{name(part.outcome)} ({part.over or ', '.join(places)})"
+
+
+def _numbered(part: Part) -> bool:
+    return bool(part.element) and all(isinstance(value, int) for value in (part.element or {}).values())
 
 
 def words(name: str) -> str:

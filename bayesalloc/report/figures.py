@@ -33,6 +33,7 @@ from bayesalloc.report import (
     payoff_unit,
     percent,
     summaries,
+    titled,
     words,
 )
 
@@ -104,7 +105,7 @@ def effects_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Fi
         unit, better = measure(tree, outcome).unit, measure(tree, outcome).better
         hint = {"higher": "better \N{RIGHTWARDS ARROW}", "lower": "\N{LEFTWARDS ARROW} better"}.get(better, "")
         axes.set_title(hint, loc="right", fontsize=SMALL, color=GREY)
-        axes.set_title(plain(outcome), loc="left", fontsize=10, fontweight="bold", color=INK)
+        axes.set_title(titled(tree, outcome, plain), loc="left", fontsize=10, fontweight="bold", color=INK)
         axes.set_xlabel(f"difference from {plain(tree.attrs['control'])}{f', {unit}' if unit else ''}", fontsize=SMALL)
         axes.xaxis.set_major_locator(MaxNLocator(5))
     return figure
