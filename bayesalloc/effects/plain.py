@@ -68,6 +68,14 @@ def plan(found: Ancestry, arms: Mapping[str, Arm]) -> Plan:
         for name in outcomes
         if name in found.lagged
     ]
+    moved = {name for name in found.bypassed if name in fixed or name in responding}
+    for name in moved:
+        past = [other for other in found.bypassed[name] if other in responding or other in found.observed]
+        if past:
+            warnings.append(
+                f"the model computes '{listed(past)}' with the recorded values of '{name}' and not with its site: what"
+                f" goes through '{name}' is left out of the effect there"
+            )
     return Plan(
         latent=[name for name in kept if name in found.latent or found.sites[name].kind == "param"],
         recorded=[name for name in kept if name in found.observed and name in random],
@@ -108,7 +116,11 @@ def simulate(
     fixed = {site for arm in arms.values() for site in arm.sites}
     outcomes = [name for name in sites.outcomes if name in shapes]
     if len(arms) > 1 and not outcomes:
-        raise InputError(f"nothing responds to the intervention on '{listed(fixed)}': it has no effect on any site")
+        unused = fixed & found.observed
+        hint = f"; the model may compute with the data instead of the value of '{listed(unused)}'" if unused else ""
+        raise InputError(
+            f"nothing responds to the intervention on '{listed(fixed)}': it has no effect on any site{hint}"
+        )
 
     largest = max((int(np.prod(shape)) for shape in shapes.values()), default=1)
     elements = sum(int(np.prod(shapes[name])) for name in outcomes)
