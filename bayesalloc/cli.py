@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -253,8 +254,8 @@ def train(
         same = checkpoint is not None and mine.exists() and mine.samefile(checkpoint)
         if not same and training.unfinished(mine):
             raise InputError(
-                f"{folder.target}: holds a run that is not over; go on with --resume {folder.target}, or give another"
-                " folder"
+                f"{folder.target}: holds a run that is not over; go on with {_resume(problem, folder.target)}, or give"
+                " another folder"
             )
         order = policies.order(
             problem, method, preset=preset, setting=setting, episodes=episodes, seed=common.seed, checkpoint=checkpoint
@@ -267,8 +268,7 @@ def train(
         except Interrupted as stop:
             steps = stop.rows[-1].steps
             print(
-                f"bayesalloc: interrupted after {steps} steps; go on with: bayesalloc train {problem} --resume"
-                f" {folder.target}",
+                f"bayesalloc: interrupted after {steps} steps; go on with: {_resume(problem, folder.target)}",
                 file=sys.stderr,
             )
             raise SystemExit(130) from None
@@ -403,6 +403,12 @@ def _listing(kind: Literal["models", "mechanisms"], common: Common) -> None:
             lines.append(f"{name}: {mechanism.description}")
             lines += [f"    {where} [{note['unit']}]: {note['source']}" for where, note in notes.items()]
         show(common, "\n".join(lines), {kind: items})
+
+
+def _resume(problem: str, run: Path) -> str:
+    """The command that goes on with a run, as a shell takes it."""
+    folder = f"./{run}" if str(run).startswith("-") else str(run)
+    return shlex.join(["bayesalloc", "train", problem, "--resume", folder])
 
 
 def main() -> None:

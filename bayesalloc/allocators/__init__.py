@@ -47,6 +47,7 @@ __all__ = [
 LEARNED = ("cen-rl", "dec-rl")  # methods that act by a policy (see `bayesalloc.agents.policies`)
 LARGEST_TABLE = 2**26  # quantities for each task, agent and type: 256 MB
 MOST_NEGOTIATING = 64  # every message of dec-grd is simulated, between all pairs of agents
+MOST_OWNED = 16  # tasks of one agent in dec-grd and dec-rl: each is compiled, 16 in 8 s, 32 in minutes
 
 
 def allocate(
@@ -91,6 +92,12 @@ def allocate(
             f" (in cen-rl, once more by agents) up to {LARGEST_TABLE}"
         )
     warnings = cautions(problem) if method in ("dec-grd", "dec-rl") else []
+    owned = np.bincount(np.asarray(problem.owner)[np.asarray(problem.real)], minlength=1)
+    if method in ("dec-grd", "dec-rl") and owned.max() > MOST_OWNED:
+        raise InputError(
+            f"{method} takes up to {MOST_OWNED} tasks of one agent, and agent {owned.argmax()} owns {owned.max()}; the"
+            " other methods take any number"
+        )
     if method == "opt":
         start = time.perf_counter()
         solution = solve(problem, time_limit)

@@ -1,5 +1,4 @@
-"""Files from others: looked at before they are read, so that none hangs or fills the memory, and quoted so that none
-can write to a terminal."""
+"""Files from others: looked at before they are read, so that none hangs or fills the memory, and quoted safely."""
 
 import stat
 from pathlib import Path

@@ -214,7 +214,7 @@ def _xml(path: Path) -> io.BytesIO:
 
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler, parser.EntityDeclHandler = opens, closes, entity
-    parser.Parse(data, True)
+    parser.Parse(data, True)  # noqa: FBT003
     return io.BytesIO(data)
 
 

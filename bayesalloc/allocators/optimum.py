@@ -76,6 +76,7 @@ def solve(problem: Problem, time_limit: float | None = None) -> Solution:
     objective = np.concatenate([-utility, np.zeros(x) if p else cost, cost if p else []])
     upper = np.concatenate([np.asarray(problem.real, float), most, np.ceil(most / package) if p else []])
     integrality = np.concatenate([np.ones(n_tasks), np.zeros(x), np.ones(p)])
+
     def highs_with(lower: np.ndarray, upper: np.ndarray, integrality: np.ndarray) -> dict[str, Any]:
         return highs.milp(
             c=objective, constraints=constraints, integrality=integrality, bounds=scipy.optimize.Bounds(lower, upper),

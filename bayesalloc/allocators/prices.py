@@ -6,8 +6,8 @@ Dualise supply: with price lambda_ik of an item of type k at agent i,
     m_k(b) = min_i (c dst(i, b) + lambda_ik),
 
 is an upper bound on social welfare for any lambda >= 0 (weak duality; e.g. Fisher 1981, Management Science 27:1). m is
-a Bellman-Ford fixed point, so an agent needs to hear only what its neighbours pay. c is the least that moving an item of
-the type over distance 1 can cost.
+a Bellman-Ford fixed point, so an agent needs to hear only what its neighbours pay. c is the least that moving an item
+of the type over distance 1 can cost.
 """
 
 import dataclasses
@@ -254,8 +254,8 @@ def sell(
     A task's worth is its utility over the price of its items; everybody knows the clock, so nobody needs to know the
     other tasks. Where several ask a provider at once, it serves the worthier ones first. A task asks only as long as
     it expects to gain, from the provider that is cheapest by distance and a part (`caution`) of its price among those
-    that have something left. After each pass, tasks that are incomplete, or would lose because their packages are not full,
-    give back what they hold, and try again in the next.
+    that have something left. After each pass, tasks that are incomplete, or would lose because their packages are not
+    full, give back what they hold, and try again in the next.
     """
     n_tasks, types = problem.requires.shape
     offers, first = hear(links, learned.prices, unit)

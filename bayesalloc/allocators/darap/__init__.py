@@ -121,8 +121,8 @@ def cautions(problem: Problem, config: Darap = DEFAULT) -> list[str]:
         return []
     who = ", ".join(map(str, agents[:5])) + (", ..." if agents.size > 5 else "")
     return [
-        f"an agent asks for at most {config.max_quantity} items of a type in a negotiation; what the tasks of {agents.size}"
-        f" agents ({who}) lack is more, so that some may be left undone that could be done"
+        f"an agent asks for at most {config.max_quantity} items of a type in a negotiation; what the tasks of"
+        f" {agents.size} agents ({who}) lack is more, so that some may be left undone that could be done"
     ]
 
 
