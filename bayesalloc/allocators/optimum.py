@@ -95,9 +95,11 @@ def solve(problem: Problem, time_limit: float | None = None) -> Solution:
         found[task, agent, kind] = np.rint(x_[n_tasks : n_tasks + x])
         return found
 
-    found = quantity if result["x"] is None else whole(result["x"])
-    if not _feasible(problem, found):  # y may be 1e-6 short of 1, which many items make several, or x not at a vertex
-        done = np.rint(result["x"][:n_tasks])
+    values = result["x"]
+    found = quantity if values is None else whole(values)
+    if values is not None and not _feasible(problem, found):
+        # y may be 1e-6 short of 1, which many items make several, or x not at a vertex
+        done = np.rint(values[:n_tasks])
         fixed = np.zeros_like(upper), upper.copy()
         fixed[0][:n_tasks] = fixed[1][:n_tasks] = done
         again = highs_with(*fixed, np.ones_like(integrality))
@@ -117,9 +119,9 @@ def _feasible(problem: Problem, quantity: np.ndarray) -> bool:
 
 def _welfare(problem: Problem, quantity: np.ndarray, distance: np.ndarray) -> float:
     """Exactly; minus infinity where it is not feasible."""
-    where = np.nonzero(quantity)
-    shipments = Shipments(*where, quantity[where], distance[where[0], where[1]], np.nan, np.nan, np.inf)
-    value = exact(problem, shipments)
+    task, agent, kind = np.nonzero(quantity)
+    sent, far = quantity[task, agent, kind], distance[task, agent]
+    value = exact(problem, Shipments(task, agent, kind, sent, far, np.nan, np.nan, np.inf))
     return float(value.social_welfare) if value.feasible else -np.inf
 
 

@@ -198,7 +198,8 @@ def read_instance(path: str | Path, length: str | None = None) -> tuple[Problem,
 
 def _size(document: _Document, names: list[str] | None) -> int:
     """The number of agents, once what would be made of it is known to be no larger than what the file holds."""
-    n, types = document.agents if names is None else len(names), document.resource_types
+    n = document.agents if isinstance(document.agents, int) else len(document.agents)
+    types = document.resource_types
     if (document.edges is None) == (document.graph is None):
         raise InputError("give either 'edges' or 'graph'")
     if names is not None and len(set(names)) < len(names):
