@@ -77,9 +77,13 @@ def solve(problem: Problem, time_limit: float | None = None) -> Solution:
     upper = np.concatenate([np.asarray(problem.real, float), most, np.ceil(most / package) if p else []])
     integrality = np.concatenate([np.ones(n_tasks), np.zeros(x), np.ones(p)])
 
+    # the solver's tolerances are absolute: in units in which the highest utility is about a million
+    unit = 2.0 ** (np.ceil(np.log2(utility.max(initial=0.0) or 1.0)) - 20)
+
     def highs_with(lower: np.ndarray, upper: np.ndarray, integrality: np.ndarray) -> dict[str, Any]:
         return highs.milp(
-            c=objective, constraints=constraints, integrality=integrality, bounds=scipy.optimize.Bounds(lower, upper),
+            c=objective / unit, constraints=constraints, integrality=integrality,
+            bounds=scipy.optimize.Bounds(lower, upper),
             options={"mip_rel_gap": 0.0} | ({} if time_limit is None else {"time_limit": time_limit}),
         )  # fmt: skip
 
@@ -88,7 +92,7 @@ def solve(problem: Problem, time_limit: float | None = None) -> Solution:
         raise RuntimeError(f"HiGHS could not solve the allocation: {result['message']}")
     bound, solved = utility.sum(), result["status"] == 0
     if result["mip_dual_bound"] is not None and np.isfinite(result["mip_dual_bound"]):
-        bound = min(-result["mip_dual_bound"], bound)
+        bound = min(-result["mip_dual_bound"] * unit, bound)
 
     def whole(x_: np.ndarray) -> np.ndarray:
         found = quantity.copy()

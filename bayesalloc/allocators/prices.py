@@ -136,7 +136,8 @@ def hear(links: Links, asked: Float[Array, "agent type"], unit: Array) -> tuple[
     """Offers spread from neighbour to neighbour until nobody hears a better one; and the messages this took."""
     n = len(asked)
     degree = jnp.zeros(n).at[links.source].add(jnp.where(jnp.isfinite(links.length), 1.0, 0.0))
-    toll = unit * links.length[:, None]
+    there = jnp.isfinite(links.length)[:, None]  # a link that is not is none where transport is free, too
+    toll = jnp.where(there, unit * jnp.where(there, links.length[:, None], 0.0), jnp.inf)
 
     def sweep(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         cost, news, messages = state
@@ -193,8 +194,7 @@ def learn(problem: Problem, links: Links, unit: Array, pricing: Pricing) -> Lear
     """
     stock = problem.resources.astype(jnp.float32)
     kinds = jnp.arange(stock.shape[1])
-    least, most = SCALES
-    scale = jnp.clip(unit, least * _per_item(problem), most * _per_item(problem))
+    scale = _scale(problem, unit)
 
     def dual(prices: Array) -> tuple[Array, Array, Array]:
         offers, messages = hear(links, prices, unit)
@@ -224,6 +224,11 @@ def learn(problem: Problem, links: Links, unit: Array, pricing: Pricing) -> Lear
     bound, _, sent = dual(prices)
     surest = jnp.where(bound < best, prices, surest)
     return Learned(prices, surest, jnp.minimum(best, bound), messages + sent)
+
+
+def _scale(problem: Problem, unit: Array) -> Array:
+    least, most = SCALES
+    return jnp.clip(unit, least * _per_item(problem), most * _per_item(problem))
 
 
 def _per_item(problem: Problem) -> Float[Array, ""]:
@@ -261,12 +266,16 @@ def sell(
     offers, first = hear(links, learned.prices, unit)
     price = _dot(problem.requires, offers.cost[problem.owner])
     utility = jnp.asarray(problem.utility)
-    price = jnp.maximum(price, 1e-6 * jnp.where(_per_item(problem) > 0, _per_item(problem), 1.0))
+    least = 1e-6 * _per_item(problem)
+    price = jnp.maximum(price, jnp.where(least > 0, least, 1e-6))
     worth = jnp.where(problem.real, jnp.exp(noise) * utility / price, -jnp.inf)
     # what an item costs a task at least: its packages are no fuller than it requires
     mine = problem.per_item / jnp.minimum(problem.package_size, jnp.maximum(problem.requires, 1))
     order = jnp.argsort(-worth, stable=True)
     kinds = jnp.arange(types)
+    # Prices differ by no more than transport costs, but for the steps they move by: larger ones say little.
+    scale = _scale(problem, unit)
+    caution = caution * jnp.where(scale > unit, unit / jnp.where(scale > 0, scale, 1.0), 1.0)
 
     def tick(state: tuple[Array, ...], clock: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         free, missing, spent, messages = state
