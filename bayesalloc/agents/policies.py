@@ -134,7 +134,7 @@ def method(name: str) -> Method:
         InputError: where there is none.
     """
     if name not in METHODS:
-        raise InputError(f"there is no learned method '{name}'; there are {listed(METHODS)}")
+        raise InputError(f"there is no learned method '{quoted(name)}'; there are {listed(METHODS)}")
     return METHODS[name]
 
 

@@ -6,6 +6,7 @@ when stdin does, as it does when its parent is gone, however that happened.
 """
 
 import atexit
+import contextlib
 import os
 import pickle
 import queue
@@ -24,6 +25,7 @@ def milp(**program: Any) -> dict[str, Any]:
     """`scipy.optimize.milp` of the same arguments: its x, status, message and mip_dual_bound."""
     with _lock:
         if not _running or _running[0][0] != os.getpid() or _running[0][1].poll() is not None:
+            end()
             _running[:] = [(os.getpid(), _begin())]
         child = _running[0][1]
         assert child.stdin is not None and child.stdout is not None
@@ -46,7 +48,10 @@ def end() -> None:
     for begun_by, child in _running:
         if begun_by == os.getpid():
             child.kill()
-            child.communicate()
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
+                with contextlib.suppress(OSError):  # what was not sent yet needs no reader
+                    pipe.close()
     _running.clear()
 
 
