@@ -26,6 +26,7 @@ from bayesalloc.errors import InputError
 
 FORMAT = 1
 LONGEST_LINE = 2**24  # bytes
+LARGEST = 2**34  # bytes of the arrays: a memory of many transitions
 CHECKSUM = re.compile(rb', "header_crc32": ([0-9]+)}\n$')
 
 
@@ -86,14 +87,16 @@ def write(path: str | Path, kind: str, notes: Mapping[str, Any], tree: Any) -> N
         temporary.unlink(missing_ok=True)
 
 
-def read(path: str | Path, kind: str) -> Stored:
+def read(path: str | Path, kind: str, largest: int = LARGEST) -> Stored:
     """A file that `write` wrote, and that is whole.
 
     Raises:
-        InputError: for a file that is not there, of another kind, of a later format, or damaged.
+        InputError: for a file that is not there, of another kind, of a later format, larger than `largest`, or damaged.
     """
     path = Path(path)
-    first = header(path, kind)
+    first, size = header(path, kind), path.stat().st_size
+    if size > largest + LONGEST_LINE:
+        raise InputError(f"{path}: has {size:,} bytes; a {kind} has at most {largest:,}")
     data = _bytes(path, first=False)
     if len(data) != first.get("bytes", len(data)) or first.get("crc32") not in (None, zlib.crc32(data)):
         raise InputError(f"{path}: is damaged: its arrays are not those that were written")

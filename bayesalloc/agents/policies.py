@@ -23,6 +23,7 @@ from bayesalloc.errors import InputError, listed
 
 MOST_LAYERS, MOST_UNITS, MOST_KINDS = 8, 4096, 64
 MOST_EPISODES = 2**31
+LARGEST = 2**26  # bytes of a policy's weights
 TRAINED = Path(__file__).parent / "trained"  # the policies that are shipped
 
 
@@ -246,7 +247,7 @@ def load_policy(path: str | Path, name: str | None = None) -> Policy:
     Raises:
         InputError: where it is not there, no policy, damaged, or one of another method.
     """
-    stored = leaves.read(path, "policy")
+    stored = leaves.read(path, "policy", LARGEST)
     given = stored.header.get("method")
     if not isinstance(given, str) or given not in METHODS or name not in (None, given):
         raise InputError(f"{path}: is a policy of the method {quoted(given)}, not of {name or listed(METHODS)}")

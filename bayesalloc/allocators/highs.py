@@ -49,7 +49,7 @@ def end() -> None:
         if begun_by == os.getpid():
             child.kill()
             child.wait()
-            for pipe in (child.stdin, child.stdout):
+            for pipe in filter(None, (child.stdin, child.stdout)):
                 with contextlib.suppress(OSError):  # what was not sent yet needs no reader
                     pipe.close()
     _running.clear()
