@@ -178,7 +178,8 @@ class _Opened(Following):
             shape = tuple(msg["kwargs"].get("sample_shape", ())) + tuple(fn.shape())
             discrete = fn.support is not None and fn.support.is_discrete
             like = jax.ShapeDtypeStruct(shape, jnp.result_type(int if discrete else float))
-        msg["value"] = _through(name, _arrays(fn), [given] if observed else [], like, fresh=not factor)
+        # what is drawn does not depend on a mask
+        msg["value"] = _through(name, _arrays(bare), [given] if observed else [], like, fresh=not factor)
 
 
 def unwrapped(fn: Any) -> Any:
