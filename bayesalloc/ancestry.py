@@ -196,12 +196,12 @@ def _is_array(leaf: Any) -> bool:
 def _arrays(thing: Any) -> list[Any]:
     """All arrays in a distribution: its leaves, and whatever a class of the user's own keeps as attributes."""
     found: dict[int, Any] = {}
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}  # kept alive, so that no other part gets the identity of one that is gone
 
     def visit(part: Any) -> None:
         if id(part) in seen:
             return
-        seen.add(id(part))
+        seen[id(part)] = part
         if isinstance(part, jax.Array):
             found[id(part)] = part
         elif isinstance(part, Mapping):
