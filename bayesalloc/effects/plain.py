@@ -6,6 +6,7 @@ random numbers. Every other latent site keeps its posterior value (under the pri
 and every other observed site what was recorded. So an arm that leaves a site alone has it as it was.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -297,5 +298,5 @@ def _finished(chunk: Callable[..., dict[str, Any]], *inputs: Any) -> dict[str, A
     try:
         return jax.block_until_ready(chunk(*inputs))
     except eqx.EquinoxRuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]  # Equinox writes of stacks around the sentence
-        raise InterventionError(next((line for line in lines if line.startswith("site '")), lines[0])) from None
+        found = re.search(r"site '.*", str(error))  # Equinox writes of stacks around the sentence
+        raise InterventionError(found.group() if found else str(error).splitlines()[0]) from None
