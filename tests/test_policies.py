@@ -54,7 +54,7 @@ def changed(path, old, new):
 DAMAGED = {
     "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-3]), "is damaged"),
     "a bit turned": (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"\xff"), "is damaged"),
-    "a word of the first line": (lambda path: path.write_bytes(path.read_bytes().replace(b"thesis", b"theses", 1)), "is damaged"),
+    "a word turned": (lambda path: path.write_bytes(path.read_bytes().replace(b"thesis", b"theses")), "is damaged"),
     "empty": (lambda path: path.write_bytes(b""), "is not a policy"),
     "not a policy": (lambda path: path.write_bytes(b"\x89PNG\r\n"), "is not a policy"),
     "not there": (lambda path: path.unlink(), "no such file"),
@@ -63,7 +63,7 @@ DAMAGED = {
     "of a later format": (lambda path: changed(path, b'"format": 1', b'"format": 9'), "format 9"),
     "without a plan": (lambda path: changed(path, b'"plan"', b'"plam"'), "describes no policy"),
     "a rule that is not there": (lambda path: changed(path, b'"rule": "thesis"', b'"rule": "theses"'), "describes no"),
-    "other sizes": (lambda path: changed(path, b'"layers": [100', b'"layers": [101'), "arrays are smaller"),
+    "other sizes": (lambda path: changed(path, b'"layers": [100', b'"layers": [101'), "its arrays"),
     "fewer layers": (lambda path: changed(path, b"[100, 50, 25]", b"[100, 50]"), "arrays"),
 }  # fmt: skip
 
