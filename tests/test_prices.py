@@ -103,3 +103,9 @@ def test_free_transport_on_many_agents_uses_the_pool():
     stock, utility = [[4]] * 30 + [[0]] * 30, np.arange(1.0, 61.0)
     problem = make_problem(edges, np.ones(60), stock, np.arange(60), utility, [[2]] * 60, per_item=0.0)
     assert allocate(problem, "dec-price", KEY)["social_welfare"] == 60 * 61 / 2
+
+
+def test_of_parallel_edges_the_shortest_counts_in_the_bound_too():
+    problem = make_problem([[0, 1], [1, 0], [0, 1]], [9.0, 2.0, 5.0], [[0], [1]], [0], [10.0], [[1]])
+    result = allocate(problem, "dec-price", KEY)
+    assert result["social_welfare"] == 8.0 <= result["upper_bound"] < 10.0

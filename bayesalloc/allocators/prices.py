@@ -20,7 +20,7 @@ import scipy.sparse.csgraph
 from jaxtyping import Array, Float, Int
 
 from bayesalloc.allocators.evaluate import Allocation, Shipments, dense, evaluate
-from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths
+from bayesalloc.allocators.problem import Problem, adjacency, exact_links, package_cost, shortest_paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,14 +96,12 @@ def priced(
 def certified(problem: Problem, prices: Float[Array, "agent type"]) -> float:
     """The bound L(lambda) of some prices in float64, on the host."""
     n, requires, stock = len(prices), np.asarray(problem.requires), np.asarray(problem.resources, float)
-    offered = np.asarray(prices, float)
-    kept = np.isfinite(np.asarray(problem.weights))
-    one, other = np.asarray(problem.edges)[kept].T
+    offered, (one, other, weights) = np.asarray(prices, float), exact_links(problem)
     agents, seller = np.arange(n), np.full(n, n)  # the way from one more node to an agent costs its price
     value = np.where(problem.real, np.asarray(problem.utility, float), 0.0)
     for kind, most in enumerate(requires.max(0, initial=1)):
         unit = float(problem.per_item) / min(int(problem.package_size), max(int(most), 1))
-        toll = unit * np.asarray(problem.weights, float)[kept]
+        toll = unit * weights
         ends = (np.concatenate([one, other, seller]), np.concatenate([other, one, agents]))
         costs = np.concatenate([toll, toll, offered[:, kind]])
         graph = scipy.sparse.csr_array((np.maximum(costs, np.finfo(float).tiny), ends), shape=(n + 1, n + 1))

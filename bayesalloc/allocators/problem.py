@@ -109,15 +109,20 @@ def shortest_paths(lengths: Float[Array, "agent agent"]) -> Float[Array, "agent 
     return jax.lax.fori_loop(0, len(lengths), through, lengths)
 
 
+def exact_links(problem: Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The two ends of each edge and its length in float64, on the host; of parallel ones the shortest."""
+    kept = np.isfinite(np.asarray(problem.weights))
+    ends, weights = np.sort(np.asarray(problem.edges)[kept]), np.asarray(problem.weights, float)[kept]
+    order = np.lexsort((weights, ends[:, 1], ends[:, 0]))
+    ends, weights = ends[order], weights[order]
+    first = np.append(True, (ends[1:] != ends[:-1]).any(1))[: len(ends)]
+    return ends[first, 0], ends[first, 1], weights[first]
+
+
 def exact_paths(problem: Problem, sources: np.ndarray) -> np.ndarray:
     """Distances from some agents to all in float64, on the host; shape (source, agent)."""
-    n = problem.resources.shape[-2]
-    kept = np.isfinite(np.asarray(problem.weights))
-    ends, weights = np.asarray(problem.edges)[kept].T, np.asarray(problem.weights, float)[kept]
-    shortest = np.lexsort((weights, *ends))  # of parallel edges, where a sparse array would have their sum
-    _, first = np.unique(ends[:, shortest], axis=1, return_index=True)
-    one, other = ends[:, shortest][:, first]
-    graph = scipy.sparse.coo_array((weights[shortest][first], (one, other)), shape=(n, n)).tocsr()
+    n, (one, other, weights) = problem.resources.shape[-2], exact_links(problem)
+    graph = scipy.sparse.csr_array((weights, (one, other)), shape=(n, n))
     return scipy.sparse.csgraph.dijkstra(graph, directed=False, indices=sources)
 
 
@@ -186,12 +191,12 @@ def read_instance(path: str | Path, length: str | None = None) -> tuple[Problem,
         if document.graph is None:
             if length is not None:
                 raise InputError("--length is for a network in a file of its own; 'edges' have their lengths")
-            links, by, shown = check_edges(document.edges or [], n), "the third number of 'edges'", names
+            joined, by, shown = check_edges(document.edges or [], n), "the third number of 'edges'", names
         else:
-            links, by, shown = _from_file(path.parent, document.graph, names, n, length)
+            joined, by, shown = _from_file(path.parent, document.graph, names, n, length)
         shown = [str(agent) for agent in range(n)] if shown is None else shown
-        _check_whole(links, shown)
-        return _checked(document, links, names, n), described(shown, links, by)
+        _check_whole(joined, shown)
+        return _checked(document, joined, names, n), described(shown, joined, by)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -228,7 +233,7 @@ def _from_file(
         raise InputError(f"{folder / name}: {error}") from None
 
 
-def _checked(document: _Document, links: dict[tuple[int, int], float], names: list[str] | None, n: int) -> Problem:
+def _checked(document: _Document, joined: dict[tuple[int, int], float], names: list[str] | None, n: int) -> Problem:
     types, tasks, place = document.resource_types, document.tasks, {name: k for k, name in enumerate(names or ())}
     for agent, stock in enumerate(document.resources):
         _check_quantities(f"resources[{agent}]", stock, types)
@@ -250,7 +255,7 @@ def _checked(document: _Document, links: dict[tuple[int, int], float], names: li
     if not 1 <= cost.package_size < LARGEST:
         raise InputError(f"transfer_cost.package_size is {_short(cost.package_size)}; it must be in [1, {LARGEST})")
     return make_problem(
-        list(links), list(links.values()), document.resources, owners, [t.utility for t in tasks],
+        list(joined), list(joined.values()), document.resources, owners, [t.utility for t in tasks],
         [t.requires for t in tasks], per_item=cost.per_item, package_size=cost.package_size,
     )  # fmt: skip
 
@@ -296,9 +301,9 @@ def check_edges(edges: Iterable[Any], agents: int) -> dict[tuple[int, int], floa
     return found
 
 
-def _check_whole(links: Iterable[tuple[int, int]], names: Sequence[str]) -> None:
+def _check_whole(joined: Iterable[tuple[int, int]], names: Sequence[str]) -> None:
     """Refuses a network in several parts."""
-    ends, n = np.array(list(links), int).reshape(-1, 2), len(names)
+    ends, n = np.array(list(joined), int).reshape(-1, 2), len(names)
     graph = scipy.sparse.coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(n, n))
     parts, part = scipy.sparse.csgraph.connected_components(graph, directed=False)
     if parts > 1:
