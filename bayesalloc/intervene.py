@@ -6,6 +6,7 @@ The handlers here go along into the bodies of `scan` and `cond`, and an interven
 
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -14,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike
-from numpyro.contrib.control_flow.scan import scan_wrapper
+from numpyro import handlers
+from numpyro.contrib.control_flow.scan import _subs_wrapper, scan_wrapper
 from numpyro.primitives import _PYRO_STACK, Messenger, default_process_message
 
 from bayesalloc.errors import InterventionError, listed
@@ -24,7 +26,20 @@ Model = Callable[..., Any]
 
 
 class Following(Messenger):
-    """A handler that follows the program into the bodies of `scan` and `cond`."""
+    """A handler that follows the program into the bodies of `scan` and `cond`.
+
+    Inside a body, handlers around the scan no longer see its sites: what a `scope` would call them, and what a
+    `condition`, `substitute` or `replay` would give them, is brought along.
+    """
+
+    scopes: tuple[handlers.scope, ...] = ()
+
+    def name(self, msg: Message) -> str:
+        """The site's name in the whole program."""
+        name = msg["name"]
+        for scope in self.scopes:
+            name = f"{scope.prefix}{scope.divider}{name}"
+        return name
 
     def inside(self, period: Array | None, horizon: int | None) -> Messenger:
         """The handler that acts inside a body: in one period of a scan, or (None) in a branch of a cond."""
@@ -43,23 +58,64 @@ class Following(Messenger):
         elif msg["fn"] is scan_wrapper:
             body, init, xs, length, reverse = msg["args"]
             length = jnp.shape(jax.tree.leaves(xs)[0])[0] if length is None else length
+            given, inside = self._given(msg), self._within()
 
             def followed(carry: Any, period_and_x: tuple[Array, Any]) -> Any:
                 period, x = period_and_x
-                with self.inside(period, length):
-                    return body(carry, x)
+                with inside(period, length):
+                    return _giving(body, given, period, length)(carry, x)
 
             msg["args"] = (followed, init, (jnp.arange(length), xs), length, reverse)
         else:
             predicate, *branches, operand = msg["args"]
-            msg["args"] = (predicate, *(self._branch(branch) for branch in branches), operand)
+            given, inside = self._given(msg), self._within()
 
-    def _branch(self, branch: Model) -> Model:
-        def followed(operand: Any) -> Any:
-            with self.inside(None, None):
-                return branch(operand)
+            def branched(branch: Model) -> Model:
+                def followed(operand: Any) -> Any:
+                    with inside(None, None):
+                        return _giving(branch, given, None, None)(operand)
 
-        return followed
+                return followed
+
+            msg["args"] = (predicate, *map(branched, branches), operand)
+
+    def _given(self, msg: Message) -> list[tuple[str, Any]]:
+        """What handlers between this one and the control flow give its sites; they no longer do so themselves."""
+        given = msg["kwargs"].get("substitute_stack") or []
+        msg["kwargs"]["substitute_stack"] = []
+        return given
+
+    def _within(self) -> Callable[[Array | None, int | None], Messenger]:
+        between = _PYRO_STACK[_PYRO_STACK.index(self) + 1 :]
+        scopes = (*(h for h in reversed(between) if isinstance(h, handlers.scope)), *self.scopes)
+
+        def inside(period: Array | None, horizon: int | None) -> Messenger:
+            handler = self.inside(period, horizon)
+            if isinstance(handler, Following):
+                handler.scopes = scopes
+            return handler
+
+        return inside
+
+
+def _giving(body: Model, given: list[tuple[str, Any]], period: Array | None, horizon: int | None) -> Model:
+    """A body under the handlers that stood around its control flow, each with the values of the period."""
+    for kind, values in given:
+        if kind == "replay":
+            values = {name: site["value"] for name, site in values.items() if site["type"] == "sample"}
+        if period is None:
+            choose = partial(_value_in_branch, values)
+        else:
+            choose = partial(_subs_wrapper, values, period, horizon)
+        if kind == "condition":
+            body = handlers.condition(body, condition_fn=choose)
+        else:
+            body = handlers.substitute(body, substitute_fn=choose)
+    return body
+
+
+def _value_in_branch(values: Any, site: Message) -> Any:
+    return values(site) if callable(values) else values.get(site["name"])
 
 
 class seed_by_name(Following):
@@ -100,10 +156,11 @@ class seed_by_name(Following):
             return
         if msg["kwargs"].get("rng_key") is not None or msg["value"] is not None:
             return
-        name = msg.get("name")
-        if name is None:  # numpyro.prng_key() has no name: its place among the nameless is all there is
+        if msg.get("name") is None:  # numpyro.prng_key() has none: its place among the nameless is all there is
             self._anonymous += 1
             name = f"prng_key {self._anonymous}"
+        else:
+            name = self.name(msg)
         msg["kwargs"]["rng_key"] = jax.random.fold_in(self.rng_key, zlib.crc32(name.encode()))
 
 
