@@ -31,6 +31,7 @@ def test_the_tree_has_named_dimensions_and_survives_a_file(posterior, tmp_path):
     with xr.open_datatree(path, engine="h5netcdf") as again:
         assert set(again.children) == {
             "posterior", "sample_stats", "posterior_predictive", "prior", "prior_predictive", "observed_data",
+            "log_likelihood", "log_prior", "constant_data",
         }  # fmt: skip
         np.testing.assert_array_equal(again["posterior"]["growth"], group["growth"])
 

@@ -4,7 +4,7 @@ import csv
 import inspect
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ class Given(NamedTuple):
     warnings: list[str] = []
 
 
-def is_frame(record: Record) -> bool:
+def is_frame(record: Any) -> TypeGuard[Any]:
     """Whether a record is a data frame; pandas need not be there to ask."""
     return hasattr(record, "to_csv") and hasattr(record, "columns")
 
@@ -152,12 +152,11 @@ def _series(name: str, series: Any) -> Column:
             raise InputError(f"{where}; it must be true or false")
         values = series.to_numpy(dtype=float, na_value=np.nan) if len(gaps) else series.to_numpy()
         return _numbers(values, where, f"column '{name}'", whole=kind in "iu")
-    labels = series.tolist()
-    if kind not in "OSU" or not all(isinstance(label, str) for label, gone in zip(labels, series.isna()) if not gone):
+    if kind not in "OSU" or not all(isinstance(label, str) for label in series.dropna().tolist()):
         raise InputError(f"the data frame, column '{name}': has type {series.dtype}; it must be numbers or text")
     if where:
         raise InputError(f"{where}: a label is missing")
-    return _codes(labels)
+    return _codes(series.tolist())
 
 
 def _value(name: str, value: Any) -> Column:

@@ -165,7 +165,8 @@ def _carried(tree: xr.DataTree) -> tuple[dict[str, Any], dict[str, list[str]]]:
         for name, variable in tree[group].data_vars.items()
     }  # fmt: skip
     if "keywords" in tree.attrs:
-        values = {name: values[name] for name in asked["arrays"]} | asked["static"]
+        arrays = {name: values[name] for name in asked["arrays"]}
+        values = arrays | {name: jnp.asarray(arrays[name]) for name in asked["jax"]} | asked["static"]
     return values, asked.get("categories", {})
 
 

@@ -1,4 +1,4 @@
-"""What draws of a posterior say of the record: replicated data, and densities; draw by draw, so that memory stays small.
+"""What draws of a posterior say of the record: replicated data and densities, by the draw, so that memory stays small.
 
 An outcome is an observed site with a latent ancestor and no observed descendant. It is replicated given the recorded
 values of all other observed sites: a treatment or a covariate is neither replicated nor part of the likelihood.
@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 from numpyro import handlers
 from numpyro.primitives import Messenger
 
 from bayesalloc.inference.posing import Problem, keywords, latent_shapes
 from bayesalloc.inference.starting import startable
-from bayesalloc.intervene import Following, Message, Model, seed_by_name
+from bayesalloc.intervene import Following, Message, seed_by_name
 
 AT_ONCE = 32  # draws that are computed side by side
 
@@ -31,25 +31,32 @@ class Predicted(NamedTuple):
         prior: latent site -> log density of each element.
     """
 
-    sites: dict[str, Array]
-    likelihood: dict[str, Array]
-    prior: dict[str, Array]
+    sites: dict[str, Any]
+    likelihood: dict[str, Any]
+    prior: dict[str, Any]
 
 
-class _Replicated(Following):
-    """Draws some observed sites anew."""
+class _Under(Following):
+    """The values of latent sites, by their names in the whole program, and outcomes drawn anew."""
 
-    def __init__(self, names: Collection[str]) -> None:
-        self.names = names
+    def __init__(
+        self, values: Mapping[str, Array], outcomes: Collection[str] = (), periods: tuple[Array, ...] = ()
+    ) -> None:
+        self.values, self.outcomes, self.periods = values, outcomes, periods
         super().__init__()
 
     def inside(self, period: Array | None, horizon: int | None) -> Messenger:
         """See the base class."""
-        return _Replicated(self.names)
+        return _Under(self.values, self.outcomes, self.periods if period is None else (*self.periods, period))
 
     def site(self, msg: Message) -> None:
         """See the base class."""
-        if msg["type"] == "sample" and msg["is_observed"] and msg["name"] in self.names:
+        if msg["type"] != "sample":
+            return
+        name = self.name(msg)
+        if name in self.values and not msg["is_observed"]:
+            msg["value"] = self.values[name][self.periods]
+        elif msg["is_observed"] and name in self.outcomes:
             # without a plate the data alone say how many there are
             batch = jnp.shape(msg["value"])[: jnp.ndim(msg["value"]) - msg["fn"].event_dim]
             if batch != tuple(msg["fn"].batch_shape):
@@ -61,7 +68,7 @@ def predict(
     problem: Problem,
     outcomes: Sequence[str],
     key: Array,
-    draws: Mapping[str, Array] | int,
+    draws: Mapping[str, ArrayLike] | int,
     keep: Collection[str],
     *,
     densities: bool = True,
@@ -79,16 +86,15 @@ def predict(
     given = keywords(problem)
     latent = list(latent_shapes(problem))
 
-    def sites(model: Model, sample: Mapping[str, Array], key: Array) -> dict[str, Any]:
-        seeded = seed_by_name(model, key)
-        return handlers.trace(handlers.substitute(startable(seeded), data=dict(sample))).get_trace(**given)
+    def sites(handler: Messenger, key: Array) -> dict[str, Any]:
+        return handlers.trace(startable(seed_by_name(handler(problem.model), key))).get_trace(**given)
 
     def one(index: Array, sample: Mapping[str, Array]) -> Predicted:
-        drawn = sites(_Replicated(outcomes)(problem.model), sample, jax.random.fold_in(key, index))
+        drawn = sites(_Under(sample, outcomes), jax.random.fold_in(key, index))
         kept = {name: site["value"] for name, site in drawn.items() if name in keep}
         if not densities:
             return Predicted(kept, {}, {})
-        recorded = sites(problem.model, sample, key)
+        recorded = sites(_Under(sample), key)
         weighed = {name: elementwise(recorded[name]["fn"], recorded[name]["value"]) for name in [*outcomes, *latent]}
         return Predicted(kept, {name: weighed[name] for name in outcomes}, {name: weighed[name] for name in latent})
 
@@ -105,16 +111,20 @@ def elementwise(fn: Any, value: Any) -> Array:
     """
     while isinstance(fn, dist.Independent):
         fn = fn.base_dist
-    there = _counted(fn)
-    density = jnp.asarray(fn.log_prob(value))
-    return density if there is None else jnp.where(there, density, jnp.nan)
+    return jnp.where(_counted(fn), jnp.asarray(fn.log_prob(value)), jnp.nan)
+
+
+def present(fn: Any, value: Any) -> np.ndarray:
+    """Which elements of a recorded value count; the others are masked, fillings for what is missing."""
+    while isinstance(fn, dist.Independent):
+        fn = fn.base_dist
+    mask = np.asarray(_counted(fn))
+    return np.broadcast_to(mask.reshape(mask.shape + (1,) * (fn.event_dim if mask.ndim else 0)), np.shape(value))
 
 
 def _counted(fn: Any) -> Any:
-    """The mask of a distribution, or None."""
+    """The mask of a distribution, True where it has none."""
     if not isinstance(fn, dist.MaskedDistribution | dist.ExpandedDistribution):
-        return None
+        return True
     inner = _counted(fn.base_dist)
-    if not isinstance(fn, dist.MaskedDistribution):
-        return inner
-    return fn._mask if inner is None else jnp.logical_and(fn._mask, inner)
+    return jnp.logical_and(fn._mask, inner) if isinstance(fn, dist.MaskedDistribution) else inner

@@ -37,6 +37,28 @@ def startable(model: Model) -> Model:
     return _Started(model)
 
 
+class _Imputed(Following):
+    """Gives the missing elements of `sample(..., obs_mask=)` their distribution where they are not missing too.
+
+    NumPyro masks them there, and a sampler would wander about in what has no density and no effect.
+    """
+
+    def inside(self, period: Array | None, horizon: int | None) -> Messenger:
+        """See the base class."""
+        return _Imputed()
+
+    def site(self, msg: Message) -> None:
+        """See the base class."""
+        part = msg["type"] == "sample" and msg["name"].endswith("_unobserved") and not msg["is_observed"]
+        if part and isinstance(msg["fn"], dist.MaskedDistribution):
+            msg["fn"] = msg["fn"].base_dist
+
+
+def imputed(model: Model) -> Model:
+    """The model with the same posterior in which every imputed element has a density."""
+    return _Imputed(model)
+
+
 def improper(fn: Any) -> bool:
     """Whether a distribution cannot be drawn from, as an improper prior."""
     if hasattr(fn, "base_dist"):
