@@ -12,7 +12,7 @@ from bayesalloc.errors import listed
 from bayesalloc.inference.names import escaped, unescaped
 
 RHAT_MAX, ESS_MIN, PARETO_K_MAX = 1.01, 400.0, 0.7  # Vehtari et al. 2021, Bayesian Analysis 16:667; 2024, JMLR 25:72
-ALIKE_MIN = 100.0  # effective samples from which a posterior may be called equal to its prior
+INFORMATION_MIN = 0.05  # standard deviation of the log likelihood, below which prior and posterior are the same
 
 
 class Verdict(NamedTuple):
@@ -56,7 +56,7 @@ def diagnose(tree: xr.DataTree) -> Verdict:
         k = _pareto_k(tree["sample_stats"].to_dataset()["log_ratio"].values.ravel())
         good = k <= PARETO_K_MAX
         faults += [] if good else [f"Pareto k of the guide is {k:.2f} (above {PARETO_K_MAX})"]
-        faults += _taught_nothing(tree, chosen, float(posterior.sizes["draw"]))
+        faults += _taught_nothing(tree)
         why = "; ".join(faults) or f"Pareto k of the guide is {k:.2f} (at most {PARETO_K_MAX})"
         return Verdict(None, None, None, None, k, not faults, why + note, checks, doubts)
 
@@ -81,7 +81,7 @@ def diagnose(tree: xr.DataTree) -> Verdict:
         faults.append(f"only {effective:.0f} effective samples (below {ESS_MIN:.0f}: draw more)")
     if divergences:
         faults.append(f"{divergences} divergent transitions (a corner was missed; a higher target-accept may help)")
-    faults += _taught_nothing(tree, chosen, effective)
+    faults += _taught_nothing(tree)
     shown = "one chain" if rhat is None else f"R-hat at most {rhat:.3f}"
     smooth = "no divergences" if divergences is not None else "divergences not recorded"
     why = "; ".join(faults) or f"{shown}, at least {effective:.0f} effective samples, {smooth}"
@@ -106,40 +106,22 @@ def _doubts(checks: Mapping[str, Mapping[str, float]]) -> str:
     return f"replicated data do not reproduce {' and '.join(said)}" if said else ""
 
 
-def _taught_nothing(tree: xr.DataTree, chosen: xr.Dataset, effective: float) -> list[str]:
-    """A sentence where the posterior is the prior: the record is empty, or says nothing of what was sampled."""
-    if "observed_data" in tree.children:
-        recorded = tree["observed_data"].to_dataset()
-        if not any(np.isfinite(values.values).any() for values in recorded.values()):
-            return ["the record holds no value, so that it taught nothing: the posterior is the prior"]
-    if "log_likelihood" in tree.children:
-        densities = tree["log_likelihood"].to_dataset().values()
-        flat = all(bool(np.all(v.values == v.values[:1, :1])) for v in densities)
-    else:
-        flat = "sampled" in tree.attrs  # a fit without an outcome
-    alike = flat or ("prior" in tree.children and effective >= ALIKE_MIN and _alike(tree, chosen, effective))
-    return ["the record taught nothing: the posterior is the prior"] if alike else []
+def _taught_nothing(tree: xr.DataTree) -> list[str]:
+    """A sentence where the posterior is the prior: the record is empty, or says nothing of what was sampled.
 
-
-def _alike(tree: xr.DataTree, chosen: xr.Dataset, effective: float) -> bool:
-    """Whether no site's posterior differs from its prior by more than the Monte Carlo error of either.
-
-    Mean and standard deviation of every number are compared, after the arctangent of its distance from the prior's
-    median in units of the prior's median absolute deviation, since priors may have no moments.
+    The posterior is the prior times the likelihood, so the two are one where the likelihood is the same at all draws.
+    For a likelihood that varies little, their Kullback-Leibler divergence is half the variance of its logarithm.
     """
-    prior = tree["prior"].to_dataset()
-    for name, values in chosen.items():
-        if name not in prior or not np.isfinite(prior[name].values).all():
-            return False
-        before, after = (v.values.reshape(v.sizes["chain"] * v.sizes["draw"], -1) for v in (prior[name], values))
-        middle = np.median(before, axis=0)
-        width = np.median(np.abs(before - middle), axis=0)
-        before, after = (np.arctan((v - middle) / np.where(width > 0, width, 1.0)) for v in (before, after))
-        scale, error = before.std(0), np.sqrt(1 / len(before) + 1 / effective)
-        moved = np.abs(after.mean(0) - before.mean(0)) > 4 * error * scale
-        if (moved | (np.abs(after.std(0) - scale) > 4 * error * scale)).any():
-            return False
-    return True
+    if "information" in tree.attrs:
+        varies = tree.attrs["information"] > INFORMATION_MIN
+    elif "log_likelihood" in tree.children:
+        densities = [v.stack(each=("chain", "draw")) for v in tree["log_likelihood"].data_vars.values()]
+        total = np.sum([v.values.reshape(-1, v.sizes["each"]).sum(0) for v in densities], axis=0)
+        varies = float(np.std(total)) > INFORMATION_MIN
+    else:
+        recorded = tree["observed_data"].to_dataset().values() if "observed_data" in tree.children else ()
+        varies = not recorded or any(np.isfinite(values.values).any() for values in recorded)
+    return [] if varies else ["the record taught nothing: the posterior is the prior"]
 
 
 def predictive_check(tree: xr.DataTree, name: str) -> dict[str, float]:

@@ -232,13 +232,11 @@ def _heeded(model: Model, data: dict[str, Any], gaps: Mapping[str, Column]) -> l
     filled = {name: _fills(column) for name, column in gaps.items()}
     others = {**data, **{name: fills[0] for name, fills in filled.items()}}
     for name, column in gaps.items():
-        known = [_density(model, {**others, name: fill})[0] for fill in filled[name]]
-        try:
-            value, gradients = _density(model, {**others, name: column.values})
-        except Exception:  # whatever a model does with NaN where it takes every number
-            value, gradients = np.nan, []
-        numbers = not np.isnan(value) and not any(np.isnan(gradient).any() for gradient in gradients)
-        if not numbers or value in known:
+        known = [_weighed(model, {**others, name: fill}) for fill in filled[name]]
+        found = _weighed(model, {**others, name: column.values})
+        if found is None and known == [None] * len(known):
+            _density(model, {**others, name: filled[name][0]})  # what it raises has nothing to do with what is missing
+        if found is None or np.isnan(found) or found in known:
             raise InputError(
                 f"{column.empty}, and the model gives a missing '{name}' no meaning; mask it"
                 f" (numpyro.handlers.mask(mask=~jnp.isnan({name}))), give it a site of its own, or leave the row out"
@@ -255,6 +253,15 @@ def _fills(column: Column) -> list[Any]:
     kind = np.int32 if column.whole else values.dtype
     fills: Iterable[Any] = (np.mean(there), np.min(there), np.max(there))
     return [np.where(np.isnan(values), fill, values).astype(kind) for fill in fills]
+
+
+def _weighed(model: Model, data: Mapping[str, Any]) -> float | None:
+    """The log density, NaN where it or its gradient has a NaN, None where the model fails."""
+    try:
+        value, gradients = _density(model, data)
+    except Exception:  # whatever a model raises over a value that it does not expect
+        return None
+    return value if not any(np.isnan(gradient).any() for gradient in gradients) else np.nan
 
 
 def _density(model: Model, data: Mapping[str, Any]) -> tuple[float, list[Array]]:

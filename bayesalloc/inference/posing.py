@@ -185,7 +185,8 @@ def _agrees(problem: Problem, tree: xr.DataTree, file: str) -> None:
 def _belongs(problem: Problem, tree: xr.DataTree, file: str) -> None:
     """Refuse a posterior that lacks a site of the model, or whose draws are of another shape or no numbers."""
     draws = {unescaped(str(name)): values for name, values in tree["posterior"].data_vars.items()}
-    for name, shape in latent_shapes(problem).items():
+    latent = {name: shape for name, (shape, observed) in site_shapes(problem).items() if not observed}
+    for name, shape in latent.items():
         if name not in draws:
             raise InputError(f"{file} has no site '{name}': it belongs to another model; it has {listed(draws)}")
         if draws[name].shape[2:] != shape:
@@ -202,19 +203,19 @@ def keywords(problem: Problem) -> dict[str, Any]:
     return problem.data if problem.environment is None else {"mechanism": problem.labels, **problem.data}
 
 
-def trace_of(problem: Problem) -> dict[str, Any]:
+def trace_of(problem: Problem, seed: int = 0) -> dict[str, Any]:
     """One trace of the model given the record: its sites, their values and which of them are observed."""
-    return handlers.trace(startable(seed_by_name(problem.model, jax.random.key(0)))).get_trace(**keywords(problem))
+    return handlers.trace(startable(seed_by_name(problem.model, jax.random.key(seed)))).get_trace(**keywords(problem))
 
 
-def latent_shapes(problem: Problem) -> dict[str, tuple[int, ...]]:
-    """The random sites that are not observed, and the shapes of their values; nothing is computed."""
+def site_shapes(problem: Problem) -> dict[str, tuple[tuple[int, ...], bool]]:
+    """The random sites: the shape of the value, and whether it is observed; nothing is computed."""
     found = {}
 
     def look() -> None:
         for name, site in trace_of(problem).items():
-            if site["type"] == "sample" and not site["is_observed"]:
-                found[name] = jnp.shape(site["value"])
+            if site["type"] == "sample":
+                found[name] = jnp.shape(site["value"]), site["is_observed"]
 
     jax.eval_shape(look)
     return found

@@ -4,7 +4,7 @@ An outcome is an observed site with a latent ancestor and no observed descendant
 values of all other observed sites: a treatment or a covariate is neither replicated nor part of the likelihood.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ from jaxtyping import Array, ArrayLike
 from numpyro import handlers
 from numpyro.primitives import Messenger
 
-from bayesalloc.inference.posing import Problem, keywords, latent_shapes
+from bayesalloc.inference.posing import Problem, keywords, site_shapes
 from bayesalloc.inference.starting import startable
 from bayesalloc.intervene import Following, Message, seed_by_name
 
@@ -29,11 +29,13 @@ class Predicted(NamedTuple):
         sites: every random or deterministic site with an outcome's values replicated.
         likelihood: outcome -> log density of each recorded element, NaN where it is missing.
         prior: latent site -> log density of each element.
+        record: log density of everything that is observed.
     """
 
     sites: dict[str, Any]
     likelihood: dict[str, Any]
     prior: dict[str, Any]
+    record: Any
 
 
 class _Under(Following):
@@ -66,7 +68,7 @@ class _Under(Following):
 
 def predict(
     problem: Problem,
-    outcomes: Sequence[str],
+    outcomes: Mapping[str, np.ndarray],
     key: Array,
     draws: Mapping[str, ArrayLike] | int,
     keep: Collection[str],
@@ -77,14 +79,15 @@ def predict(
 
     Args:
         problem: the model and its record.
-        outcomes: the observed sites to replicate.
+        outcomes: the observed sites to replicate, and which of their elements were recorded.
         key: a key; a draw's random numbers depend on it, the draw's place and the site's name.
         draws: latent site -> values; or how many draws of the prior.
         keep: the sites to return.
         densities: whether to return densities too.
     """
     given = keywords(problem)
-    latent = list(latent_shapes(problem))
+    shapes = site_shapes(problem)
+    random, latent = set(shapes), [name for name, (_, observed) in shapes.items() if not observed]
 
     def sites(handler: Messenger, key: Array) -> dict[str, Any]:
         return handlers.trace(startable(seed_by_name(handler(problem.model), key))).get_trace(**given)
@@ -93,10 +96,14 @@ def predict(
         drawn = sites(_Under(sample, outcomes), jax.random.fold_in(key, index))
         kept = {name: site["value"] for name, site in drawn.items() if name in keep}
         if not densities:
-            return Predicted(kept, {}, {})
-        recorded = sites(_Under(sample), key)
-        weighed = {name: elementwise(recorded[name]["fn"], recorded[name]["value"]) for name in [*outcomes, *latent]}
-        return Predicted(kept, {name: weighed[name] for name in outcomes}, {name: weighed[name] for name in latent})
+            return Predicted(kept, {}, {}, None)
+        weighed = {
+            k: (s, elementwise(s["fn"], s["value"])) for k, s in sites(_Under(sample), key).items() if k in random
+        }
+        likelihood = {name: _where(known, weighed[name][1]) for name, known in outcomes.items()}
+        observed = [likelihood.get(name, density) for name, (site, density) in weighed.items() if site["is_observed"]]
+        record = sum((jnp.nansum(density) for density in observed), jnp.zeros(()))
+        return Predicted(kept, likelihood, {name: weighed[name][1] for name in latent}, record)
 
     count = draws if isinstance(draws, int) else len(next(iter(draws.values())))
     samples = {} if isinstance(draws, int) else {name: jnp.asarray(draws[name]) for name in latent}
@@ -105,13 +112,18 @@ def predict(
 
 
 def elementwise(fn: Any, value: Any) -> Array:
-    """Log density of each element that is independent of the others given the parameters, NaN where it is masked.
+    """Log density of each element that is independent of the others given the parameters; 0 where it is masked.
 
     `to_event` only declares independent elements to be one event, so they are taken apart.
     """
     while isinstance(fn, dist.Independent):
         fn = fn.base_dist
-    return jnp.where(_counted(fn), jnp.asarray(fn.log_prob(value)), jnp.nan)
+    return jnp.asarray(fn.log_prob(value))
+
+
+def _where(known: np.ndarray, density: Array) -> Array:
+    """NaN where an element, or part of one, was not recorded."""
+    return jnp.where(known.all(tuple(range(density.ndim, known.ndim))), density, jnp.nan)
 
 
 def present(fn: Any, value: Any) -> np.ndarray:

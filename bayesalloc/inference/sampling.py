@@ -91,9 +91,10 @@ def fit(
     else:
         posterior, stats = _svi(problem, given, run_key, (chains, warmup, draws), progress=progress)
     posterior = {name: np.asarray(values) for name, values in posterior.items()}
-    groups, warnings = _implied(problem, trace, posterior, (predictive_key, prior_key))
-    recorded = trees.observed(problem, trace)
-    constant = trees.constants(problem, recorded)
+    recorded = trees.observed(trace, trace_of(problem, 1))
+    of_record = {name: recorded[name] for name in outcomes(ancestry(problem.model, given))}
+    groups, information, warnings = _implied(problem, trace, posterior, of_record, (predictive_key, prior_key))
+    constant = trees.constants(problem, recorded, list(of_record))
     dims, coords = trees.dimensions(problem, trace)
     every = _places(next(iter(posterior.values())))
     every_group = {
@@ -103,8 +104,8 @@ def fit(
             name: (trees.likelihoods if name == "log_likelihood" else trees.group)(values, dims, coords, places)
             for name, (values, places) in groups.items()
         },
-        "observed_data": trees.group(recorded, dims, coords),
-        "constant_data": trees.group(constant, trees.constant_dims(constant, dims, problem, recorded), coords),
+        "observed_data": trees.group(of_record, dims, coords),
+        "constant_data": trees.group(constant, trees.constant_dims(constant, dims, recorded), coords),
     }  # fmt: skip
     tree = xr.DataTree.from_dict({name: content for name, content in every_group.items() if content})
     carried = {"record": problem.text}
@@ -116,6 +117,7 @@ def fit(
         "mechanism": mechanism or "",
         "arms": json.dumps(list(problem.arms)),
         "sampled": json.dumps(_latent(trace)),
+        "information": information,
         "record_name": problem.record,
         "warnings": json.dumps([*problem.warnings, *warnings]),
         **carried,
@@ -129,10 +131,17 @@ Groups = dict[str, tuple[dict[str, Any], dict[str, Any]]]  # name -> values, and
 
 
 def _implied(
-    problem: Problem, trace: Mapping[str, Any], posterior: Mapping[str, np.ndarray], keys: tuple[Array, Array]
-) -> tuple[Groups, list[str]]:
-    """What the posterior and the prior imply: predictions and densities; and what was left out."""
-    of_record = outcomes(ancestry(problem.model, keywords(problem)))
+    problem: Problem,
+    trace: Mapping[str, Any],
+    posterior: Mapping[str, np.ndarray],
+    of_record: Mapping[str, np.ndarray],
+    keys: tuple[Array, Array],
+) -> tuple[Groups, float, list[str]]:
+    """What the posterior and the prior imply: predictions and densities.
+
+    Then the standard deviation, over draws, of the log density of the record: 0 where the posterior is the prior. And
+    sentences on what was left out.
+    """
     latent = _latent(trace)
     n_chains, n_draws = next(iter(posterior.values())).shape[:2]
     bytes_each = 4 * sum(np.size(trace[name]["value"]) for name in {*of_record, *latent})
@@ -146,7 +155,9 @@ def _implied(
     places = _places(next(iter(posterior.values())), step)
     thinned = {name: posterior[name][:, ::step] for name in latent}
     flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in thinned.items()}
-    predicted = predict(problem, of_record, keys[0], flat, of_record)
+    known = {name: ~np.isnan(value) for name, value in of_record.items()}
+    predicted = predict(problem, known, keys[0], flat, known)
+    information = float(np.std(predicted.record.astype(float)))
 
     def by_chain(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: value.reshape(n_chains, -1, *value.shape[1:]) for name, value in values.items()}
@@ -159,15 +170,15 @@ def _implied(
     vague = [name for name in latent if improper(trace[name]["fn"])]
     if vague:
         warnings.append(f"'{listed(vague)}' has an improper prior, so that nothing can be said of the prior")
-        return groups, warnings
+        return groups, information, warnings
     shown = [name for name in posterior if name not in outcomes_of(problem)]
     n_prior = int(np.clip(LARGE // max(bytes_each, 1), 10, PRIOR_DRAWS))
-    before = predict(problem, of_record, keys[1], n_prior, [*shown, *of_record], densities=False).sites
+    before = predict(problem, known, keys[1], n_prior, [*shown, *known], densities=False).sites
     at = {"chain": [0], "draw": np.arange(n_prior)}
     groups["prior"] = {name: before[name][None] for name in shown}, at
     if of_record:
         groups["prior_predictive"] = {name: before[name][None] for name in of_record}, at
-    return groups, warnings
+    return groups, information, warnings
 
 
 def _latent(trace: Mapping[str, Any]) -> list[str]:

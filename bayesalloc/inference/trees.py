@@ -90,26 +90,32 @@ def likelihoods(values: Mapping[str, Any], dims: Dims, coords: Mapping[str, Any]
     return group(kept, axes, labels, leading)
 
 
-def observed(problem: Problem, trace: Mapping[str, Any]) -> dict[str, Any]:
-    """The observed sites' recorded values, NaN where one is missing; not the mechanisms in force."""
+def observed(trace: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The observed sites' recorded values, NaN where one is missing: masked, or imputed.
+
+    Args:
+        trace: one trace of the model given the record.
+        other: another one; an observed value that differs between them is not from the record.
+    """
     found = {}
     for name, site in trace.items():
-        given = site["type"] == "sample" and site["is_observed"] and np.size(site["value"])
-        if given and not (problem.environment is not None and name == "mechanism"):
-            there, value = present(site["fn"], site["value"]), np.asarray(site["value"])
+        if site["type"] == "sample" and site["is_observed"] and np.size(site["value"]):
+            value = np.asarray(site["value"])
+            there = present(site["fn"], value) & (value == np.asarray(other[name]["value"]))
             found[name] = value if there.all() else np.where(there, value, np.nan)
     return found
 
 
-def constants(problem: Problem, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's other arrays: keywords that are not, under the same name, what a site was observed to be."""
-    arrays = {name: value for name, value in keywords(problem).items() if np.ndim(value)}
+def constants(problem: Problem, recorded: Mapping[str, Any], outcomes: Sequence[str]) -> dict[str, Any]:
+    """What is not an outcome: other observed sites, and the keywords that no outcome of the same name equals."""
+    found = {name: value for name, value in recorded.items() if name not in outcomes}
     if problem.environment is not None:
-        return {"mechanism": np.asarray(arrays["mechanism"])}
-    return {
+        return found
+    return found | {
         name: np.asarray(value)
-        for name, value in arrays.items()
-        if name not in recorded or not np.array_equal(recorded[name], np.asarray(value), equal_nan=True)
+        for name, value in keywords(problem).items()
+        if np.ndim(value)
+        and not (name in outcomes and np.array_equal(recorded[name], np.asarray(value), equal_nan=True))
     }
 
 
@@ -121,18 +127,17 @@ def described(given: Mapping[str, Any], categories: Mapping[str, Sequence[str]])
     return json.dumps({"arrays": arrays, "jax": on_device, "static": static, "categories": categories})
 
 
-def constant_dims(values: Mapping[str, Any], dims: Dims, problem: Problem, recorded: Mapping[str, Any]) -> Dims:
+def constant_dims(values: Mapping[str, Any], dims: Dims, recorded: Mapping[str, Any]) -> Dims:
     """A keyword's leading axis is called as the one dimension of observed sites that has its length."""
-    if problem.environment is not None:
-        return {"mechanism": ("year", "person")[: np.ndim(values["mechanism"])]}
     named = {
         (size, dim)
-        for name, value in recorded.items()
-        for size, dim in zip(np.shape(value), dims.get(name, ()), strict=False)
-    }
-    found = {}
+        for name, value in recorded.items() if name in dims
+        for size, dim in zip(np.shape(value), dims[name], strict=True)
+    }  # fmt: skip
+    found = dict(dims)
     for name, value in values.items():
-        fitting = sorted({dim for size, dim in named if size == len(value)})
-        rest = [f"{name}_dim_{axis}" for axis in range(1, np.ndim(value))]
-        found[name] = [fitting[0] if len(fitting) == 1 else f"{name}_dim_0", *rest]
+        if name not in recorded:
+            fitting = sorted({dim for size, dim in named if size == len(value)})
+            rest = [f"{name}_dim_{axis}" for axis in range(1, np.ndim(value))]
+            found[name] = [fitting[0] if len(fitting) == 1 else f"{name}_dim_0", *rest]
     return found
