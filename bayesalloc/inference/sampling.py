@@ -166,7 +166,8 @@ def _implied(
     if of_record:
         groups["posterior_predictive"] = by_chain(predicted.sites), places
         groups["log_likelihood"] = by_chain(predicted.likelihood), places
-    groups["log_prior"] = by_chain(predicted.prior), places
+    # ArviZ weighs draws by small powers of the prior, which single precision cannot tell apart
+    groups["log_prior"] = by_chain({name: value.astype(float) for name, value in predicted.prior.items()}), places
     vague = [name for name in latent if improper(trace[name]["fn"])]
     if vague:
         warnings.append(f"'{listed(vague)}' has an improper prior, so that nothing can be said of the prior")
