@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from bayesalloc.effects import ate as ate, compare as compare, counterfactual as counterfactual
     from bayesalloc.environment import Environment as Environment, Outcome as Outcome, as_model as as_model
     from bayesalloc.errors import InputError as InputError, InterventionError as InterventionError
+    from bayesalloc.following import seed_by_name as seed_by_name
     from bayesalloc.inference import diagnose as diagnose, fit as fit
-    from bayesalloc.intervene import do as do, seed_by_name as seed_by_name
+    from bayesalloc.intervene import do as do
     from bayesalloc.library import load_mechanism as load_mechanism, load_model as load_model
     from bayesalloc.mechanism import Mechanism as Mechanism
     from bayesalloc.simulate import hold as hold, rollout as rollout
@@ -23,7 +24,8 @@ _PUBLIC = {
     "environment": ("Environment", "Outcome", "as_model"),
     "errors": ("InputError", "InterventionError"),
     "inference": ("diagnose", "fit"),
-    "intervene": ("do", "seed_by_name"),
+    "following": ("seed_by_name",),
+    "intervene": ("do",),
     "library": ("load_mechanism", "load_model"),
     "mechanism": ("Mechanism",),
     "simulate": ("hold", "rollout"),

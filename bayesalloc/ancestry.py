@@ -21,7 +21,7 @@ from jax.interpreters import ad, batching
 from numpyro import distributions as dist
 from numpyro.primitives import Messenger
 
-from bayesalloc.intervene import Following, Message, Model, seed_by_name
+from bayesalloc.following import Following, Message, Model, seed_by_name
 
 Labels = frozenset[Any]  # names of random sites, and `_Data` for what was recorded
 NOTHING: Labels = frozenset()

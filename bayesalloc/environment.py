@@ -13,7 +13,7 @@ from numpyro.infer.reparam import Reparam
 from numpyro.primitives import Messenger
 
 from bayesalloc.errors import InputError, listed
-from bayesalloc.intervene import Following, Message, Model
+from bayesalloc.following import Following, Message, Model
 
 
 class Outcome(NamedTuple):

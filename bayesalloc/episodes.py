@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from bayesalloc.environment import Environment, Observation, stack
 from bayesalloc.errors import InputError
-from bayesalloc.intervene import seed_by_name
+from bayesalloc.following import seed_by_name
 
 
 class EpisodeState(NamedTuple):

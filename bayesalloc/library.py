@@ -13,7 +13,7 @@ from typing import Any
 import bayesalloc
 from bayesalloc.environment import Environment
 from bayesalloc.errors import InputError, listed
-from bayesalloc.intervene import Model
+from bayesalloc.following import Model
 from bayesalloc.mechanism import Mechanism, Rules, parse_mechanism
 
 

@@ -21,7 +21,8 @@ from numpyro.primitives import Messenger
 
 from bayesalloc.environment import Environment
 from bayesalloc.errors import InputError
-from bayesalloc.intervene import Intervention, seed_by_name
+from bayesalloc.following import seed_by_name
+from bayesalloc.intervene import Intervention
 from bayesalloc.threefry import unrolled
 
 Policy = Callable[[Any, Any, Array, Array], Any]

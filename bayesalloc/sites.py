@@ -13,7 +13,7 @@ def site_dims(trace: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
     The leading axis of a site inside a scan is `period` (`period_2` for a scan of another length); axes without a plate
     are `<site>_dim_0` and so on, counted from the left, as ArviZ has them. A plate whose name is one of our own
-    dimensions gets an underscore.
+    dimensions, or a site's too, gets an underscore.
 
     Args:
         trace: site -> message, as `numpyro.handlers.trace` gives it, of values that are not batched.
@@ -28,6 +28,7 @@ def site_dims(trace: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """
     found: dict[str, tuple[str, ...]] = {}
     sizes: dict[str, int] = {}
+    random = {name for name, site in trace.items() if site["type"] != "plate"}
     for name, site in trace.items():
         if site["type"] not in ("sample", "deterministic") or not hasattr(site["value"], "ndim"):
             continue
@@ -36,7 +37,7 @@ def site_dims(trace: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         if site.get("_control_flow_done") and shape:
             names[0] = _of_size("period", shape[0], sizes)
         for axis, plate, size in _plates(site, shape):
-            wanted = f"{plate}_" if plate in RESERVED else plate
+            wanted = f"{plate}_" if plate in RESERVED or plate in random else plate
             if names[axis] is None and sizes.setdefault(wanted, size) == size:
                 names[axis] = wanted
         found[name] = tuple(given or f"{name}_dim_{axis}" for axis, given in enumerate(names))

@@ -10,7 +10,7 @@ from bayesalloc.agents import leaves, master, policies
 from bayesalloc.allocators import allocate, cen_grd_plus, evaluate, make_problem
 from bayesalloc.allocators.instances import Setting, arrivals, draw_network, read_setting
 from bayesalloc.allocators.sequential import greedy, in_sequence
-from bayesalloc.intervene import seed_by_name
+from bayesalloc.following import seed_by_name
 
 KEY = jax.random.key(3)
 SMALL = Setting(agents=4, tasks=(1, 2), provider_stock=(3, 5))

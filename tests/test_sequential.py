@@ -23,7 +23,7 @@ from bayesalloc.allocators.sequential import (
 )
 from bayesalloc.episodes import Episodes
 from bayesalloc.errors import InputError
-from bayesalloc.intervene import seed_by_name
+from bayesalloc.following import seed_by_name
 
 SETTINGS = {
     "published": BASE,

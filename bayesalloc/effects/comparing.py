@@ -10,18 +10,20 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from bayesalloc.effects import decisions, environments, plain
-from bayesalloc.effects.arms import Arm, Simulated
-from bayesalloc.effects.contrasts import EFFECT_STATISTICS, STATISTICS, contrast, describe
+from bayesalloc.effects.arms import REPLICATES, Arm, Simulated
+from bayesalloc.effects.contrasts import EFFECT_STATISTICS, STATISTICS, contrast, describe, expected
 from bayesalloc.environment import Environment, Outcome
 from bayesalloc.errors import InputError, listed
+from bayesalloc.following import Model
 from bayesalloc.inference.draws import cautions
+from bayesalloc.inference.names import escaped, unescaped
 from bayesalloc.inference.posing import restore
-from bayesalloc.intervene import Model
 
-BUDGET = 16_000  # replicates per arm that parameter draws and their futures share
+PER_DRAW = 10_000  # elements of an outcome up to which its effects are kept for every draw
+CONSTANT = 1e-5  # of the size of its elements: a sum that varies less is the same in all draws and arms
 
 
 def compare(
@@ -52,11 +54,15 @@ def compare(
         data: keywords of a plain model (covariates); default: those of the posterior's record.
         interval: probability of the equal-tailed intervals.
         minimum: the smallest effect that matters, for `prob_exceeds`.
-        futures: courses of chance per draw; default: as many as 16,000 replicates allow, from 8 to 32.
+        futures: courses of chance per draw; default: as many as 16,000 replicates allow, from 8 to 32, and fewer where
+            an outcome has many elements.
 
     Returns:
-        A DataTree with groups `outcomes` (per year), `values`, `arms`, `effects`, `agents` (where the environment has
-        private payoffs) and `decision`; the attributes say how it was made.
+        A DataTree with groups `outcomes` (per year), `values`, `arms` and `effects` (which keep the outcomes' shapes),
+        `arm_means` and `effect_means` (means over the elements of outcomes that have some; the attribute `over` says
+        over what; none where elements sum to a constant), `posterior` (the average effect in each draw, as ArviZ reads
+        it), `agents` (where the environment has private payoffs) and `decision`. The attributes say how it was made,
+        and for a plain model which sites were `held` and which `drawn`. Names are written as `inference.names` says.
 
     Raises:
         InputError: for arms, counts or probabilities that cannot be used.
@@ -64,14 +70,14 @@ def compare(
     """
     if not 0 < interval < 1:
         raise InputError(f"interval is {interval:g}; it must be between 0 and 1")
-    for name, count in {"draws": draws, "horizon": horizon}.items():
-        if count < 2:
-            raise InputError(f"{name} is {count}; it must be at least 2")
-    futures = int(np.clip(BUDGET // draws, 8, 32)) if futures is None else futures
+    for name, count, least in (("draws", draws, 2), ("horizon", horizon, 2), ("futures", futures or 1, 1)):
+        if count < least:
+            raise InputError(f"{name} is {count}; it must be at least {least}")
     problem = None if posterior is None else restore(model, posterior)
     if isinstance(model, Environment):
         env = model if problem is None or problem.environment is None else problem.environment
         named = _arms(env, arms)
+        futures = int(np.clip(REPLICATES // draws, 8, 32)) if futures is None else futures
         simulated = environments.simulate(env, named, rng_key, draws, futures, horizon, posterior)
         outcomes, coords, name = env.outcomes, env.coords, env.name
         default = env.baseline if env.baseline in named else next(iter(named))
@@ -81,7 +87,8 @@ def compare(
         named = {name: arm if isinstance(arm, Arm) else Arm(sites=arm) for name, arm in arms.items()}
         given = problem.data if problem is not None else dict(data or {})
         simulated = plain.simulate(model, named, rng_key, draws, futures, given, posterior)
-        outcomes, coords = {name: Outcome("") for name in simulated.values}, {}
+        outcomes, coords = {name: Outcome("", "", dims) for name, dims in simulated.dims.items()}, {}
+        futures = next(iter([*simulated.means.values(), *simulated.values.values()])).shape[1]
         name, default = getattr(model, "__name__", "model"), next(iter(named))
         env = None
     if len(named) < 2:
@@ -89,7 +96,7 @@ def compare(
     control = baseline or default
     if control not in named:
         raise InputError(f"the baseline '{control}' is not among the arms {listed(named)}")
-    tree = _tabulate(simulated, list(named), control, outcomes, coords, interval, minimum)
+    tree = _tabulate(simulated, [*named], control, outcomes, coords, interval, minimum)
     if env is not None and simulated.refusal is not None:
         tree["agents"] = decisions.agents(simulated, env, list(named))
     tree["decision"] = decisions.decision(simulated.values, outcomes, coords, list(named))
@@ -104,7 +111,9 @@ def compare(
         "minimum": minimum,
         "control": control,
         "payoff": env.payoff if env is not None else "",
-        "warnings": json.dumps([] if posterior is None else cautions(posterior)),
+        "warnings": json.dumps([*([] if posterior is None else cautions(posterior)), *simulated.warnings]),
+        "held": json.dumps(simulated.held),
+        "drawn": json.dumps(simulated.drawn),
         "units": json.dumps({name: outcome._asdict() for name, outcome in outcomes.items()}),
     }
     return tree
@@ -153,28 +162,70 @@ def _tabulate(
     simulated: Simulated, arms: list[str], control: str, outcomes: Mapping[str, Outcome],
     coords: Mapping[str, Sequence[str]], interval: float, minimum: float,
 ) -> xr.DataTree:  # fmt: skip
-    """The groups `outcomes`, `values`, `arms` and `effects`."""
+    """The groups of `compare` that hold outcomes and effects."""
     k = arms.index(control)
-    treatments = [arm for arm in arms if arm != control]
-    labels = {dim: list(names) for dim, names in coords.items()}
-    per_year, values, of_arms, effects = {}, {}, {}, {}
-    for name, value in simulated.values.items():
-        dims = outcomes[name].dims
-        if name in simulated.years:
-            per_year[name] = (("draw", "arm", "year", *dims), simulated.years[name])
-        values[name] = (("draw", "future", "arm", *dims), value)
-        of_arms[name] = (("statistic", "arm", *dims), describe(value, interval))
-        others = [i for i in range(len(arms)) if i != k]
-        effects[name] = (
-            ("statistic", "treatment", *dims),
-            contrast(value[:, :, others], value[:, :, [k]], interval, minimum),
-        )
-    statistics = {"arm": arms, "statistic": list(STATISTICS), **labels}
+    others = [i for i in range(len(arms)) if i != k]
+    labels: dict[str, Any] = {dim: list(names) for dim, names in coords.items()}
+    groups: dict[str, dict[str, Any]] = {name: {} for name in ("outcomes", "values", *_STATISTICS, "posterior")}
+
+    def statistics(arm_group: str, effect_group: str, name: str, value: np.ndarray, dims: Sequence[str]) -> None:
+        treated, against = value[:, :, others], value[:, :, [k]]
+        groups[arm_group][name] = (("statistic", "arm", *dims), describe(value, interval))
+        groups[effect_group][name] = (("statistic", "treatment", *dims), contrast(treated, against, interval, minimum))
+        if np.prod(value.shape[3:]) <= PER_DRAW:
+            per_draw = expected(treated - against)[None]
+            groups["posterior"].setdefault(name, (("chain", "draw", "treatment", *dims), per_draw))
+
+    for outcome, known in outcomes.items():
+        name, dims, value = escaped(outcome), [escaped(dim) for dim in known.dims], simulated.values.get(outcome)
+        mean = simulated.means.get(outcome)
+        if value is not None:
+            mean = value.mean(tuple(range(3, value.ndim))) if mean is None and dims else mean
+            groups["values"][name] = (("draw", "future", "arm", *dims), value)
+            statistics("arms", "effects", name, value, dims)
+            if mean is not None and _sums_to_a_constant(value):
+                mean = None
+        if mean is not None:
+            statistics("arm_means", "effect_means", name, mean, ())
+        if outcome in simulated.years:
+            groups["outcomes"][name] = (("draw", "arm", "year", *dims), simulated.years[outcome])
+    axes = {
+        "outcomes": {"arm": arms},
+        "values": {"arm": arms},
+        **{group: {axis: [arms[i] for i in (range(len(arms)) if axis == "arm" else others)], "statistic": list(names)}
+           for group, (axis, names) in _STATISTICS.items()},
+        "posterior": {"treatment": [arms[i] for i in others]},
+    }  # fmt: skip
     tree = xr.DataTree()
-    if per_year:
-        n_years = next(iter(simulated.years.values())).shape[2]
-        tree["outcomes"] = xr.Dataset(per_year, {"arm": arms, "year": np.arange(1, n_years + 1), **labels})
-    tree["values"] = xr.Dataset(values, {"arm": arms, **labels})
-    tree["arms"] = xr.Dataset(of_arms, statistics)
-    tree["effects"] = xr.Dataset(effects, {"treatment": treatments, "statistic": list(EFFECT_STATISTICS), **labels})
+    for group, content in groups.items():
+        if content or group in ("values", "arms", "effects"):
+            used = {dim for dims, _ in content.values() for dim in dims}
+            sizes = {dim: n for dims, value in content.values() for dim, n in zip(dims, value.shape, strict=True)}
+            counted = {dim: np.arange(sizes[dim]) for dim in sorted(used - {"draw", "future", *axes[group], *labels})}
+            if "year" in counted:
+                counted["year"] = counted["year"] + 1
+            there = {dim: names for dim, names in labels.items() if dim in used}
+            tree[group] = xr.Dataset(content, {**axes[group], **there, **counted})
+    for group in ("arm_means", "effect_means"):
+        for name in tree[group].data_vars if group in tree.children else ():
+            sizes = simulated.sizes(unescaped(str(name)))
+            tree[group][name].attrs["over"] = "mean over " + " x ".join(
+                f"{size} {dim}" for size, dim in zip(sizes, outcomes[unescaped(str(name))].dims, strict=True)
+            )
     return tree
+
+
+_STATISTICS = {
+    "arms": ("arm", STATISTICS),
+    "arm_means": ("arm", STATISTICS),
+    "effects": ("treatment", EFFECT_STATISTICS),
+    "effect_means": ("treatment", EFFECT_STATISTICS),
+}
+
+
+def _sums_to_a_constant(value: Float[np.ndarray, "draw future arm ..."]) -> bool:
+    """Whether the elements always have the same sum, as shares have, and yet vary."""
+    flat = value.reshape(-1, *value.shape[3:]).reshape(-1, int(np.prod(value.shape[3:])))
+    if flat.shape[1] < 2 or not np.ptp(flat, axis=0).any():
+        return False
+    return bool(np.ptp(flat.sum(1, dtype=float)) <= CONSTANT * np.abs(flat).sum(1, dtype=float).mean())

@@ -13,8 +13,9 @@ from numpyro import handlers
 from bayesalloc.effects.arms import Arm, Simulated
 from bayesalloc.environment import Environment, stack
 from bayesalloc.errors import InputError, listed
+from bayesalloc.following import seed_by_name
 from bayesalloc.inference.draws import thinned
-from bayesalloc.intervene import do, seed_by_name
+from bayesalloc.intervene import do
 from bayesalloc.simulate import hold, rollout
 
 

@@ -1,91 +1,273 @@
-"""Arms of a plain NumPyro model, simulated on common random numbers."""
+"""Arms of a plain NumPyro model, simulated on common random numbers.
 
-from collections.abc import Mapping
-from typing import Any
+One rule says what is held and what is drawn, however the model spells its time and its groups. Sites that an arm
+intervenes on are set in it. What descends from an intervention of any arm is drawn anew in every arm, with the same
+random numbers. Every other latent site keeps its posterior value (under the prior, one draw for all arms and futures),
+and every other observed site what was recorded. So an arm that leaves a site alone has it as it was.
+"""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax import shard_map
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
-from numpyro import handlers
+from numpyro import distributions as dist, handlers
 
-from bayesalloc.effects.arms import Arm, Simulated
-from bayesalloc.errors import InputError, listed
+from bayesalloc.ancestry import Ancestry, ancestry
+from bayesalloc.effects.arms import REPLICATES, Arm, Simulated
+from bayesalloc.errors import InputError, InterventionError, listed
+from bayesalloc.following import Following, Held, Message, Model, seed_by_name
 from bayesalloc.inference.draws import thinned
-from bayesalloc.intervene import Model, do, seed_by_name, unobserved
+from bayesalloc.intervene import do
+from bayesalloc.sites import site_dims
+
+KEPT = 2**28  # bytes of single elements that are kept; beyond, those of some draws
+CHUNK = 2**26  # bytes of outcomes that are simulated at once
+FEWEST = 50  # draws from which statistics of single elements are made; with fewer there is only the mean
+ELEMENTS = 2**28  # numbers per arm, that draws, futures and the elements of an outcome share
+
+
+class Plan(NamedTuple):
+    """What happens to each site.
+
+    Attributes:
+        latent: sites held at a posterior value or a prior draw.
+        recorded: observed sites held at what was recorded.
+        drawn: random sites that are drawn anew.
+        outcomes: sites that respond, and are numbers.
+        warnings: sentences on what was ignored, or needs care.
+    """
+
+    latent: list[str]
+    recorded: list[str]
+    drawn: list[str]
+    outcomes: list[str]
+    warnings: list[str]
+
+
+def plan(found: Ancestry, arms: Mapping[str, Arm]) -> Plan:
+    """What is held and what is drawn, from what descends from the interventions of all arms together."""
+    fixed = {site for arm in arms.values() for site in arm.sites}
+    in_all = {site for site in fixed if all(_set(arm.sites.get(site)) for arm in arms.values())}
+    responding = [name for name in found.sites if found.parents[name] & (fixed - {name})]
+    random = [name for name, site in found.sites.items() if site.kind == "sample" and not site.factor]
+    kept = [name for name in found.sites if name not in responding and name not in in_all]
+    ignored = [name for name in responding if found.sites[name].factor]
+    warnings = [
+        f"'{name}' only weighs the density (a factor): the intervention changes it, and it is ignored here"
+        for name in ignored
+    ]
+    outcomes = [name for name in responding if name not in fixed and name not in ignored]
+    warnings += [
+        f"the recorded values of '{name}' feed its own next period: the effect on it is that of one step only"
+        for name in outcomes
+        if name in found.lagged
+    ]
+    return Plan(
+        latent=[name for name in kept if name in found.latent or found.sites[name].kind == "param"],
+        recorded=[name for name in kept if name in found.observed and name in random],
+        drawn=[name for name in random if name in responding],
+        outcomes=outcomes,
+        warnings=warnings,
+    )
+
+
+def _set(value: Any) -> bool:
+    """Whether an arm gives a site a value that does not depend on the one that it would have had."""
+    return value is not None and (not callable(value) or isinstance(value, dist.Distribution))
 
 
 def simulate(
-    model: Model, arms: Mapping[str, Arm], key: Array, draws: int, futures: int, data: Mapping[str, Any],
+    model: Model,
+    arms: Mapping[str, Arm],
+    key: Array,
+    draws: int,
+    futures: int | None,
+    data: Mapping[str, Any],
     posterior: xr.DataTree | None,
-) -> Simulated:  # fmt: skip
-    """All arms of a plain model.
+) -> Simulated:
+    """All arms of a plain model; see the top of this file for the rule, and `compare` for the arguments."""
+    found = ancestry(model, data)
+    sites = plan(found, arms)
+    models = {name: do(model, arm.sites) for name, arm in arms.items()}
 
-    Sites that differ between arms are what responds. A parameter is a random site that does not respond, stands outside
-    every scan and, under a posterior, is in it; parameters are shared by the futures of a draw.
-    """
-    forward = unobserved(model)
-    models = {name: do(forward, arm.sites) for name, arm in arms.items()}
+    def run(name: str | None, rng_key: Array, held: Mapping[str, Any]) -> dict[str, Any]:
+        chosen = model if name is None else models[name]
+        with handlers.trace() as trace, seed_by_name(rng_key=rng_key), Held(held, sites.drawn):
+            chosen(**data)
+        return trace
 
-    def run(name: str, rng_key: Array, params: Mapping[str, Array]) -> dict[str, Any]:
-        return handlers.trace(handlers.substitute(seed_by_name(models[name], rng_key), data=params)).get_trace(**data)
-
-    def recorded(trace: Mapping[str, Any]) -> dict[str, Array]:
-        kept = {k: s["value"] for k, s in trace.items() if s["type"] in ("sample", "deterministic")}
-        return {name: value for name, value in kept.items() if jnp.issubdtype(jnp.asarray(value).dtype, jnp.number)}
-
-    first, *others = arms
-
-    def probe(name: str, rng_key: Array) -> dict[str, Any]:
-        """Every site's value and, so that a discrete site cannot hide it, its distribution's parameters."""
-        trace = run(name, rng_key, {})
-        laws = {k: jax.tree.leaves(s["fn"]) for k, s in trace.items() if s["type"] == "sample"}
-        return {site: [value, *laws.get(site, [])] for site, value in recorded(trace).items()}
-
-    def differ(a: list[Array], b: list[Array]) -> bool:
-        return len(a) != len(b) or not all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-
-    probes = jax.random.split(key, 32)
-    probed = {name: jax.vmap(lambda k, name=name: probe(name, k))(probes) for name in arms}
+    held = {} if posterior is None else _posterior_values(sites, posterior, draws)
+    one = {name: values[0] for name, values in held.items()}
+    shapes, dims = _tried(lambda name: run(name, key, one), sites, [*arms])
     fixed = {site for arm in arms.values() for site in arm.sites}
-    responding = [
-        site for site in probed[first]
-        if site not in fixed
-        and any(site in probed[o] and differ(probed[o][site], probed[first][site]) for o in others)
-    ]  # fmt: skip
-    if len(arms) > 1 and not responding:
+    outcomes = [name for name in sites.outcomes if name in shapes]
+    if len(arms) > 1 and not outcomes:
         raise InputError(f"nothing responds to the intervention on '{listed(fixed)}': it has no effect on any site")
-    trace = run(first, key, {})
-    outside = [k for k, s in trace.items() if s["type"] == "sample" and not s.get("_control_flow_done")]
-    sampled = {} if posterior is None else thinned(posterior, draws)
-    if posterior is not None:
-        conditioned = handlers.trace(seed_by_name(model, key)).get_trace(**data)
-        observed = {name for name, site in conditioned.items() if site.get("is_observed")}
-        missing = set(outside) - set(sampled) - observed - set(responding) - fixed
-        if missing:
-            raise InputError(f"the posterior has no site '{listed(missing)}': it belongs to another model")
-    parameters = [
-        site for site in outside
-        if site not in responding and site not in fixed and (posterior is None or site in sampled)
-    ]  # fmt: skip
 
-    def one(draw: Array, sample: Mapping[str, Array]) -> dict[str, Array]:
+    largest = max((int(np.prod(shape)) for shape in shapes.values()), default=1)
+    if futures is None:
+        futures = int(np.clip(min(REPLICATES // draws, ELEMENTS // (draws * max(largest, 1))), 2, 32))
+        futures = max(futures, 8) if largest <= 1000 else futures
+
+    def replicate(draw: Array, given: Mapping[str, Array]) -> dict[str, Any]:
         draw_key = jax.random.fold_in(key, draw)
         if posterior is None:
-            natural = recorded(run(first, jax.random.fold_in(draw_key, 0), {}))
-            sample = {site: natural[site] for site in parameters}
+            natural = run(None, jax.random.fold_in(draw_key, 0), {})
+            given = {name: natural[name]["value"] for name in sites.latent}
 
         def future(index: Array) -> dict[str, Array]:
-            rng_key = jax.random.fold_in(draw_key, 1 + index)
-            found = {name: recorded(run(name, rng_key, sample)) for name in arms}
+            traces = {name: run(name, jax.random.fold_in(draw_key, 1 + index), given) for name in arms}
             return {
-                site: jnp.stack([jnp.mean(jnp.asarray(found[name][site], float)) for name in arms])
-                for site in responding
+                site: jnp.stack([jnp.asarray(traces[name][site]["value"], float) for name in arms]) for site in outcomes
             }
 
-        return jax.vmap(future)(jnp.arange(futures))
+        every = jax.lax.map(future, jnp.arange(futures), batch_size=max(1, min(futures, 2**16 // max(largest, 1))))
+        means = {site: _mean(values, 2) for site, values in every.items() if values.ndim > 2}
+        return {"values": every, "means": means}
 
-    samples = {site: sampled[site] for site in parameters} if posterior is not None else {}
-    values = jax.jit(lambda d, s: jax.lax.map(lambda x: one(*x), (d, s), batch_size=64))(jnp.arange(draws), samples)
-    return Simulated({name: np.asarray(value) for name, value in values.items()}, {})
+    elements = sum(int(np.prod(shapes[name])) for name in outcomes)
+    values, means = _streamed(replicate, held, draws, 4 * elements * len(arms) * futures, largest)
+    warnings = list(sites.warnings)
+    some = min(map(len, values.values()))
+    if some < draws:
+        warnings.append(
+            f"single elements rest on {some} of the {draws} draws, to save memory; means over them rest on all"
+            if some
+            else "single elements are left out, to save memory: there are only means over them"
+        )
+    return Simulated(
+        {name: value for name, value in values.items() if len(value)},
+        {},
+        means=means,
+        dims={name: dims[name] for name in outcomes},
+        shapes=shapes,
+        held=[*sites.latent, *sites.recorded],
+        drawn=[*sites.drawn],
+        warnings=warnings,
+    )
+
+
+def _posterior_values(sites: Plan, posterior: xr.DataTree, draws: int) -> dict[str, Array]:
+    samples = thinned(posterior, draws)
+    missing = [name for name in sites.latent if name not in samples]
+    if missing:
+        raise InputError(f"the posterior has no site '{listed(missing)}': it belongs to another model")
+    return {name: samples[name] for name in sites.latent}
+
+
+class _Drawable(Following):
+    """Refuses what forward simulation cannot draw, by name."""
+
+    def inside(self, period: Any, horizon: int | None) -> Following:
+        """See the base class."""
+        return _Drawable()
+
+    def site(self, msg: Message) -> None:
+        """See the base class."""
+        if msg["type"] == "plate":
+            size, subsample = msg["args"]
+            if subsample is not None and subsample != size:
+                raise InputError(
+                    f"plate '{self.name(msg)}' takes {subsample} of {size} at random: effects need all of them; give"
+                    " the model no subsample_size here"
+                )
+        elif msg["type"] == "param" and msg["value"] is None:
+            raise InputError(
+                f"'{self.name(msg)}' is a parameter without a prior (numpyro.param), which has no value here; give it a"
+                " prior, or a posterior that holds it"
+            )
+        elif msg["type"] == "sample" and msg["value"] is None:
+            fn = msg["fn"]
+            try:
+                jax.eval_shape(lambda key: fn.sample(key, msg["kwargs"].get("sample_shape", ())), jax.random.key(0))
+            except NotImplementedError:
+                raise InputError(
+                    f"site '{self.name(msg)}' cannot be drawn: {type(fn).__name__} has no random numbers (an improper"
+                    " prior, for instance); give it a proper prior, or a posterior that holds it"
+                ) from None
+
+
+def _tried(
+    run: Callable[[str | None], Mapping[str, Any]], sites: Plan, arms: Sequence[str]
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[str, ...]]]:
+    """Shapes of the outcomes that are numbers, and names of their axes; refuses what cannot run."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    dims: dict[str, tuple[str, ...]] = {}
+
+    def trace() -> None:
+        with _Drawable():
+            natural = run(None)
+            for arm in arms:
+                run(arm)
+        dims.update(site_dims(natural))
+        for name in sites.outcomes:
+            value = natural[name]["value"]
+            kind = jnp.result_type(value)
+            if jnp.issubdtype(kind, np.number) or jnp.issubdtype(kind, np.bool_):
+                shapes[name] = jnp.shape(value)
+
+    jax.eval_shape(trace)
+    return shapes, {name: dims.get(name, ()) for name in shapes}
+
+
+def _mean(values: Array, first: int) -> Array:
+    """The mean over all axes from `first` on; long sums are made of short ones, which float32 adds more exactly."""
+    flat = values.reshape(*values.shape[:first], -1)
+    n, block = flat.shape[-1], 256
+    flat = jnp.pad(flat, [(0, 0)] * first + [(0, -n % block)])
+    return flat.reshape(*flat.shape[:-1], -1, block).sum(-1).sum(-1) / n
+
+
+def _streamed(
+    replicate: Callable[[Array, Mapping[str, Array]], dict[str, Any]],
+    held: Mapping[str, Array],
+    draws: int,
+    bytes_per_draw: int,
+    largest: int,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Values (of as many draws as memory allows, evenly spaced) and means over elements, chunk by chunk of draws."""
+    devices = jax.devices()
+    kept = min(draws, KEPT // max(bytes_per_draw, 1))
+    kept = kept if kept == draws or kept >= FEWEST else 0
+    which = np.linspace(0, draws - 1, kept).round().astype(int)
+    size = draws if kept == draws else max(CHUNK // bytes_per_draw, 1)
+    size = -(-min(size, draws) // len(devices)) * len(devices)
+    batch = int(np.clip(2**18 // max(largest, 1), 1, 64))
+    spec = PartitionSpec("device")
+
+    @eqx.filter_jit
+    def chunk(index: Array, given: Mapping[str, Array]) -> dict[str, Any]:
+        def shard(index: Array, given: Mapping[str, Array]) -> dict[str, Any]:
+            return jax.lax.map(lambda each: replicate(*each), (index, given), batch_size=batch)
+
+        mesh = Mesh(np.array(devices), ("device",))
+        return shard_map(shard, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)(index, given)
+
+    values: dict[str, list[np.ndarray]] = {}
+    means: dict[str, list[np.ndarray]] = {}
+    for first in range(0, draws, size):
+        index = np.minimum(np.arange(first, first + size), draws - 1)  # padding repeats the last draw
+        there = min(size, draws - first)
+        part = _finished(chunk, jnp.asarray(index), {name: value[index] for name, value in held.items()})
+        mine = which[(which >= first) & (which < first + there)] - first
+        for name, value in part["values"].items():
+            values.setdefault(name, []).append(np.asarray(value)[mine if value.ndim > 3 else slice(there)])
+        for name, value in part["means"].items():
+            means.setdefault(name, []).append(np.asarray(value)[:there])
+    joined = [{name: np.concatenate(parts) for name, parts in found.items()} for found in (values, means)]
+    return joined[0], joined[1]
+
+
+def _finished(chunk: Callable[..., dict[str, Any]], *inputs: Any) -> dict[str, Any]:
+    """The chunk's results; what was found wrong while it ran is the intervention's fault, in its own words."""
+    try:
+        return jax.block_until_ready(chunk(*inputs))
+    except eqx.EquinoxRuntimeError as error:
+        raise InterventionError(str(error).strip().splitlines()[0]) from None

@@ -13,9 +13,9 @@ from numpyro import handlers
 from bayesalloc.effects.environments import alike, posterior_params, prior_sites
 from bayesalloc.environment import Environment, stack
 from bayesalloc.errors import InputError, listed
+from bayesalloc.following import Model, seed_by_name
 from bayesalloc.inference.draws import cautions, thinned
 from bayesalloc.inference.posing import restore, trace_of
-from bayesalloc.intervene import Model, seed_by_name
 from bayesalloc.simulate import rollout, schedule
 
 

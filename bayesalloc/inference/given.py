@@ -14,8 +14,8 @@ from numpyro import handlers
 from numpyro.infer.util import log_density
 
 from bayesalloc.errors import InputError, listed
+from bayesalloc.following import Model, seed_by_name
 from bayesalloc.inference.starting import startable
-from bayesalloc.intervene import Model, seed_by_name
 from bayesalloc.records import Table
 
 Record = Any  # a path, a Table, a mapping of arrays, a data frame (pandas or one that looks like it), or None

@@ -14,10 +14,10 @@ from numpyro import handlers
 
 from bayesalloc.environment import Environment, as_model
 from bayesalloc.errors import InputError, listed
+from bayesalloc.following import Model, seed_by_name
 from bayesalloc.inference.given import STATIC, Given, Record, as_table, given, is_frame
 from bayesalloc.inference.names import escaped, unescaped
 from bayesalloc.inference.starting import startable
-from bayesalloc.intervene import Model, seed_by_name
 from bayesalloc.records import Table
 
 

@@ -15,9 +15,9 @@ from jaxtyping import Array, ArrayLike
 from numpyro import handlers
 from numpyro.primitives import Messenger
 
+from bayesalloc.following import Following, Message, seed_by_name
 from bayesalloc.inference.posing import Problem, keywords, site_shapes
 from bayesalloc.inference.starting import startable
-from bayesalloc.intervene import Following, Message, seed_by_name
 
 AT_ONCE = 32  # draws that are computed side by side
 

@@ -17,13 +17,13 @@ from numpyro.infer.reparam import LocScaleReparam
 from bayesalloc.ancestry import ancestry, outcomes
 from bayesalloc.environment import Environment, as_model
 from bayesalloc.errors import InputError, listed
+from bayesalloc.following import Model
 from bayesalloc.inference import trees
 from bayesalloc.inference.diagnosing import diagnose
 from bayesalloc.inference.given import Record
 from bayesalloc.inference.posing import Problem, keywords, outcomes_of, pose, trace_of
 from bayesalloc.inference.predicting import predict
 from bayesalloc.inference.starting import improper, imputed, samplable
-from bayesalloc.intervene import Model
 
 DENSE_MAX = 40  # parameters in the dense block of the mass matrix
 PRIOR_DRAWS = 500

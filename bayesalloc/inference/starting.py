@@ -10,7 +10,7 @@ from numpyro.distributions import biject_to
 from numpyro.primitives import Messenger
 
 from bayesalloc.errors import InputError, listed
-from bayesalloc.intervene import Following, Message, Model
+from bayesalloc.following import Following, Message, Model
 
 SUBSAMPLED = {
     "nuts": "nuts weighs every row in every step",
