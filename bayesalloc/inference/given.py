@@ -3,6 +3,7 @@
 import csv
 import inspect
 import io
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
@@ -58,6 +59,30 @@ def as_table(record: Record) -> Table:
     empty = [["" if cell is None or cell != cell else cell for cell in row] for row in rows]
     csv.writer(text, lineterminator="\n").writerows([list(columns), *empty])
     return Table("the data", text=text.getvalue())
+
+
+def stated(texts: Sequence[str]) -> dict[str, Any]:
+    """Keywords given as texts, `J=8` each: JSON, or else text as it is.
+
+    Raises:
+        InputError: where one is not of that form, or given twice.
+
+    >>> stated(["J=8", "sigma=[15, 10]", "link=logit"])
+    {'J': 8, 'sigma': array([15, 10]), 'link': 'logit'}
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name or not value:
+            raise InputError(f"--data '{text}': is not of the form KEYWORD=VALUE")
+        if name in found:
+            raise InputError(f"--data '{text}': gives '{name}' twice")
+        try:
+            found[name] = json.loads(value)
+            found[name] = np.asarray(found[name]) if isinstance(found[name], list) else found[name]
+        except ValueError:  # no JSON, or rows of different lengths
+            found[name] = value
+    return found
 
 
 def given(

@@ -15,7 +15,7 @@ from jaxtyping import Array, ArrayLike
 from numpyro import handlers
 from numpyro.primitives import Messenger
 
-from bayesalloc.following import Following, Message, seed_by_name
+from bayesalloc.following import Held, Message, seed_by_name
 from bayesalloc.inference.posing import Problem, keywords, site_shapes
 from bayesalloc.inference.starting import startable
 
@@ -38,32 +38,15 @@ class Predicted(NamedTuple):
     record: Any
 
 
-class _Under(Following):
-    """The values of latent sites, by their names in the whole program, and outcomes drawn anew."""
-
-    def __init__(
-        self, values: Mapping[str, Array], outcomes: Collection[str] = (), periods: tuple[Array, ...] = ()
-    ) -> None:
-        self.values, self.outcomes, self.periods = values, outcomes, periods
-        super().__init__()
+class _Recorded(Held):
+    """Leaves observed sites as the model has them."""
 
     def inside(self, period: Array | None, horizon: int | None) -> Messenger:
         """See the base class."""
-        return _Under(self.values, self.outcomes, self.periods if period is None else (*self.periods, period))
+        return _Recorded(self.values, (), self.period if period is None else period)
 
-    def site(self, msg: Message) -> None:
-        """See the base class."""
-        if msg["type"] != "sample":
-            return
-        name = self.name(msg)
-        if name in self.values and not msg["is_observed"]:
-            msg["value"] = self.values[name][self.periods]
-        elif msg["is_observed"] and name in self.outcomes:
-            # without a plate the data alone say how many there are
-            batch = jnp.shape(msg["value"])[: jnp.ndim(msg["value"]) - msg["fn"].event_dim]
-            if batch != tuple(msg["fn"].batch_shape):
-                msg["fn"] = msg["fn"].expand(jnp.broadcast_shapes(batch, msg["fn"].batch_shape))
-            msg["value"], msg["is_observed"] = None, False
+    def _fill(self, msg: Message) -> None:
+        pass  # a masked filling has no density; what follows from it is what the sampler saw
 
 
 def predict(
@@ -93,17 +76,16 @@ def predict(
         return handlers.trace(startable(seed_by_name(handler(problem.model), key))).get_trace(**given)
 
     def one(index: Array, sample: Mapping[str, Array]) -> Predicted:
-        drawn = sites(_Under(sample, outcomes), jax.random.fold_in(key, index))
+        drawn = sites(Held(sample, outcomes), jax.random.fold_in(key, index))
         kept = {name: site["value"] for name, site in drawn.items() if name in keep}
         if not densities:
             return Predicted(kept, {}, {}, None)
-        weighed = {
-            k: (s, elementwise(s["fn"], s["value"])) for k, s in sites(_Under(sample), key).items() if k in random
-        }
+        record = {name: site for name, site in sites(_Recorded(sample, ()), key).items() if name in random}
+        weighed = {name: (site, elementwise(site["fn"], site["value"])) for name, site in record.items()}
         likelihood = {name: _where(known, weighed[name][1]) for name, known in outcomes.items()}
         observed = [likelihood.get(name, density) for name, (site, density) in weighed.items() if site["is_observed"]]
-        record = sum((jnp.nansum(density) for density in observed), jnp.zeros(()))
-        return Predicted(kept, likelihood, {name: weighed[name][1] for name in latent}, record)
+        total = sum((jnp.nansum(density) for density in observed), jnp.zeros(()))
+        return Predicted(kept, likelihood, {name: weighed[name][1] for name in latent}, total)
 
     count = draws if isinstance(draws, int) else len(next(iter(draws.values())))
     samples = {} if isinstance(draws, int) else {name: jnp.asarray(draws[name]) for name in latent}
@@ -124,19 +106,3 @@ def elementwise(fn: Any, value: Any) -> Array:
 def _where(known: np.ndarray, density: Array) -> Array:
     """NaN where an element, or part of one, was not recorded."""
     return jnp.where(known.all(tuple(range(density.ndim, known.ndim))), density, jnp.nan)
-
-
-def present(fn: Any, value: Any) -> np.ndarray:
-    """Which elements of a recorded value count; the others are masked, fillings for what is missing."""
-    while isinstance(fn, dist.Independent):
-        fn = fn.base_dist
-    mask = np.asarray(_counted(fn))
-    return np.broadcast_to(mask.reshape(mask.shape + (1,) * (fn.event_dim if mask.ndim else 0)), np.shape(value))
-
-
-def _counted(fn: Any) -> Any:
-    """The mask of a distribution, True where it has none."""
-    if not isinstance(fn, dist.MaskedDistribution | dist.ExpandedDistribution):
-        return True
-    inner = _counted(fn.base_dist)
-    return jnp.logical_and(fn._mask, inner) if isinstance(fn, dist.MaskedDistribution) else inner

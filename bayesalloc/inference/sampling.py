@@ -23,7 +23,7 @@ from bayesalloc.inference.diagnosing import diagnose
 from bayesalloc.inference.given import Record
 from bayesalloc.inference.posing import Problem, keywords, outcomes_of, pose, trace_of
 from bayesalloc.inference.predicting import predict
-from bayesalloc.inference.starting import improper, imputed, samplable
+from bayesalloc.inference.starting import for_samplers, improper, samplable
 
 DENSE_MAX = 40  # parameters in the dense block of the mass matrix
 PRIOR_DRAWS = 500
@@ -226,7 +226,7 @@ def sampled_model(problem: Problem) -> Model:
     env, model = problem.environment, problem.model
     if env is not None:
         model = as_model(env, problem.arms, len(problem.years), guided=True)
-    return handlers.reparam(imputed(model), config={name: LocScaleReparam(0) for name in problem.noncentered})
+    return handlers.reparam(for_samplers(model), config={name: LocScaleReparam(0) for name in problem.noncentered})
 
 
 def dense_block(problem: Problem) -> list[tuple[str, ...]]:

@@ -37,6 +37,34 @@ def startable(model: Model) -> Model:
     return _Started(model)
 
 
+class _Named(Following):
+    """Gives sites in the body of a scan the names that they have outside, where a scope stands around the scan.
+
+    NumPyro's samplers hand the values of latent sites to a body by their names outside, where the body, whose names
+    lack the scope, does not find them and draws its own.
+    """
+
+    def __init__(self, model: Model | None = None, twice: dict[str, str] | None = None) -> None:
+        self.twice = {} if twice is None else twice  # a name with the scope put on it once more -> the name
+        super().__init__(model)
+
+    def inside(self, period: Array | None, horizon: int | None) -> Messenger:
+        """See the base class."""
+        return _Named(twice=self.twice)
+
+    def process_message(self, msg: Message) -> None:
+        """NumPyro's hook."""
+        if msg.get("_control_flow_done"):
+            msg["name"] = self.twice.get(msg["name"], msg["name"])
+        super().process_message(msg)
+
+    def site(self, msg: Message) -> None:
+        """See the base class."""
+        if self.scopes and msg.get("name"):
+            msg["name"] = self.name(msg)
+            self.twice[self.name(msg)] = msg["name"]
+
+
 class _Imputed(Following):
     """Gives the missing elements of `sample(..., obs_mask=)` their distribution where they are not missing too.
 
@@ -54,9 +82,9 @@ class _Imputed(Following):
             msg["fn"] = msg["fn"].base_dist
 
 
-def imputed(model: Model) -> Model:
-    """The model with the same posterior in which every imputed element has a density."""
-    return _Imputed(model)
+def for_samplers(model: Model) -> Model:
+    """The model as NumPyro's samplers can use it, with the same posterior: full names, imputed elements with a density."""
+    return _Named(_Imputed(model))
 
 
 def improper(fn: Any) -> bool:

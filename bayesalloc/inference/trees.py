@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import xarray as xr
 
+from bayesalloc.following import mask_of
 from bayesalloc.inference.names import escaped
 from bayesalloc.inference.posing import Problem, keywords
-from bayesalloc.inference.predicting import present
 from bayesalloc.sites import site_dims
 
 Dims = Mapping[str, Sequence[str]]
@@ -101,7 +101,8 @@ def observed(trace: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, An
     for name, site in trace.items():
         if site["type"] == "sample" and site["is_observed"] and np.size(site["value"]):
             value = np.asarray(site["value"])
-            there = present(site["fn"], value) & (value == np.asarray(other[name]["value"]))
+            mask = mask_of(site["fn"], value.shape)
+            there = (value == np.asarray(other[name]["value"])) & (True if mask is None else np.asarray(mask))
             found[name] = value if there.all() else np.where(there, value, np.nan)
     return found
 
