@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpyro import handlers
 
+from bayesalloc.checking import checked, known_arms
 from bayesalloc.environment import Environment, as_model
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import Model, seed_by_name
@@ -74,12 +75,13 @@ def pose(
         return _plain(model, given(model, record, data), called(record))
     if data:
         raise InputError(f"{model.name} is an environment: it reads '{listed(data)}' from the record or not at all")
+    model = checked(model)
     if model.read is None:
         raise InputError(f"{model.name} cannot be fitted: it does not say how to read a record")
     table = as_table(record)
     table.used.clear()
     recorded = model.read(table, mechanism)
-    env = recorded.environment
+    env = known_arms(recorded.environment)
     labels = np.asarray(recorded.labels, dtype=object)
     for label in dict.fromkeys(table.columns.get("mechanism", []) if mechanism is None else []):
         try:

@@ -83,7 +83,7 @@ class _Imputed(Following):
 
 
 def for_samplers(model: Model) -> Model:
-    """The model as NumPyro's samplers can use it, with the same posterior: full names, imputed elements with a density."""
+    """The model as samplers can use it, with the same posterior: full names, imputed elements with a density."""
     return _Named(_Imputed(model))
 
 
