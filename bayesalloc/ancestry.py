@@ -33,7 +33,8 @@ class Site(NamedTuple):
     Attributes:
         kind: "sample", "deterministic" or "param".
         observed: whether the program was given its value (`obs=`, or a handler in it).
-        factor: whether it only adds to the density.
+        factor: whether it only adds to the density: a `factor`, or a distribution "observed" to be what the program
+            computes from other sites.
         horizon: periods of the scan that it stands in, or None.
     """
 
@@ -53,6 +54,8 @@ class Ancestry(NamedTuple):
         latent: random sites that were not.
         lagged: observed sites whose distribution reads the very record that they are observed to be, such as
             the value of the period before (teacher forcing).
+        bypassed: observed sites -> other sites that read their record, a column of its own, and not their value: an
+            intervention does not go through them there.
     """
 
     sites: dict[str, Site]
@@ -60,12 +63,14 @@ class Ancestry(NamedTuple):
     observed: frozenset[str]
     latent: frozenset[str]
     lagged: frozenset[str]
+    bypassed: dict[str, frozenset[str]]
 
 
 class _Data(NamedTuple):
-    """A label: an array of the record."""
+    """A label: an array of the record, among the model's keywords or kept as a constant of the program."""
 
-    place: int
+    place: int | str
+    column: bool
 
 
 def ancestry(model: Model, data: Mapping[str, Any] | None = None) -> Ancestry:
@@ -101,16 +106,23 @@ def ancestry(model: Model, data: Mapping[str, Any] | None = None) -> Ancestry:
     followed = _followable(traced, arrays)
     program, sites = traced(followed)
     found: dict[str, list[Labels]] = {}
-    _flow(program, [frozenset({_Data(place)}) for place in followed], found)
+    _flow(program, [frozenset({_Data(place, np.ndim(leaves[place]) == 1)}) for place in followed], found)
     parents, lagged = {}, set()
-    for name in sites:
+    for name, site in sites.items():
         into, record = found.get(name, [NOTHING, NOTHING])
-        parents[name] = frozenset(label for label in into if isinstance(label, str))
+        parents[name] = _names(into | record)
         if any(isinstance(label, _Data) for label in into & record):
             lagged.add(name)
+        if site.observed and _computed(record):
+            sites[name] = site._replace(factor=True)
     random = {name: site for name, site in sites.items() if site.kind == "sample"}
     observed = frozenset(name for name, site in random.items() if site.observed)
-    return Ancestry(sites, parents, observed, frozenset(random) - observed, frozenset(lagged))
+    columns = {name: {label for label in found[name][1] if isinstance(label, _Data) and label.column} for name in found}
+    bypassed = {
+        name: frozenset(other for other, (into, _) in found.items() if other != name and columns[name] & into)
+        for name in observed & set(found)
+    }
+    return Ancestry(sites, parents, observed, frozenset(random) - observed, frozenset(lagged), bypassed)
 
 
 def outcomes(found: Ancestry) -> list[str]:
@@ -258,6 +270,7 @@ def _flow(
     `context` is what decides whether the program comes here at all.
     """
     known: dict[Var, Labels] = dict(zip(jaxpr.invars, into, strict=True))
+    known |= {var: _constant(var) for var in jaxpr.constvars if getattr(var.aval, "shape", ())}
 
     def read(atom: Any) -> Labels:
         return NOTHING if isinstance(atom, Literal) else known.get(atom, NOTHING)
@@ -304,7 +317,21 @@ def _at_site(
     found[name] = [before[0] | into, before[1] | record]
     if not parameters["fresh"]:
         return into
-    return frozenset(label for label in into if isinstance(label, str)) | {name}
+    # the density of what is only computed says nothing about its value
+    return _names(record) if _computed(record) else _names(into | record) | {name}
+
+
+def _constant(var: Var) -> Labels:
+    return frozenset({_Data(str(var), len(getattr(var.aval, "shape", ())) == 1)})
+
+
+def _names(labels: Labels) -> frozenset[str]:
+    return frozenset(label for label in labels if isinstance(label, str))
+
+
+def _computed(record: Labels) -> bool:
+    """Whether what a site was given comes from other sites alone, and not from a record."""
+    return bool(record) and record == _names(record)
 
 
 def _fixpoint(step: Callable[[list[Labels]], list[Labels]], carry: list[Labels]) -> list[Labels]:

@@ -40,39 +40,88 @@ def interventions(
 
 
 def sites(text: str) -> dict[str, Any]:
-    """What `a=1,b=[1,2],mechanism=name` fixes; commas inside brackets belong to a value.
+    """What `a=1,b=[1,2],c+=1,"d=Normal(0, 1)",mechanism=name` sets; commas inside brackets belong to a value.
+
+    `c+=1` moves the value that a site would have had, and a NumPyro distribution by name with numbers draws it.
 
     Raises:
-        InputError: where it is not of that form, or a value is not a number or a list of numbers.
+        InputError: where it is not of that form, or a value is none of these.
 
     >>> sites("forest=[1,2],mechanism=trading")
     {'forest': array([1, 2]), 'mechanism': 'trading'}
     """
-    import numpy as np
+    from bayesalloc.intervene import Shift
 
-    fixed: dict[str, Any] = {}
+    given: dict[str, Any] = {}
+    for part in _parts(text):
+        site, equals, value = (piece.strip() for piece in part.partition("="))
+        moved = site.endswith("+")
+        site = site.removesuffix("+").strip()
+        if not equals or not site or not value or (moved and site == "mechanism"):
+            raise InputError(f"--do '{text}': is not of the form SITE=VALUE")
+        if site in given:
+            raise InputError(f"--do '{text}': gives '{site}' twice")
+        if site == "mechanism":
+            given[site] = value
+            continue
+        number = _number(value)
+        if moved and number is not None:
+            given[site] = Shift(number)
+        elif number is not None:
+            given[site] = number
+        elif not moved and value.endswith(")") and value.partition("(")[0].isidentifier():
+            given[site] = _distribution(text, value)
+        else:
+            raise InputError(f"--do '{text}': '{value}' is not a number or a list of numbers")
+    return given
+
+
+def _parts(text: str) -> list[str]:
+    """A text at its commas outside brackets."""
     parts, depth = [""], 0
     for letter in text:
-        depth += {"[": 1, "]": -1}.get(letter, 0)
+        depth += {"[": 1, "]": -1, "(": 1, ")": -1}.get(letter, 0)
         if letter == "," and depth == 0:
             parts.append("")
         else:
             parts[-1] += letter
-    for part in parts:
-        site, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not site or not value:
-            raise InputError(f"--do '{text}': is not of the form SITE=VALUE")
-        if site in fixed:
-            raise InputError(f"--do '{text}': gives '{site}' twice")
-        try:
-            array = np.asarray(json.loads(value))
-        except ValueError:
-            array = np.asarray(value)
-        number = np.issubdtype(array.dtype, np.number) or array.dtype == bool
-        if site != "mechanism" and not number:
-            raise InputError(f"--do '{text}': '{value}' is not a number or a list of numbers")
-        fixed[site] = array if number else value
-    return fixed
+    return parts
+
+
+def _number(value: str) -> Any:
+    """A number or array of numbers, or None where it is neither."""
+    import numpy as np
+
+    try:
+        array = np.asarray(json.loads(value))
+    except (ValueError, RecursionError):
+        return None
+    return array if array.dtype.kind in "biuf" else None
+
+
+def _distribution(text: str, value: str) -> Any:
+    """The NumPyro distribution that `Normal(1, 0.2)` names: looked up, never evaluated."""
+    from numpyro import distributions
+
+    name, _, inside = value.removesuffix(")").partition("(")
+    kind: Any = getattr(distributions, name, None) if name in distributions.__all__ and name[0].isupper() else None
+    if kind is None:
+        raise InputError(f"--do '{text}': NumPyro has no distribution '{name}'")
+    places, names = [], {}
+    for part in _parts(inside) if inside.strip() else []:
+        label, equals, number = (piece.strip() for piece in part.rpartition("="))
+        parsed = _number(number)
+        if parsed is None:
+            raise InputError(f"--do '{text}': '{number}' in {name}(...) is not a number or a list of numbers")
+        if equals:
+            names[label] = parsed
+        else:
+            places.append(parsed)
+    try:
+        return kind(*places, **names, validate_args=True)
+    except (TypeError, ValueError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "its numbers do not fit"
+        raise InputError(f"--do '{text}': {name} cannot be made of these numbers: {reason}") from None
 
 
 def open_posterior(path: Path) -> Any:

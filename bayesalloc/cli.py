@@ -39,6 +39,7 @@ def compare(
     record: Path | None = None,
     interval: float = 0.89,
     minimum: float = 0.0,
+    futures: int | None = None,
     common: Common = DEFAULT,
 ) -> None:
     """Compare mechanisms, or any interventions, on a model and report their effects.
@@ -46,7 +47,8 @@ def compare(
     Args:
         model: A shipped model's name, or the path of a Python file with `environment` or a NumPyro `model`.
         mechanisms: Names or paths of mechanisms; default: the model's own.
-        do: An arm by intervention: SITE=VALUE, or several joined by commas. Give it once per arm.
+        do: An arm by intervention: SITE=VALUE, or several joined by commas. Give it once per arm. SITE+=VALUE adds to
+            what a site would have been, "SITE=Normal(1, 0.2)" draws it from a NumPyro distribution.
         baseline: The arm that effects are measured against.
         draws: Parameter draws.
         horizon: Years to simulate.
@@ -54,6 +56,7 @@ def compare(
         record: A CSV with the covariates of a plain NumPyro model, where there is no posterior.
         interval: Probability of the intervals.
         minimum: The smallest effect that matters, for the probability of exceeding it.
+        futures: Courses of chance under each draw; default: 8 to 32, fewer for a model with very many rows.
         common: What every command takes.
     """
     with session(common, "compare") as (say, folder):
@@ -71,7 +74,7 @@ def compare(
         data = None if record is None or tree is not None else inference.pose(loaded, record).data
         result = effects.compare(
             loaded, arms, jax.random.key(common.seed), draws=draws, horizon=horizon, baseline=baseline,
-            posterior=tree, data=data, interval=interval, minimum=minimum,
+            posterior=tree, data=data, interval=interval, minimum=minimum, futures=futures,
         )  # fmt: skip
         files = folder.files("report.html", "results.nc")
         result.attrs["seed"] = common.seed

@@ -15,7 +15,7 @@ from numpyro import distributions as dist, handlers
 from numpyro.contrib.control_flow.scan import _subs_wrapper, scan_wrapper
 from numpyro.primitives import _PYRO_STACK, Messenger, default_process_message
 
-from bayesalloc.errors import InterventionError
+from bayesalloc.errors import InputError, InterventionError
 
 Message = dict[str, Any]
 Model = Callable[..., Any]
@@ -208,6 +208,11 @@ class Held(Following):
             if msg["type"] == "sample":
                 value = value.reshape(tuple(msg["kwargs"].get("sample_shape", ())) + tuple(msg["fn"].shape()))
             msg["value"] = value
+        elif msg["type"] == "sample" and msg["value"] is None and msg["kwargs"].get("rng_key") is not None:
+            raise InputError(
+                f"the model brings a seed of its own to site '{name}' (handlers.seed, or rng_key=): leave it out, since"
+                " every draw needs random numbers of its own"
+            )
         elif msg["type"] == "sample" and msg["value"] is not None:
             if self.drawn is None or name in self.drawn:
                 _open(msg)

@@ -22,7 +22,7 @@ from numpyro.primitives import Messenger
 from bayesalloc.environment import Environment
 from bayesalloc.errors import InputError
 from bayesalloc.following import seed_by_name
-from bayesalloc.intervene import Intervention
+from bayesalloc.intervene import Intervention, Setting
 from bayesalloc.threefry import unrolled
 
 Policy = Callable[[Any, Any, Array, Array], Any]
@@ -69,7 +69,7 @@ def trajectories(
     *,
     params: Any = None,
     sites: Any = None,
-    interventions: Mapping[str, ArrayLike] | None = None,
+    interventions: Mapping[str, Setting] | None = None,
     start: int | None = None,
     stop: int | None = None,
     futures: Array,
@@ -134,7 +134,7 @@ def trajectory(
     *,
     params: Any = None,
     sites: Mapping[str, ArrayLike] | None = None,
-    interventions: Mapping[str, ArrayLike] | None = None,
+    interventions: Mapping[str, Setting] | None = None,
     start: int | None = None,
     stop: int | None = None,
     future: ArrayLike = 0,
@@ -160,7 +160,7 @@ def rollout(
     futures: int = 1,
     params: Any = None,
     sites: Mapping[str, ArrayLike] | None = None,
-    interventions: Mapping[str, ArrayLike] | None = None,
+    interventions: Mapping[str, Setting] | None = None,
     start: int | None = None,
     stop: int | None = None,
     collect: Callable[[Any], Any] | None = None,
@@ -209,7 +209,8 @@ def rollout(
         )  # fmt: skip
     n_devices = len(jax.devices()) if devices is None else devices
     chunk_size = min(chunk_size, -(-replicates // n_devices))
-    inputs = jax.tree.map(jnp.asarray, (arms, params, dict(sites or {}), dict(interventions or {})))
+    given = (arms, params, dict(sites or {}), dict(interventions or {}))
+    inputs = jax.tree.map(lambda leaf: leaf if callable(leaf) else jnp.asarray(leaf), given)
     shape = (replicates, horizon, futures, start, stop, chunk_size, n_devices, average)
     if jax.default_backend() == "cpu":
         return _run_on_cpu(env, policy, collect, unrolled(rng_key), inputs, shape)

@@ -16,7 +16,10 @@ KEY = jax.random.key(0)
 
 
 def statistic(tree, outcome, treatment, name):
-    return float(tree["effects"][outcome].sel(treatment=treatment, statistic=name))
+    """Of the outcome, or of its mean where it has elements."""
+    means = tree["effect_means"] if "effect_means" in tree.children else {}
+    effects = means if outcome in means else tree["effects"]
+    return float(effects[outcome].sel(treatment=treatment, statistic=name))
 
 
 def regression(treatment=None, age=None, y=None):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 from numpyro import handlers
 
 from bayesalloc.effects.arms import Arm, Simulated
@@ -15,7 +15,7 @@ from bayesalloc.environment import Environment, stack
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import seed_by_name
 from bayesalloc.inference.draws import thinned
-from bayesalloc.intervene import do
+from bayesalloc.intervene import Setting, do, in_words
 from bayesalloc.simulate import hold, rollout
 
 
@@ -31,7 +31,7 @@ def simulate(
     """All arms of an environment; arms that fix the same sites run together."""
     groups: dict[str, list[str]] = {}
     for name, arm in arms.items():
-        label = repr({site: np.asarray(value).tolist() for site, value in sorted(arm.sites.items())})
+        label = repr({site: in_words(value) for site, value in sorted(arm.sites.items())})
         groups.setdefault(label, []).append(name)
     fallback = env.arms([env.baseline])[env.baseline] if env.baseline else next(iter(env.arms(None).values()))
     n_agents = len(env.coords.get("agent", ())) if env.payoff else 0
@@ -87,11 +87,11 @@ def simulate(
 
 
 def posterior_params(
-    env: Environment, posterior: xr.DataTree, draws: int, sites: Mapping[str, ArrayLike] | None = None
+    env: Environment, posterior: xr.DataTree, draws: int, sites: Mapping[str, Setting] | None = None
 ) -> Any:
     """The environment's parameters at `draws` evenly spaced posterior draws; a leading axis on every leaf.
 
-    `sites` are interventions: those that the prior has are set to their values.
+    `sites` are interventions: those that the prior has are set to their values, or moved from the posterior's.
     """
     samples = thinned(posterior, draws)
     wanted = prior_sites(env)
@@ -104,7 +104,7 @@ def posterior_params(
     def one(sample: dict[str, Array]) -> Any:
         return seed_by_name(handlers.substitute(prior, data=sample), jax.random.key(0))()
 
-    return jax.jit(jax.vmap(one))({name: samples[name] for name in wanted if name not in fixed})
+    return jax.jit(jax.vmap(one))({name: samples[name] for name in wanted})
 
 
 def prior_sites(env: Environment) -> list[str]:

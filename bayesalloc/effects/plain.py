@@ -27,10 +27,9 @@ from bayesalloc.inference.draws import thinned
 from bayesalloc.intervene import do
 from bayesalloc.sites import site_dims
 
-KEPT = 2**28  # bytes of single elements that are kept; beyond, those of some draws
+KEPT = 2**29  # bytes of single elements that are kept; beyond, those of some draws
 CHUNK = 2**26  # bytes of outcomes that are simulated at once
 FEWEST = 50  # draws from which statistics of single elements are made; with fewer there is only the mean
-ELEMENTS = 2**28  # numbers per arm, that draws, futures and the elements of an outcome share
 
 
 class Plan(NamedTuple):
@@ -69,6 +68,14 @@ def plan(found: Ancestry, arms: Mapping[str, Arm]) -> Plan:
         for name in outcomes
         if name in found.lagged
     ]
+    moved = {name for name in found.bypassed if name in fixed or name in responding}
+    for name in moved:
+        past = [other for other in found.bypassed[name] if other in responding or other in found.observed]
+        if past:
+            warnings.append(
+                f"the model computes '{listed(past)}' with the recorded values of '{name}' and not with its site: what"
+                f" goes through '{name}' is left out of the effect there"
+            )
     return Plan(
         latent=[name for name in kept if name in found.latent or found.sites[name].kind == "param"],
         recorded=[name for name in kept if name in found.observed and name in random],
@@ -109,12 +116,17 @@ def simulate(
     fixed = {site for arm in arms.values() for site in arm.sites}
     outcomes = [name for name in sites.outcomes if name in shapes]
     if len(arms) > 1 and not outcomes:
-        raise InputError(f"nothing responds to the intervention on '{listed(fixed)}': it has no effect on any site")
+        unused = fixed & found.observed
+        hint = f"; the model may compute with the data instead of the value of '{listed(unused)}'" if unused else ""
+        raise InputError(
+            f"nothing responds to the intervention on '{listed(fixed)}': it has no effect on any site{hint}"
+        )
 
     largest = max((int(np.prod(shape)) for shape in shapes.values()), default=1)
-    if futures is None:
-        futures = int(np.clip(min(REPLICATES // draws, ELEMENTS // (draws * max(largest, 1))), 2, 32))
-        futures = max(futures, 8) if largest <= 1000 else futures
+    elements = sum(int(np.prod(shapes[name])) for name in outcomes)
+    if futures is None:  # 8 to 32, or as few as 2 where all elements of all draws could not be kept otherwise
+        most = KEPT // (4 * elements * len(arms) * draws)
+        futures = int(np.clip(REPLICATES // draws, min(8, max(2, most)), min(32, max(2, most))))
 
     def replicate(draw: Array, given: Mapping[str, Array]) -> dict[str, Any]:
         draw_key = jax.random.fold_in(key, draw)
@@ -132,7 +144,6 @@ def simulate(
         means = {site: _mean(values, 2) for site, values in every.items() if values.ndim > 2}
         return {"values": every, "means": means}
 
-    elements = sum(int(np.prod(shapes[name])) for name in outcomes)
     values, means = _streamed(replicate, held, draws, 4 * elements * len(arms) * futures, largest)
     warnings = list(sites.warnings)
     some = min(map(len, values.values()))
@@ -270,4 +281,5 @@ def _finished(chunk: Callable[..., dict[str, Any]], *inputs: Any) -> dict[str, A
     try:
         return jax.block_until_ready(chunk(*inputs))
     except eqx.EquinoxRuntimeError as error:
-        raise InterventionError(str(error).strip().splitlines()[0]) from None
+        lines = [line.strip() for line in str(error).splitlines()]  # Equinox writes of stacks around the sentence
+        raise InterventionError(next((line for line in lines if line.startswith("site '")), lines[0])) from None

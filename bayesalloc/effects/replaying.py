@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import ArrayLike
 from numpyro import handlers
 
 from bayesalloc.effects.environments import alike, posterior_params, prior_sites
@@ -16,13 +15,14 @@ from bayesalloc.errors import InputError, listed
 from bayesalloc.following import Model, seed_by_name
 from bayesalloc.inference.draws import cautions, thinned
 from bayesalloc.inference.posing import restore, trace_of
+from bayesalloc.intervene import Setting, in_words
 from bayesalloc.simulate import rollout, schedule
 
 
 def counterfactual(
     model: Environment | Model,
     posterior: xr.DataTree,
-    arm: str | Mapping[str, ArrayLike],
+    arm: str | Mapping[str, Setting],
     *,
     from_year: int | None = None,
     draws: int = 500,
@@ -105,7 +105,7 @@ def counterfactual(
         effects, {"statistic": ["mean", "low", "high", "prob_positive"], "year": years, **labels}
     )
     tree["record"] = posterior["observed_data"].to_dataset()
-    shown = arm if isinstance(arm, str) else json.dumps({k: np.asarray(v).tolist() for k, v in arm.items()})
+    shown = arm if isinstance(arm, str) else json.dumps({k: in_words(v) for k, v in arm.items()})
     tree.attrs = {
         "model": env.name, "kind": "counterfactual", "basis": "posterior", "draws": draws, "interval": interval,
         "intervention": shown, "from_year": first, "warnings": json.dumps(cautions(posterior)),

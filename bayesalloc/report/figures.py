@@ -22,7 +22,9 @@ from bayesalloc.report import (
     MAY_REFUSE,
     REFUSES,
     alike,
+    arms_of,
     bracket,
+    effects_of,
     flat,
     group,
     intervention,
@@ -31,8 +33,8 @@ from bayesalloc.report import (
     payoff_name,
     payoff_unit,
     percent,
-    statistics,
     summaries,
+    titled,
     words,
 )
 
@@ -86,7 +88,7 @@ def effects_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Fi
         outcomes: which, one panel each; default: all of one number.
     """
     chosen = list(outcomes or main_outcomes(tree, directed=False))[:PANELS]
-    effects, colours = statistics(group(tree, "effects"), "treatment"), arm_colours(tree)
+    effects, colours = effects_of(tree), arm_colours(tree)
     rows = len(colours) - 1
     figure, panels = _panels(len(chosen), height=0.95 + 0.5 * rows, left=1.15, right=0.15)
     for axes, outcome in zip(panels, chosen, strict=True):
@@ -104,7 +106,7 @@ def effects_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Fi
         unit, better = measure(tree, outcome).unit, measure(tree, outcome).better
         hint = {"higher": "better \N{RIGHTWARDS ARROW}", "lower": "\N{LEFTWARDS ARROW} better"}.get(better, "")
         axes.set_title(hint, loc="right", fontsize=SMALL, color=GREY)
-        axes.set_title(plain(outcome), loc="left", fontsize=10, fontweight="bold", color=INK)
+        axes.set_title(titled(tree, outcome, plain), loc="left", fontsize=10, fontweight="bold", color=INK)
         axes.set_xlabel(f"difference from {plain(tree.attrs['control'])}{f', {unit}' if unit else ''}", fontsize=SMALL)
         axes.xaxis.set_major_locator(MaxNLocator(5))
     return figure
@@ -120,7 +122,7 @@ def uncertainty_split(tree: xr.DataTree, outcomes: Sequence[str] | None = None) 
         outcomes: which; default: all of one number.
     """
     chosen = list(outcomes or main_outcomes(tree, directed=False))[:PANELS]
-    effects = statistics(group(tree, "effects"), "treatment")
+    effects = effects_of(tree)
     parts = {"var_parameter": "unknown parameters", "var_process": "chance", "var_monte_carlo": "simulation error"}
     shades = dict(zip(parts, (COLOURS[5], "#c8c8c8", INK), strict=True))
     bars = []
@@ -157,7 +159,7 @@ def payoffs(tree: xr.DataTree) -> Figure:
         tree: a result of `compare` with the group `agents`.
     """
     agents, colours = group(tree, "agents"), arm_colours(tree)
-    arms, step = statistics(group(tree, "arms"), "arm"), 1 / (len(colours) + 1)
+    arms, step = arms_of(tree), 1 / (len(colours) + 1)
     names, payoff = agents["agent"].values.tolist(), payoff_name(tree)
     head, inside = 0.1 + 0.2 * math.ceil((len(colours) + 1) / 2), len(names) * max(0.45, 0.17 * (len(colours) + 1))
     figure = Figure(figsize=(WIDE, head + inside + 0.5))

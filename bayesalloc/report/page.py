@@ -25,6 +25,7 @@ from bayesalloc.report import (
     figures,
     fit_sentences,
     group,
+    held_and_drawn,
     intervention,
     listing,
     main_outcomes,
@@ -152,7 +153,7 @@ def write(text: str, path: str | Path) -> Path:
 
 def page(tree: xr.DataTree, seed: int, *, verdict: "Verdict | None" = None) -> str:
     """The HTML of a result: see `write_page`."""
-    if "posterior" in tree.children:
+    if "kind" not in tree.attrs:
         title, body = f"{words(tree.attrs['model'])}: what the record says", _fit(tree, verdict)
     elif tree.attrs["kind"] == "counterfactual":
         did, first = words(intervention(tree)), tree.attrs["from_year"]
@@ -219,7 +220,7 @@ def _comparison(tree: xr.DataTree) -> Iterator[str]:
         yield section("What it means for a choice")
         yield table(tables.decision_sheet(tree, words), "Each criterion in its own unit; CVaR also in its own sign.")
     if rest := [label for label in every_outcome(tree) if label not in scalar]:
-        yield section("Effects by agent")
+        yield section("Effects by agent" if with_agents else "Effects on single elements")
         for sheet in tables.effects_sheets(tree, rest, words):
             yield table(sheet)
     horizon = tree.attrs["horizon"]
@@ -230,6 +231,7 @@ def _comparison(tree: xr.DataTree) -> Iterator[str]:
         "chance": f"{tree.attrs['futures']} futures per draw" + (f", {horizon} years each" if horizon else ""),
         "intervals": f"equal-tailed, {level}",
         "arms": ", ".join(group(tree, "arms")["arm"].values.tolist()),
+        **({"sites": " ".join(held_and_drawn(tree))} if held_and_drawn(tree) else {}),
     })  # fmt: skip
     yield _measures(tree)
 

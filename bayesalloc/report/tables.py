@@ -18,13 +18,17 @@ from bayesalloc.report import (
     INTERVAL,
     MANY,
     MISSING,
+    Part,
     alike,
+    arms_of,
     bracket,
     comparison_sentences,
     counterfactual_sentences,
+    effects_of,
     fit_sentences,
     flat,
     group,
+    held_and_drawn,
     intervention,
     listing,
     main_outcomes,
@@ -32,13 +36,14 @@ from bayesalloc.report import (
     notes,
     number,
     overall,
+    parts,
     payoff_name,
     payoff_unit,
     percent,
     places,
     setting,
-    statistics,
     summaries,
+    titled,
     top_places,
     yearly,
 )
@@ -67,18 +72,19 @@ def comparison_json(tree: xr.DataTree, files: Mapping[str, str], seed: int) -> d
         files: what was written: kind of file -> path.
         seed: the seed of the run.
     """
-    arms, decision, control = statistics(group(tree, "arms"), "arm"), group(tree, "decision"), tree.attrs["control"]
-    effects = statistics(group(tree, "effects"), "treatment")
+    arms, decision, control = arms_of(tree), group(tree, "decision"), tree.attrs["control"]
+    effects, every = effects_of(tree), parts(tree)
     names = list(next(iter(arms.values()), {}))
     return _plain({
         **_header(tree, seed),
         **{key: tree.attrs[key] for key in ("futures", "horizon", "minimum", "control")},
         "units": json.loads(tree.attrs["units"]),
+        **{key: json.loads(tree.attrs.get(key, "[]")) for key in ("held", "drawn", "warnings")},
         "arms": {arm: {outcome: by[arm] for outcome, by in arms.items()} for arm in names},
         "effects": [
-            _effect(arm, control, outcome, by[arm])
+            _effect(arm, control, every[label], by[arm])
             for arm in names if arm != control
-            for outcome, by in effects.items()
+            for label, by in effects.items()
         ],
         "agents": _agents(tree, arms),
         "fairness": {arm: {"gini": gini, "worst_off": worst} for arm, gini, worst in fairness(tree)},
@@ -120,10 +126,10 @@ def _header(tree: xr.DataTree, seed: int) -> dict[str, Any]:
     return {**shared, "seed": seed, "interval": {"kind": "eti", "prob": tree.attrs["interval"]}}
 
 
-def _effect(treatment: str, control: str, outcome: str, found: Mapping[str, float]) -> dict[str, Any]:
+def _effect(treatment: str, control: str, part: Part, found: Mapping[str, float]) -> dict[str, Any]:
     split = {name: found[f"var_{name}"] for name in ("parameter", "process", "monte_carlo")}
     rest = {name: value for name, value in found.items() if not name.startswith("var_")}
-    return {"treatment": treatment, "control": control, "outcome": outcome, **rest, "variance": split}
+    return {"treatment": treatment, "control": control, **part._asdict(), **rest, "variance": split}
 
 
 def _agents(tree: xr.DataTree, arms: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +168,7 @@ def _plain(value: Any) -> Any:
 
 def arms_sheets(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str, per_table: int = 4) -> list[Sheet]:
     """Mean of each outcome in each arm, and the interval of one future."""
-    arms = statistics(group(tree, "arms"), "arm")
+    arms = arms_of(tree)
     names = group(tree, "arms")["arm"].values.tolist()
     sheets = []
     for chosen in itertools.batched(names, per_table):
@@ -176,7 +182,7 @@ def arms_sheets(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str, pe
 
 def effects_sheets(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str) -> list[Sheet]:
     """One table per treatment: the effect on each outcome and how sure it is."""
-    effects, arms = statistics(group(tree, "effects"), "treatment"), statistics(group(tree, "arms"), "arm")
+    effects, arms = effects_of(tree), arms_of(tree)
     control, minimum, draws = tree.attrs["control"], tree.attrs["minimum"], tree.attrs["draws"]
     level, sheets = _level(tree), []
     header = ["outcome", f"average effect [{level}]", f"one future [{level}]", "relative", "P(>0)"]
@@ -205,7 +211,7 @@ def effects_sheets(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str)
 
 def agents_sheet(tree: xr.DataTree, name: Name = str) -> Sheet:
     """Each agent's payoff and incentives under each arm."""
-    by_agent, rows = _agents(tree, statistics(group(tree, "arms"), "arm")), []
+    by_agent, rows = _agents(tree, arms_of(tree)), []
     every = [cell for by_arm in by_agent.values() for cell in by_arm.values()]
     decimals = alike([cell["payoff"] for cell in every])
     for agent, by_arm in by_agent.items():
@@ -320,7 +326,7 @@ def comparison_text(tree: xr.DataTree) -> Group:
     ends = [outcome for outcome in main if measure(tree, outcome).at == "horizon"]
     note = f"; {listing(ends)} in the last year, all else as the mean of the years" if ends else ""
     made = f"{tree.attrs['model']}: {setting(tree)}{note}."
-    return _document([made, *comparison_sentences(tree), *notes(tree)], sheets)
+    return _document([made, *comparison_sentences(tree), *held_and_drawn(tree), *notes(tree)], sheets)
 
 
 def fit_text(tree: xr.DataTree, verdict: "Verdict") -> Group:
@@ -376,7 +382,7 @@ def _rendered(sheet: Sheet) -> Table:
 def labelled(tree: xr.DataTree, outcome: str, name: Name = str) -> str:
     """An outcome with its unit."""
     unit = measure(tree, outcome).unit
-    return f"{name(outcome)} ({unit})" if unit else name(outcome)
+    return f"{titled(tree, outcome, name)} ({unit})" if unit else titled(tree, outcome, name)
 
 
 def _level(tree: xr.DataTree) -> str:
