@@ -203,7 +203,7 @@ def _value(name: str, value: Any) -> Column:
         return Column(array.item())
     gaps = np.argwhere(np.isnan(array)) if kind == "f" else []
     place = ", ".join(str(int(index)) for index in gaps[0]) if len(gaps) else ""
-    return _numbers(array, f"'{name}'[{place}]: is NaN" if len(gaps) else "", f"'{name}'")
+    return _numbers(array, f"'{name}'[{place}] is NaN" if len(gaps) else "", f"'{name}'")
 
 
 def _numbers(values: Any, empty: str, where: str, *, whole: bool = False) -> Column:

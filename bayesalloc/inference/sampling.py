@@ -216,9 +216,13 @@ def _nuts(
     stats = {name: found[field] for field, name in EXTRA_FIELDS.items()}
     stats["lp"] = -stats["lp"]
     stats["tree_depth"] = np.floor(np.log2(np.asarray(stats["n_steps"]))).astype(int) + 1
-    sites = trace_of(problem)  # and not those that `sampled_model` adds
-    samples = {name: values for name, values in mcmc.get_samples(group_by_chain=True).items() if name in sites}
-    return samples, stats
+    return _of_the_model(problem, mcmc.get_samples(group_by_chain=True)), stats
+
+
+def _of_the_model(problem: Problem, samples: Mapping[str, Any]) -> dict[str, Any]:
+    """The samples of the model's own sites, and not of those that `sampled_model` adds."""
+    sites = {name for name, site in trace_of(problem).items() if site["type"] in ("sample", "deterministic")}
+    return {name: values for name, values in samples.items() if name in sites}
 
 
 def sampled_model(problem: Problem) -> Model:
@@ -262,6 +266,5 @@ def _svi(
         raise RuntimeError("NumPyro's AutoContinuous guide no longer exposes its potential")
     ratios = -potential(jax.vmap(guide._unpack_latent)(flat)) - guide_density
     samples = guide.sample_posterior(draw_key, result.params, sample_shape=(n,), **keywords)
-    sites = trace_of(problem)
-    keep = {name: jnp.asarray(values)[None] for name, values in samples.items() if name in sites}
+    keep = {name: jnp.asarray(values)[None] for name, values in _of_the_model(problem, samples).items()}
     return keep, {"log_ratio": np.asarray(ratios)[None]}

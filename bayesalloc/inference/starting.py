@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro.distributions import biject_to
@@ -27,9 +29,16 @@ class _Started(Following):
 
     def site(self, msg: Message) -> None:
         """See the base class."""
+        _to_jax(msg)
         if msg["type"] == "sample" and msg["value"] is None and improper(msg["fn"]):
             transform = biject_to(msg["fn"].support)
             msg["value"] = transform(jnp.zeros(transform.inverse_shape(msg["fn"].shape())))
+
+
+def _to_jax(msg: Message) -> None:
+    """NumPyro checks supports in the value's own library, and NumPy cannot compare with bounds that are traced."""
+    if isinstance(msg.get("value"), np.ndarray):
+        msg["value"] = jnp.asarray(msg["value"])
 
 
 def startable(model: Model) -> Model:
@@ -77,6 +86,7 @@ class _Imputed(Following):
 
     def site(self, msg: Message) -> None:
         """See the base class."""
+        _to_jax(msg)
         part = msg["type"] == "sample" and msg["name"].endswith("_unobserved") and not msg["is_observed"]
         if part and isinstance(msg["fn"], dist.MaskedDistribution):
             msg["fn"] = msg["fn"].base_dist
@@ -111,7 +121,7 @@ def samplable(trace: Mapping[str, Any], method: str) -> None:
                 f"the plate '{name}' takes {part} of {size} rows at a time, and {SUBSAMPLED[method]}:"
                 " leave subsample_size out"
             )
-    free = [name for name, site in trace.items() if site["type"] == "param"]
+    free = [name for name, site in trace.items() if site["type"] == "param" and jax.tree.leaves(site["value"])]
     if free:
         raise InputError(
             f"'{listed(free)}' is a numpyro.param, a number without a prior, of which there is no posterior:"

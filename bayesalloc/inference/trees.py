@@ -58,7 +58,7 @@ def group(
     variables, used = {}, {}
     for name, value in values.items():
         shape = np.shape(value)[len(first) :]
-        named = dims.get(name, ())
+        named = dims.get(name, ())[: len(shape)]  # the density of an event lacks its axes
         named = named if len(named) == len(shape) else [f"{name}_dim_{axis}" for axis in range(len(shape))]
         axes = []
         for axis, (dim, size) in enumerate(zip(named, shape, strict=True)):
