@@ -196,9 +196,7 @@ def _value(name: str, value: Any) -> Column:
     if array.ndim and kind == "U":
         return _codes(array.ravel().tolist(), array.shape)
     if kind not in "iufb":
-        raise InputError(
-            f"'{name}' is a {type(value).__name__}; it must be an array of numbers or text, or one of these"
-        )
+        raise InputError(f"'{name}' is a {type(value).__name__}; it must be an array, a number or text")
     if not array.ndim:
         return Column(array.item())
     gaps = np.argwhere(np.isnan(array)) if kind == "f" else []

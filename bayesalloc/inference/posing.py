@@ -185,10 +185,16 @@ def _agrees(problem: Problem, tree: xr.DataTree, file: str) -> None:
 
 
 def _belongs(problem: Problem, tree: xr.DataTree, file: str) -> None:
-    """Refuse a posterior that lacks a site of the model, or whose draws are of another shape or no numbers."""
+    """Refuse a posterior that lacks a site of the model, or whose draws are of another shape or no numbers.
+
+    What was observed when it was made may be random now, for want of data beside it.
+    """
     draws = {unescaped(str(name)): values for name, values in tree["posterior"].data_vars.items()}
+    recorded = tree["observed_data"].data_vars if "observed_data" in tree.children else {}
     latent = {name: shape for name, (shape, observed) in site_shapes(problem).items() if not observed}
     for name, shape in latent.items():
+        if name not in draws and escaped(name) in recorded:
+            continue
         if name not in draws:
             raise InputError(f"{file} has no site '{name}': it belongs to another model; it has {listed(draws)}")
         if draws[name].shape[2:] != shape:
