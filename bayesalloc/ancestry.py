@@ -190,7 +190,8 @@ class _Opened(Following):
             shape = tuple(msg["kwargs"].get("sample_shape", ())) + tuple(fn.shape())
             discrete = fn.support is not None and fn.support.is_discrete
             like = jax.ShapeDtypeStruct(shape, jnp.result_type(int if discrete else float))
-        msg["value"] = _through(name, _arrays(fn), [given] if observed else [], like, fresh=not factor)
+        # what is drawn does not depend on a mask
+        msg["value"] = _through(name, _arrays(bare), [given] if observed else [], like, fresh=not factor)
 
 
 def unwrapped(fn: Any) -> Any:
@@ -207,12 +208,12 @@ def _is_array(leaf: Any) -> bool:
 def _arrays(thing: Any) -> list[Any]:
     """All arrays in a distribution: its leaves, and whatever a class of the user's own keeps as attributes."""
     found: dict[int, Any] = {}
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}  # kept alive, so that no other part gets the identity of one that is gone
 
     def visit(part: Any) -> None:
         if id(part) in seen:
             return
-        seen.add(id(part))
+        seen[id(part)] = part
         if isinstance(part, jax.Array):
             found[id(part)] = part
         elif isinstance(part, Mapping):

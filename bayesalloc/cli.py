@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -187,6 +188,7 @@ def allocate(
     method: str = "dec-price",
     policy: Path | None = None,
     time_limit: float | None = None,
+    length: str | None = None,
     common: Common = DEFAULT,
 ) -> None:
     """Allocate one social resource allocation problem: who sends what to which task.
@@ -196,6 +198,7 @@ def allocate(
         method: opt, cen-grd, cen-grd+, dec-grd, dec-price, or cen-rl, which is learned.
         policy: A policy from `bayesalloc train`, for a learned method; default: the one that is shipped.
         time_limit: Seconds for opt; when they are over, the best allocation found and the proven bound are returned.
+        length: The attribute of a graph file's links that is their length, or a number that all have; default: weight.
         common: What every command takes.
     """
     with session(common, "allocate") as (say, _):
@@ -204,10 +207,15 @@ def allocate(
         from bayesalloc import allocators
         from bayesalloc.report.allocation import allocation_text
 
-        instance = allocators.read_problem(problem)
+        instance, understood = allocators.read_instance(problem, length)
         result = allocators.allocate(
             instance, method, jax.random.key(common.seed), time_limit=time_limit, policy=policy
         )
+        result["network"] = understood
+        for warning in result["warnings"]:
+            print(f"warning: {warning}", file=sys.stderr)
+        if not common.quiet:
+            print(f"network: {understood}", file=sys.stderr)
         say(allocation_text(result), result)
 
 
@@ -252,8 +260,8 @@ def train(
         same = checkpoint is not None and mine.exists() and mine.samefile(checkpoint)
         if not same and training.unfinished(mine):
             raise InputError(
-                f"{folder.target}: holds a run that is not over; go on with --resume {folder.target}, or give another"
-                " folder"
+                f"{folder.target}: holds a run that is not over; go on with {_resume(problem, folder.target)}, or give"
+                " another folder"
             )
         order = policies.order(
             problem, method, preset=preset, setting=setting, episodes=episodes, seed=common.seed, checkpoint=checkpoint
@@ -266,8 +274,7 @@ def train(
         except Interrupted as stop:
             steps = stop.rows[-1].steps
             print(
-                f"bayesalloc: interrupted after {steps} steps; go on with: bayesalloc train {problem} --resume"
-                f" {folder.target}",
+                f"bayesalloc: interrupted after {steps} steps; go on with: {_resume(problem, folder.target)}",
                 file=sys.stderr,
             )
             raise SystemExit(130) from None
@@ -402,6 +409,12 @@ def _listing(kind: Literal["models", "mechanisms"], common: Common) -> None:
             lines.append(f"{name}: {mechanism.description}")
             lines += [f"    {where} [{note['unit']}]: {note['source']}" for where, note in notes.items()]
         show(common, "\n".join(lines), {kind: items})
+
+
+def _resume(problem: str, run: Path) -> str:
+    """The command that goes on with a run, as a shell takes it."""
+    folder = f"./{run}" if str(run).startswith("-") else str(run)
+    return shlex.join(["bayesalloc", "train", problem, "--resume", folder])
 
 
 def main() -> None:

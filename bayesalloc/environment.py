@@ -56,6 +56,8 @@ class Environment(NamedTuple):
         payoff: the outcome that is each agent's private payoff, or "".
         deviate: `(action, agent) -> action`, the same action with one agent (an index) no longer complying.
         refusal: the arm that holds when an agent refuses, or "".
+        check: `(action, sites) -> None`, refuses interventions on sites that cannot reach what an action does, which
+            would else be reported as an effect of zero.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Environment(NamedTuple):
     payoff: str = ""
     deviate: Callable[[Any, ArrayLike], Any] | None = None
     refusal: str = ""
+    check: Callable[[Any, Mapping[str, ArrayLike]], None] | None = None
 
 
 class Observation(NamedTuple):

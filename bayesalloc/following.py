@@ -24,11 +24,12 @@ Model = Callable[..., Any]
 class Following(Messenger):
     """A handler that follows the program into the bodies of `scan` and `cond`.
 
-    Inside a body, handlers around the scan no longer see its sites: what a `scope` would call them, and what a
-    `condition`, `substitute` or `replay` would give them, is brought along.
+    Inside a body, handlers around the scan no longer see its sites: what a `scope` would call them, which of them a
+    `mask` would count, and what a `condition`, `substitute` or `replay` would give them, is brought along.
     """
 
     scopes: tuple[handlers.scope, ...] = ()
+    masks: tuple[Any, ...] = ()
 
     def name(self, msg: Message) -> str:
         """The site's name in the whole program."""
@@ -58,8 +59,9 @@ class Following(Messenger):
 
             def followed(carry: Any, period_and_x: tuple[Array, Any]) -> Any:
                 period, x = period_and_x
+                step = length - 1 - period if reverse else period  # NumPyro gives values in the order of the steps
                 with inside(period, length):
-                    return _giving(body, given, period, length)(carry, x)
+                    return _giving(body, given, step, length)(carry, x)
 
             msg["args"] = (followed, init, (jnp.arange(length), xs), length, reverse)
         else:
@@ -99,11 +101,12 @@ class Following(Messenger):
     def _within(self) -> Callable[[Array | None, int | None], Messenger]:
         between = _PYRO_STACK[_PYRO_STACK.index(self) + 1 :]
         scopes = (*(h for h in reversed(between) if isinstance(h, handlers.scope)), *self.scopes)
+        masks = (*(h.mask for h in between if isinstance(h, handlers.mask)), *self.masks)
 
         def inside(period: Array | None, horizon: int | None) -> Messenger:
             handler = self.inside(period, horizon)
             if isinstance(handler, Following):
-                handler.scopes = scopes
+                handler.scopes, handler.masks = scopes, masks
             return handler
 
         return inside
@@ -188,14 +191,14 @@ class Held(Following):
         self,
         values: Mapping[str, ArrayLike],
         drawn: Collection[str] | None = None,
-        period: Array | None = None,
+        periods: tuple[Array, ...] = (),
     ) -> None:
-        self.values, self.drawn, self.period = values, drawn, period
+        self.values, self.drawn, self.periods = values, drawn, periods
         super().__init__()
 
     def inside(self, period: Array | None, horizon: int | None) -> Messenger:
         """See the base class."""
-        return Held(self.values, self.drawn, self.period if period is None else period)
+        return Held(self.values, self.drawn, self.periods if period is None else (*self.periods, period))
 
     def site(self, msg: Message) -> None:
         """See the base class."""
@@ -203,8 +206,7 @@ class Held(Following):
             return
         name = self.name(msg)
         if name in self.values:
-            value = jnp.asarray(self.values[name])
-            value = value if self.period is None else value[self.period]
+            value = jnp.asarray(self.values[name])[self.periods]
             if msg["type"] == "sample":
                 value = value.reshape(tuple(msg["kwargs"].get("sample_shape", ())) + tuple(msg["fn"].shape()))
             msg["value"] = value
@@ -215,16 +217,26 @@ class Held(Following):
             )
         elif msg["type"] == "sample" and msg["value"] is not None:
             if self.drawn is None or name in self.drawn:
+                msg["record"] = msg["value"]
                 _open(msg)
             else:
                 self._fill(msg)
 
+    def postprocess_message(self, msg: Message) -> None:
+        """NumPyro's hook: what is drawn instead of a record has its type, which a scan that carries it relies on."""
+        if "record" in msg:
+            msg["value"] = like_record(msg["value"], msg.pop("record"))
+
     def _fill(self, msg: Message) -> None:
-        there = mask_of(msg["fn"], jnp.shape(msg["value"]))
+        fn = msg["fn"]
+        for mask in self.masks:
+            periods = self.periods[len(self.periods) - max(jnp.ndim(mask) - len(fn.batch_shape), 0) :]
+            fn = fn.mask(jnp.asarray(mask)[periods])
+        there = mask_of(fn, jnp.shape(msg["value"]))
         if there is not None:
             missing = {**msg, "kwargs": dict(msg["kwargs"])}
             _open(missing)
-            msg["value"] = jnp.where(there, msg["value"], self.beyond(missing))
+            msg["value"] = like_record(jnp.where(there, msg["value"], self.beyond(missing)), msg["value"])
 
 
 def _open(msg: Message) -> None:
@@ -234,6 +246,12 @@ def _open(msg: Message) -> None:
     if batch != tuple(msg["fn"].batch_shape):
         msg["fn"] = msg["fn"].expand(jnp.broadcast_shapes(batch, msg["fn"].batch_shape))
     msg["value"], msg["is_observed"] = None, False
+
+
+def like_record(value: Array, record: Any) -> Array:
+    """The value in the record's type: counts may be recorded as floats, what is true or false as such."""
+    kind = jnp.result_type(record)
+    return value.astype(kind) if kind == jnp.bool_ or jnp.issubdtype(kind, jnp.floating) else value
 
 
 def mask_of(fn: Any, shape: tuple[int, ...]) -> Array | None:

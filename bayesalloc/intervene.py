@@ -20,7 +20,7 @@ from numpyro import distributions as dist
 from numpyro.primitives import Messenger
 
 from bayesalloc.errors import InterventionError, listed
-from bayesalloc.following import Following, Message, Model
+from bayesalloc.following import Following, Message, Model, like_record
 
 Setting = ArrayLike | Callable[[Array], ArrayLike] | dist.Distribution  # what a site is set to
 
@@ -50,7 +50,9 @@ def in_words(value: Any) -> str:
     if isinstance(value, Shift):
         return f"+={np.asarray(value.by).tolist()}"
     if isinstance(value, dist.Distribution):
-        given = [np.asarray(getattr(value, name)).tolist() for name in value.arg_constraints if hasattr(value, name)]
+        with jax.ensure_compile_time_eval():  # one covariance may be made from the other on demand
+            named = {name: getattr(value, name, None) for name in value.arg_constraints}
+            given = [np.asarray(each).tolist() for each in named.values() if each is not None]
         return f"{type(value).__name__}({', '.join(map(str, given))})"
     if callable(value):
         return getattr(value, "__name__", repr(value))
@@ -104,6 +106,7 @@ class Intervention(Following):
         if self.start is not None or self.stop is not None:
             value = jnp.where(self._active(name), value, self.beyond(msg))
         cond_indep_stack = msg["cond_indep_stack"]
+        value = value if msg["value"] is None else like_record(value, msg["value"])
         own_name = msg["name"]
         msg.clear()
         msg.update(type="deterministic", name=own_name, value=value, cond_indep_stack=cond_indep_stack)
@@ -133,7 +136,7 @@ class Intervention(Following):
         if isinstance(given, dist.Distribution):
             return self._drawn(name, msg, given, shape)
         if callable(given):
-            given = given(self.beyond(msg))
+            given = self._moved(name, given, self.beyond(msg))
         series = self.period is not None and np.shape(given) == (self.horizon, *shape)
         try:
             fits = series or np.broadcast_shapes(np.shape(given), shape) == shape
@@ -147,9 +150,25 @@ class Intervention(Following):
         given = self._supported(name, fn, given, (self.horizon, *shape) if series else shape)
         return given[self.period] if series else given
 
+    def _moved(self, name: str, move: Callable[[Array], ArrayLike], value: Array) -> Array:
+        try:
+            return jnp.asarray(move(value))
+        except (TypeError, ValueError, OverflowError) as error:
+            why = str(error).strip().splitlines()[0]
+            raise InterventionError(
+                f"'{in_words(move)}' makes no numbers of site '{name}' (of shape {value.shape}): {why}"
+            ) from None
+
     def _drawn(self, name: str, msg: Message, given: dist.Distribution, shape: tuple[int, ...]) -> Array:
+        while isinstance(given, dist.Independent):  # elements are drawn by themselves in any case
+            given = given.base_dist
+        if given.event_dim:
+            raise InterventionError(
+                f"site '{name}' is to be drawn from {type(given).__name__}, whose elements depend on each other; an"
+                " intervention draws every element by itself"
+            )
         within = _within(_bounds(given.support), _bounds(msg["fn"].support))
-        if given.event_dim or within is False:
+        if within is False:
             raise InterventionError(
                 f"site '{name}' takes values in {msg['fn'].support} ({type(msg['fn']).__name__}); the intervention"
                 f" {in_words(given)} does not keep to them"
@@ -168,7 +187,10 @@ class Intervention(Following):
     def _supported(self, name: str, fn: Any, given: ArrayLike, shape: tuple[int | None, ...]) -> Array:
         message = f"site '{name}' takes values in {fn.support} ({type(fn).__name__})"
         with jax.ensure_compile_time_eval():  # inside a scan or jit, check at once whatever is already known
-            value = jnp.broadcast_to(jnp.asarray(given), shape)
+            try:
+                value = jnp.broadcast_to(jnp.asarray(given), shape)
+            except OverflowError:
+                raise InterventionError(f"{message}; the intervention is {given}, which 32 bits cannot hold") from None
             ok = jnp.all(fn.support(value)) & jnp.all(jnp.isfinite(value))
         if not isinstance(ok, Tracer) and not bool(ok):
             raise InterventionError(f"{message}; the intervention is {np.asarray(given).tolist()}")
@@ -191,13 +213,13 @@ def _check_periods(start: int | None, stop: int | None) -> None:
 
 def _check_values(data: Mapping[str, Any]) -> None:
     for name, value in data.items():
-        if callable(value) or isinstance(value, Tracer):
+        if (callable(value) and not isinstance(value, type)) or isinstance(value, Tracer):
             continue
         try:
             kind = np.asarray(value).dtype.kind
         except ValueError:  # rows of different lengths
             kind = "O"
-        if kind not in "biuf":
+        if kind not in "biuf" or isinstance(value, type):
             raise InterventionError(
                 f"site '{name}' is set to {value!r}, which is neither numbers, a function of numbers nor a distribution"
             )

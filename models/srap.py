@@ -9,7 +9,7 @@ Victoria, section 7.5. Utilities and costs share one unit.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -73,6 +73,10 @@ FAULTS: dict[str, tuple[float, constraints.Constraint]] = {
 }
 
 
+REACHING_ALL = ("stopped_before_offering", "network_changes")  # the rest is about messages, promises and reports
+NEED_LIARS = ("exaggeration", "overstatement")
+
+
 class Params(NamedTuple):
     """The network, and what may go wrong: `liar` has shape (agent,), `rates` are the sites of FAULTS."""
 
@@ -117,6 +121,8 @@ def market(
             stops before offering is out for every allocator: its tasks are not done, its items stay. Everything else
             concerns the negotiation of `dec-grd`, which alone sends messages that can be lost, promises that can be
             broken, and reports that can be lies.
+
+    Comparing refuses what could have no effect: an arm that has one of these with another method.
 
     Raises:
         InputError: for a setting that cannot be, or an allocator that is not there.
@@ -173,6 +179,19 @@ def market(
             raise InputError(f"srap has no allocator '{listed(strange)}'; there are {listed(methods)}")
         return {name: np.int32(list(methods).index(name)) for name in names or methods}
 
+    def check(method: Any, sites: Mapping[str, ArrayLike]) -> None:
+        wrong = {
+            name for name, value in sites.items() if name in FAULTS and np.any(np.asarray(value) != FAULTS[name][0])
+        }
+        name = methods[int(method)]
+        if (strange := wrong - {*REACHING_ALL}) and name != "dec-grd":
+            raise InputError(
+                f"{listed(strange)} cannot change what {name} does in this model: only the negotiation of dec-grd has"
+                f" messages, promises and reports that can go wrong; {listed(REACHING_ALL)} can befall all methods"
+            )
+        if (strange := wrong & {*NEED_LIARS}) and "liars" not in wrong:
+            raise InputError(f"{listed(strange)} is about agents that lie, and none does: say how many with liars")
+
     return Environment(
         name="srap",
         prior=prior,
@@ -187,6 +206,7 @@ def market(
             "messages": Outcome("1", "lower"),
         },
         baseline="cen-grd",
+        check=check,
     )
 
 

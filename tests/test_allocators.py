@@ -12,7 +12,7 @@ import bayesalloc as ba
 from bayesalloc.allocators import ALLOCATORS, allocate, evaluate, greedy, make_problem, read_problem, solve
 from bayesalloc.allocators.evaluate import merged
 from bayesalloc.allocators.prices import Links, Pricing, dec_price, hear
-from bayesalloc.allocators.problem import Problem, adjacency, graph_edges, package_cost, shortest_paths, to_json
+from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths, to_json
 from tests import srap_reference as reference
 
 KEY = jax.random.key(0)
@@ -259,8 +259,6 @@ def test_a_network_may_come_from_a_graph_file(tmp_path, suffix):
     (tmp_path / "bare.txt").write_text("0 1\n1 2\n")  # a weight left out is 1
     (tmp_path / "problem.json").write_text(json.dumps(changes | {"graph": "bare.txt"}))
     assert np.array_equal(read_problem(tmp_path / "problem.json").weights, [1.0, 1.0])
-    named = nx.relabel_nodes(graph, {0: "a", 1: "b", 2: "c"})
-    assert graph_edges(named) == [(0, 1, 1.0), (1, 2, 2.5)]
 
 
 @pytest.mark.parametrize(
@@ -272,9 +270,9 @@ def test_a_network_may_come_from_a_graph_file(tmp_path, suffix):
         ({"tasks": [{"agent": 0, "utility": 9, "requires": [-1, 1]}]}, ["tasks[0].requires", "-1"]),
         ({"tasks": [{"agent": 0, "utility": 9, "requires": [1]}]}, ["tasks[0].requires has 1", "2 resource types"]),
         ({"tasks": [{"agent": 0, "utility": -9, "requires": [1, 1]}]}, ["tasks[0].utility is -9"]),
-        ({"transfer_cost": {"package_size": 0}}, ["package_size is 0", "at least 1"]),
+        ({"transfer_cost": {"package_size": 0}}, ["package_size is 0", "[1, 16777216)"]),
         ({"transfer_cost": {"per_item": -1.0}}, ["per_item is -1"]),
-        ({"edges": [[0, 1, 0.0], [1, 2]]}, ["edges[0]", "weight 0", "above 0"]),
+        ({"edges": [[0, 1, 0.0], [1, 2]]}, ["edges[0]", "weight 0", "from 1e-09"]),
         ({"edges": [[0, 1, -2.0], [1, 2]]}, ["edges[0]", "weight -2"]),
         ({"edges": [[0, 1, 1.0], [1, 0, 2.0], [1, 2]]}, ["edges[1]", "weight 1 before"]),
         ({"edges": [[0, 3], [1, 2]]}, ["edges[0]", "0 to 2"]),
@@ -303,7 +301,7 @@ def test_files_that_are_not_problems_are_refused(tmp_path):
     with pytest.raises(ba.InputError, match="broken.json"):
         read_problem(tmp_path / "broken.json")
     (tmp_path / "broken.graphml").write_text("<graphml")
-    with pytest.raises(ba.InputError, match="cannot be read as a graph"):
+    with pytest.raises(ba.InputError, match="cannot be read as a network"):
         read_problem(written(tmp_path, edges=None, graph="broken.graphml"))
 
 

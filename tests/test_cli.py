@@ -361,6 +361,29 @@ def test_allocate_in_words_and_refused(run, tmp_path):
         assert code == 2 and said in err and out == "" and not Path("refused").exists()
 
 
+def test_allocate_on_a_network_of_its_own(run, tmp_path):
+    """What was understood is said, and what is not clear is asked; nothing is said about it where `quiet` is."""
+    (tmp_path / "net.csv").write_text("from,to,km\nB,C,15\nA,B,2\n")
+    problem = {name: value for name, value in PROBLEM.items() if name != "edges"} | {"graph": "net.csv"}
+    (tmp_path / "problem.json").write_text(json.dumps(problem))
+    assert_refused(run("allocate", "problem.json"), "net.csv", "have km", "--length")
+    ran = run("allocate", "problem.json", "--length", "km", "--method", "cen-grd", "--json")
+    said = "3 agents (0 is 'A', 1 is 'B', 2 is 'C'), 2 links, lengths: their 'km' (2 to 15)"
+    assert ran.err == f"network: {said}\n"
+    result = json.loads(ran.out)
+    assert (result["network"], result["warnings"]) == (said, []) and result["transfer_cost"] == 17 + 2
+    assert run("allocate", "problem.json", "--length", "1", "--method", "cen-grd", "--quiet").err == ""
+
+
+def test_allocate_says_what_the_negotiation_leaves_out(run, tmp_path):
+    many = PROBLEM | {"tasks": [PROBLEM["tasks"][0] | {"requires": [0, 11]}]}
+    (tmp_path / "problem.json").write_text(json.dumps(many))
+    ran = run("allocate", "problem.json", "--method", "dec-grd", "--json")
+    assert "at most 8 items of a type" in ran.err and json.loads(ran.out)["warnings"][0] in ran.err
+    (tmp_path / "problem.json").write_text(json.dumps(PROBLEM | {"tasks": PROBLEM["tasks"][:1] * 17}))
+    assert_refused(run("allocate", "problem.json", "--method", "dec-grd"), "up to 16 tasks", "agent 0 owns 17")
+
+
 def test_reproduce_srap(run):
     """One experiment on few graphs, in which nothing is solved: the claims on methods that are there are judged."""
     ran = run("reproduce", "srap", "--experiments", "7.5.7", "--graphs", "3", "--json", "--out", "results")

@@ -86,8 +86,10 @@ def test_without_faults_nothing_goes_wrong(faulted):
         (Setting(degree=8), "degree is 8"),
         (Setting(degree=3, agents=10), "even"),
         (Setting(tasks=(5,)), "5 tasks"),
-        (Setting(package_size=0), "package size at least 1"),
-        (Setting(required=-1), "0 or more"),
+        (Setting(package_size=0), "package_size is 0; it must be between 1 and"),
+        (Setting(required=-1), "required is -1; it must be between 0 and 65536"),
+        (Setting(tasks=(17,)), "tasks is 17; it must be between 0 and 16"),
+        (Setting(agents=65), "may have 64"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(setting, said):
@@ -100,3 +102,27 @@ def test_allocators_that_are_not_there_are_refused():
         srap.market(methods=("best",))
     with pytest.raises(ba.InputError, match="no allocator 'opt'"):
         srap.environment.arms(["opt"])
+
+
+@pytest.mark.parametrize("fault", srap.FAULTS)
+@pytest.mark.parametrize("method", srap.METHODS)
+def test_faults_that_a_method_cannot_suffer_are_refused(fault, method):
+    """They would be reported as an effect of zero; none of these two can be suffered by none."""
+    sites = {fault: 0.5}
+    if method == "dec-grd" and fault in srap.NEED_LIARS:
+        with pytest.raises(ba.InputError, match=f"{fault} is about agents that lie"):
+            srap.environment.check(srap.METHODS.index(method), sites)
+        sites["liars"] = 0.5
+    if method == "dec-grd" or fault in srap.REACHING_ALL:
+        srap.environment.check(srap.METHODS.index(method), sites)
+    else:
+        with pytest.raises(ba.InputError, match=f"{fault} cannot change what {method} does.*only.*dec-grd"):
+            srap.environment.check(srap.METHODS.index(method), sites)
+
+
+def test_comparing_asks_what_an_arm_can_suffer():
+    arms = {"a": {"mechanism": "dec-price"}, "b": {"mechanism": "dec-price", "message_loss": 0.9}}
+    with pytest.raises(ba.InputError, match="message_loss cannot change what dec-price does"):
+        ba.compare(srap.environment, arms, KEY, draws=2, horizon=2)
+    usual = {"mechanism": "dec-price", "message_loss": 0.0, "exaggeration": 2.0}
+    srap.environment.check(srap.METHODS.index(usual.pop("mechanism")), usual)

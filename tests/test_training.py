@@ -4,7 +4,9 @@ import dataclasses
 import json
 import math
 import os
+import shlex
 import signal
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,8 @@ import numpy as np
 import pytest
 
 import bayesalloc as ba
-from bayesalloc.agents import dqn, leaves, training
+from bayesalloc import cli
+from bayesalloc.agents import dqn, leaves, policies, training
 from bayesalloc.agents.networks import Dense
 from bayesalloc.episodes import Episodes
 from tests.probes import CART_POLE
@@ -166,3 +169,51 @@ def test_the_bar_says_how_it_goes(course, capsys):
     assert "epsilon" in shown and "return" in shown and "/480" in shown
     training.train(course, KEY)
     assert capsys.readouterr() == ("", "")
+
+
+PRESETS = [(method, preset) for method, of in policies.METHODS.items() for preset in of.presets]
+
+
+@pytest.mark.parametrize(("method", "preset"), PRESETS)
+def test_every_preset_goes_on_from_its_checkpoint(tmp_path, method, preset):
+    """What it was asked for is the same when a file gives it back: tuples of settings of tuples and all."""
+    path, order = tmp_path / "checkpoint.run", policies.order("srap", method, preset=preset, seed=4)
+    leaves.write(path, "checkpoint", {"asked": order.asked, "rows": [], "seconds": 0.0, "over": False}, jnp.zeros(2))
+    again = policies.order("srap", checkpoint=path)
+    assert (again.plan, again.seed, again.method) == (order.plan, 4, method)
+    with pytest.raises(ba.InputError, match="arrays"):  # all that is wrong with it
+        training.train(again.course, KEY, resume=path, asked=again.asked)
+    with pytest.raises(ba.InputError, match="begun with seed 4; it cannot go on with 5"):
+        training.train(again.course, KEY, resume=path, asked=again.asked | {"seed": 5})
+
+
+def small(setting):
+    return dataclasses.replace(setting, agents=3, types=2, used=0, tasks=(1,), degree=2)
+
+
+@pytest.mark.parametrize(("method", "preset"), PRESETS)
+def test_every_preset_ends_as_if_it_had_not_been_interrupted(tmp_path, method, preset):
+    """The preset's own plan, on fewer agents and for a few episodes."""
+    full = policies.METHODS[method].presets[preset](None, None)
+    config = dataclasses.replace(full.config, steps=64, episodes=0, environments=2, batch=4, capacity=512, warmup=8)
+    few = dataclasses.replace(full, config=config, setting=small(full.setting), kinds=tuple(map(small, full.kinds[:3])))
+    if method == "dec-rl":
+        few = dataclasses.replace(few, protocol=dataclasses.replace(few.protocol, max_hops=1, tasks_per_agent=1))
+    path, course = tmp_path / "checkpoint.run", policies.METHODS[method].course(few)
+    order = policies.Order("srap", method, few, 2, course)
+    half = course.iterations * course.steps // 2
+    whole = training.train(course, KEY)
+    with pytest.raises(Killed):
+        training.train(course, KEY, checkpoint=path, asked=order.asked, every=0.0, on_chunk=killing(half))
+    again = policies.order("srap", checkpoint=path)
+    done = training.train(course, jax.random.key(9), resume=path, asked=again.asked)
+    assert again.plan == few and len(done.rows) == len(whole.rows) >= 8
+    assert_same(done.run, whole.run)
+    assert json.dumps(done.rows) == json.dumps(whole.rows)
+
+
+@pytest.mark.parametrize("folder", ["runs/one", "my runs/it's $HOME", "-o"])
+def test_the_command_that_goes_on_is_as_a_shell_takes_it(folder):
+    *command, run = shlex.split(cli._resume("srap", Path(folder)))
+    assert command == ["bayesalloc", "train", "srap", "--resume"] and Path(run) == Path(folder)
+    assert not run.startswith("-")

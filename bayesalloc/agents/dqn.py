@@ -77,9 +77,9 @@ class Config:
 
     def __post_init__(self) -> None:
         for name in ("steps", "environments", "every", "updates", "batch", "capacity", "target_every", "plateau"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.episodes < 0:
+            if not 1 <= getattr(self, name) < 2**31:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1, and below {2**31}")
+        if not 0 <= self.episodes < 2**31:
             raise InputError(f"episodes is {self.episodes}; it must be at least 1, or 0 for no end by their number")
         if self.capacity < self.environments * self.every:
             raise InputError(f"capacity is {self.capacity}; {self.environments * self.every} steps come at once")

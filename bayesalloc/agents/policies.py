@@ -6,19 +6,24 @@ the plan, so that its network can be rebuilt.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import msgspec
 from jaxtyping import Array
 
 from bayesalloc.agents import leaves, master, negotiators, training
 from bayesalloc.agents.training import Course, Training
 from bayesalloc.allocators.evaluate import Allocation
-from bayesalloc.allocators.instances import read_setting
+from bayesalloc.allocators.files import quoted
+from bayesalloc.allocators.instances import check_setting, read_setting
 from bayesalloc.allocators.problem import Problem
 from bayesalloc.errors import InputError, listed
 
+MOST_LAYERS, MOST_UNITS, MOST_KINDS = 8, 4096, 64
+MOST_EPISODES = 2**31
+LARGEST = 2**26  # bytes of a policy's weights
 TRAINED = Path(__file__).parent / "trained"  # the policies that are shipped
 
 
@@ -43,8 +48,22 @@ class Method(NamedTuple):
     check: Callable[[Any, Problem], None] = lambda plan, problem: None
 
     def described(self, plan: Mapping[str, Any]) -> Any:
-        """The plan of its description in types of JSON."""
-        return msgspec.convert(plan, self.plan)
+        """The plan of its description in types of JSON.
+
+        Raises:
+            ValueError: where it describes none, in types, in names or in sizes.
+        """
+        made = msgspec.convert(plan, self.plan)
+        layers, kinds = made.layers, (made.setting, *made.kinds)
+        if not 1 <= len(layers) <= MOST_LAYERS or not all(1 <= units <= MOST_UNITS for units in layers):
+            raise InputError(
+                f"layers is {list(layers)[:9]}; there are 1 to {MOST_LAYERS}, of 1 to {MOST_UNITS} units each"
+            )
+        if len(kinds) > MOST_KINDS or any(each.agents != made.setting.agents for each in kinds):
+            raise InputError(f"kinds are {len(kinds) - 1} settings; there are up to {MOST_KINDS - 1} of as many agents")
+        for each in kinds:
+            check_setting(each)
+        return made
 
 
 METHODS: Mapping[str, Method] = {
@@ -59,6 +78,27 @@ METHODS: Mapping[str, Method] = {
 
 
 LEARNABLE = {"srap": tuple(METHODS)}  # problem -> the methods that learn to decide about it, the default first
+
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+
+
+class _Notes(msgspec.Struct):
+    """What the first line of a policy's file says beside what it is."""
+
+    plan: dict[str, Any]
+    episodes: Count
+    steps: Count
+    seed: Count
+
+
+class _Asked(msgspec.Struct):
+    """What the first line of a checkpoint says was asked for: see `Order.asked`."""
+
+    problem: str
+    method: str
+    plan: dict[str, Any]
+    seed: Count
 
 
 class Policy(NamedTuple):
@@ -95,7 +135,7 @@ def method(name: str) -> Method:
         InputError: where there is none.
     """
     if name not in METHODS:
-        raise InputError(f"there is no learned method '{name}'; there are {listed(METHODS)}")
+        raise InputError(f"there is no learned method '{quoted(name)}'; there are {listed(METHODS)}")
     return METHODS[name]
 
 
@@ -159,13 +199,16 @@ def order(
     """
     if problem not in LEARNABLE:
         raise InputError(f"there is nothing to train for '{problem}'; there is for {listed(LEARNABLE)}")
-    if episodes is not None and episodes < 1:
-        raise InputError(f"episodes is {episodes}; it must be at least 1")
-    begun = None if checkpoint is None else training.begun(checkpoint)
-    name = name or (begun["method"] if begun else LEARNABLE[problem][0])
+    if episodes is not None and not 1 <= episodes < MOST_EPISODES:
+        raise InputError(f"episodes is {episodes}; it must be at least 1, and below {MOST_EPISODES}")
+    begun = None if checkpoint is None else _begun(checkpoint)
+    name = name or (begun.method if begun else LEARNABLE[problem][0])
     of, plan = method(name), None
-    if begun and begun["method"] == name:
-        plan, seed = of.described(begun["plan"]), seed or begun["seed"]
+    if begun and begun.method == name:
+        try:
+            plan, seed = of.described(begun.plan), seed or begun.seed
+        except ValueError as error:
+            raise InputError(f"{checkpoint}: is damaged: it has no plan of {name} ({quoted(error)})") from None
     if plan is None or (preset, setting, episodes) != (None, None, None):
         preset = preset or (plan.preset if plan else next(iter(of.presets)))
         if preset not in of.presets:
@@ -176,6 +219,13 @@ def order(
             arrives = read_setting(setting, make(None, None).setting)
         plan = make(arrives, episodes or (plan.episodes if plan else None))
     return Order(problem, name, plan, seed, of.course(plan))
+
+
+def _begun(checkpoint: Path) -> _Asked:
+    try:
+        return msgspec.convert(training.begun(checkpoint), _Asked)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{checkpoint}: is damaged: its first line asks for no run ({quoted(error)})") from None
 
 
 def save_policy(path: str | Path, policy: Policy) -> None:
@@ -197,18 +247,21 @@ def load_policy(path: str | Path, name: str | None = None) -> Policy:
     Raises:
         InputError: where it is not there, no policy, damaged, or one of another method.
     """
-    stored = leaves.read(path, "policy")
-    notes = stored.header
-    if notes.get("method") not in METHODS or name not in (None, notes["method"]):
-        raise InputError(f"{path}: is a policy of the method {notes.get('method')}, not of {name or listed(METHODS)}")
-    of = METHODS[notes["method"]]
+    stored = leaves.read(path, "policy", LARGEST)
+    given = stored.header.get("method")
+    if not isinstance(given, str) or given not in METHODS or name not in (None, given):
+        raise InputError(f"{path}: is a policy of the method {quoted(given)}, not of {name or listed(METHODS)}")
     try:
-        plan = of.described(notes["plan"])
-        numbers = [int(notes[each]) for each in ("episodes", "steps", "seed")]
-    except (KeyError, TypeError, ValueError):  # msgspec's errors are among them
-        raise InputError(f"{path}: is damaged: its first line describes no policy of {notes['method']}") from None
-    like = jax.eval_shape(lambda key: of.network(plan, key), jax.random.key(0))
-    return Policy(notes["method"], plan, stored.tree(like), *numbers)
+        notes = msgspec.convert(stored.header, _Notes)
+        plan = METHODS[given].described(notes.plan)
+    except ValueError as error:  # msgspec's errors and ours are among them
+        raise InputError(
+            f"{path}: is damaged: its first line describes no policy of {given} ({quoted(error)})"
+        ) from None
+    network = stored.tree(jax.eval_shape(lambda key: METHODS[given].network(plan, key), jax.random.key(0)))
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(network)):
+        raise InputError(f"{path}: has weights that are not finite numbers")
+    return Policy(given, plan, network, notes.episodes, notes.steps, notes.seed)
 
 
 def shipped(name: str) -> Policy:

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import msgspec
 import numpy as np
 import xarray as xr
 from jaxtyping import Array
 from tqdm import tqdm
 
 from bayesalloc.agents import leaves
+from bayesalloc.allocators.files import quoted
 from bayesalloc.errors import InputError
 
 CHECKPOINT = "checkpoint.run"  # the name of the file in a run's folder
@@ -109,11 +111,11 @@ class SideBySide:
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(trainer: Any, chunk: int) -> tuple[Callable[[Array], Any], Any, Callable[[Any], tuple[Any, Any]]]:
-    """Compiled: how to begin; what a run looks like; and a chunk, which uses the run up."""
+def _compiled(trainer: Any, chunk: int) -> tuple[Callable[[Array], Any], Callable[[Any], tuple[Any, Any]]]:
+    """Compiled: how to begin, and a chunk, which uses the run up."""
     like = jax.eval_shape(trainer.begin, jax.random.key(0))
     advance = jax.jit(lambda run: trainer.advance(run, chunk), donate_argnums=0).lower(like).compile()
-    return jax.jit(trainer.begin), like, advance
+    return jax.jit(trainer.begin), advance
 
 
 def train(
@@ -147,14 +149,14 @@ def train(
         Interrupted: where a signal ended the run.
     """
     rows, run, seconds = [], None, 0.0
-    stored = None if resume is None else _stored(resume, dict(asked or {}))
-    begin, like, advance = _compiled(course.trainer, course.chunk)
-    if stored is None:
-        run = begin(rng_key)
-    else:
-        run, seconds = stored.tree(like), stored.header["seconds"]
-        rows = [Row(*(math.nan if value is None else value for value in row)) for row in stored.header["rows"]]
+    if resume is not None:  # before anything is compiled
+        stored = _stored(resume, asked or {})
+        notes = _notes(resume, stored.header)
+        run, seconds = stored.tree(jax.eval_shape(course.trainer.begin, jax.random.key(0))), notes.seconds
+        rows = [Row(*row[:2], *(math.nan if value is None else value for value in row[2:])) for row in notes.rows]
         del stored  # the bytes of a large replay buffer
+    begin, advance = _compiled(course.trainer, course.chunk)
+    run = begin(rng_key) if run is None else run
 
     def save() -> None:
         if checkpoint is not None:
@@ -186,18 +188,34 @@ def train(
     return Training(run, tuple(rows), seconds)
 
 
+class _Notes(msgspec.Struct):
+    """What the first line of a checkpoint says."""
+
+    asked: dict[str, Any]
+    seconds: float
+    over: bool
+    rows: list[tuple[int, int, float | None, float | None, float | None]]
+
+
+def _notes(path: Path, header: Mapping[str, Any]) -> _Notes:
+    try:
+        return msgspec.convert(header, _Notes)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: is damaged: its first line describes no run ({quoted(error)})") from None
+
+
 def begun(checkpoint: Path) -> dict[str, Any]:
     """What the run of a checkpoint was asked for.
 
     Raises:
         InputError: where there is no such file, or it is none.
     """
-    return leaves.header(checkpoint, "checkpoint")["asked"]
+    return _notes(checkpoint, leaves.header(checkpoint, "checkpoint")).asked
 
 
 def unfinished(checkpoint: Path) -> bool:
     """Whether there is a checkpoint, of a run that has not come to its end."""
-    return checkpoint.exists() and not leaves.header(checkpoint, "checkpoint")["over"]
+    return checkpoint.exists() and not _notes(checkpoint, leaves.header(checkpoint, "checkpoint")).over
 
 
 def curve(rows: Sequence[Row], goal: str) -> xr.Dataset:
@@ -213,21 +231,23 @@ def curve(rows: Sequence[Row], goal: str) -> xr.Dataset:
     return data
 
 
-def _stored(path: Path, asked: dict[str, Any]) -> leaves.Stored:
+def _stored(path: Path, asked: Mapping[str, Any]) -> leaves.Stored:
     stored = leaves.read(path, "checkpoint")
-    there, wanted = _flat(stored.header["asked"]), _flat(asked)
+    there, wanted = _flat(begun(path)), _flat(msgspec.json.decode(msgspec.json.encode(asked)))  # as files have it
     for name in sorted(there | wanted, key=lambda name: (name not in NAMED_FIRST, name.count("."), name)):
         old, new = there.get(name), wanted.get(name)
         if old != new:
             field = name.removeprefix("plan.").replace(".", " ")
-            raise InputError(f"{path}: the run was begun with {field} {old}; it cannot go on with {new}")
+            raise InputError(
+                f"{path}: the run was begun with {quoted(field)} {quoted(old)}; it cannot go on with {quoted(new)}"
+            )
     return stored
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested names joined by points; lists for tuples, as JSON has it.
+    """Nested names joined by points.
 
-    >>> _flat({"plan": {"layers": (3, 2)}})
+    >>> _flat({"plan": {"layers": [3, 2]}})
     {'plan.layers': [3, 2]}
     """
     found: dict[str, Any] = {}
@@ -235,7 +255,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             found |= _flat(value, f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
+            found[f"{prefix}{name}"] = value
     return found
 
 

@@ -13,12 +13,12 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from bayesalloc.allocators.darap import dec_grd, negotiate, suited
-from bayesalloc.allocators.evaluate import Allocation, Evaluation, dense, evaluate, merged
+from bayesalloc.allocators.darap import cautions, dec_grd, negotiate, suited
+from bayesalloc.allocators.evaluate import Allocation, Evaluation, dense, evaluate, exact, merged
 from bayesalloc.allocators.greedy import cen_grd, cen_grd_plus
 from bayesalloc.allocators.optimum import opt, solve
-from bayesalloc.allocators.prices import dec_price
-from bayesalloc.allocators.problem import Problem, make_problem, read_problem
+from bayesalloc.allocators.prices import certified, dec_price, priced
+from bayesalloc.allocators.problem import Problem, make_problem, read_instance, read_problem
 from bayesalloc.errors import InputError, listed
 
 Allocator = Callable[[Problem, Array], Allocation]
@@ -39,13 +39,15 @@ METHODS = (
 
 __all__ = [
     "ALLOCATORS", "LEARNED", "METHODS", "Allocation", "Allocator", "Evaluation", "Problem", "allocate", "cen_grd",
-    "cen_grd_plus", "dec_grd", "dec_price", "dense", "evaluate", "make_problem", "opt", "read_problem", "solve",
+    "cen_grd_plus", "dec_grd", "dec_price", "dense", "evaluate", "make_problem", "opt", "read_instance", "read_problem",
+    "solve",
 ]  # fmt: skip
 
 
 LEARNED = ("cen-rl", "dec-rl")  # methods that act by a policy (see `bayesalloc.agents.policies`)
 LARGEST_TABLE = 2**26  # quantities for each task, agent and type: 256 MB
 MOST_NEGOTIATING = 64  # every message of dec-grd is simulated, between all pairs of agents
+MOST_OWNED = 16  # tasks of one agent in dec-grd and dec-rl: each is compiled, 16 in 8 s, 32 in minutes
 
 
 def allocate(
@@ -89,24 +91,33 @@ def allocate(
             f" dec-price can; dec-grd and dec-rl take {MOST_NEGOTIATING} agents, the others agents x tasks x types"
             f" (in cen-rl, once more by agents) up to {LARGEST_TABLE}"
         )
+    warnings = cautions(problem) if method in ("dec-grd", "dec-rl") else []
+    owned = np.bincount(np.asarray(problem.owner)[np.asarray(problem.real)], minlength=1)
+    if method in ("dec-grd", "dec-rl") and owned.max() > MOST_OWNED:
+        raise InputError(
+            f"{method} takes up to {MOST_OWNED} tasks of one agent, and agent {owned.argmax()} owns {owned.max()}; the"
+            " other methods take any number"
+        )
     if method == "opt":
         start = time.perf_counter()
         solution = solve(problem, time_limit)
         seconds = time.perf_counter() - start
-        allocation, proven = solution.allocation(problem), solution.optimal
+        allocation, proven = merged(solution.allocation(problem)), solution.optimal
+        bound = solution.bound
     else:
-        config = {"config": suited(problem)} if method == "dec-grd" else {}
-        rule = _learned(problem, method, policy) if method in LEARNED else ALLOCATORS[method]
-        compiled = jax.jit(functools.partial(rule, **config)).lower(problem, rng_key).compile()
+        rule = _rule(problem, method, policy)
+        compiled = jax.jit(rule).lower(problem, rng_key).compile()
         start = time.perf_counter()
-        allocation = jax.block_until_ready(compiled(problem, rng_key))
+        found = jax.block_until_ready(compiled(problem, rng_key))
         seconds, proven = time.perf_counter() - start, False
-    allocation = merged(allocation)
-    value = evaluate(problem, allocation)
+        allocation, bound = merged(found[0] if method == "dec-price" else found), np.inf
+        if method == "dec-price":
+            bound = certified(problem, found[1])
+    value = exact(problem, allocation)
     if not value.feasible:
         raise RuntimeError(f"{method} made an allocation that is not feasible")
-    bound = float(allocation.bound)
     welfare = float(value.social_welfare)
+    bound = max(bound, welfare) + 0.0  # they may be even but for rounding; and no zero is negative
     names = ("task", "agent", "type", "quantity")
     rows = np.stack([getattr(allocation, name) for name in names], axis=1).tolist()
     return {
@@ -115,8 +126,17 @@ def allocate(
         "optimal": proven or welfare >= bound - 1e-6 * abs(bound),
         "tasks_done": np.flatnonzero(np.asarray(value.done)).tolist(),
         "allocation": [dict(zip(names, row, strict=True)) for row in rows],
-        "messages": _or_null(allocation.messages), "seconds": seconds,
+        "messages": _or_null(allocation.messages), "seconds": seconds, "warnings": warnings,
     }  # fmt: skip
+
+
+def _rule(problem: Problem, method: str, policy: str | Path | None) -> Callable[[Problem, Array], Any]:
+    """What is compiled: the allocator; of dec-price also the prices that give its bound."""
+    if method in LEARNED:
+        return _learned(problem, method, policy)
+    if method == "dec-grd":
+        return functools.partial(negotiate, config=suited(problem))
+    return priced if method == "dec-price" else ALLOCATORS[method]
 
 
 def _learned(problem: Problem, method: str, path: str | Path | None) -> Allocator:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from bayesalloc.allocators.problem import Problem, package_cost
+from bayesalloc.allocators.problem import Problem, exact_paths, package_cost
 
 
 class Shipments(NamedTuple):
@@ -113,3 +113,31 @@ def evaluate(problem: Problem, allocation: Allocation) -> Evaluation:
     wasted = jnp.where(done[:, None], arrived - problem.requires, arrived)
     feasible = jnp.all(sent <= problem.resources) & jnp.all(wasted == 0) & jnp.all(quantity >= 0)
     return Evaluation(utility - cost, utility - allocation.hop_cost, utility, cost, done, feasible)
+
+
+EXACT = 2**22  # distances up to which `exact` computes them anew
+
+
+def exact(problem: Problem, allocation: Shipments) -> Evaluation:
+    """The same in float64 and 64-bit integers, on the host, of shipments as `merged` gives them.
+
+    The shipments' distances, which are in float32, are computed anew where that takes no more than EXACT of them.
+    """
+    task, agent, kind, quantity = (np.asarray(field, np.int64) for field in allocation[:4])
+    owner = np.asarray(problem.owner)[task]
+    owners, place = np.unique(owner, return_inverse=True)
+    distance = np.asarray(allocation.distance, float)
+    if len(owners) * len(problem.resources) <= EXACT:
+        distance = exact_paths(problem, owners)[place, agent]
+    requires, resources = (np.asarray(field, np.int64) for field in (problem.requires, problem.resources))
+    arrived, sent = np.zeros_like(requires), np.zeros_like(resources)
+    np.add.at(arrived, (task, kind), quantity)
+    np.add.at(sent, (agent, kind), quantity)
+    packages = -(-quantity // int(problem.package_size))
+    cost = float(np.sum(float(problem.per_item) * distance * packages))
+    done = np.all(arrived >= requires, axis=-1) & np.asarray(problem.real)
+    utility = float(np.sum(np.asarray(problem.utility, float)[done]))
+    wasted = np.where(done[:, None], arrived - requires, arrived)
+    feasible = np.all(sent <= resources) and np.all(wasted == 0) and np.all(quantity >= 0)
+    hop = utility - np.asarray(allocation.hop_cost, float)
+    return Evaluation(*(np.asarray(x) for x in (utility - cost, hop, utility, cost, done, feasible)))

@@ -21,11 +21,19 @@ from jaxtyping import Array, ArrayLike, Bool
 from numpyro import handlers
 from numpyro.distributions import constraints
 
-from bayesalloc.allocators.problem import Problem
+from bayesalloc.allocators.files import quoted, read_text
+from bayesalloc.allocators.problem import LARGEST, LEAST, Problem
 from bayesalloc.errors import InputError, listed
 
 Network = Literal["small_world", "scale_free", "random", "barabasi_albert", "any"]
 REWIRING = 0.05  # of a small world's edges
+MOST_AGENTS = 64  # networks are drawn until one is connected, and every message is simulated
+LARGEST_SETTING = 2**16  # bytes of its file
+MOST_VALUES = 64  # numbers to draw from
+ALLOWED = {  # the least and the most; what all agents have or require together must be below 2^31
+    "types": (1, 64), "tasks": (0, 16), "utilities": (0, LARGEST - 1), "required": (0, 2**16),
+    "requester_stock": (0, 2**16), "provider_stock": (0, 2**16), "package_size": (1, LARGEST - 1),
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +112,19 @@ def check_setting(setting: Setting) -> None:
         InputError: naming the field, its value and what is allowed.
     """
     n, degree = setting.agents, setting.degree
-    if n < 2:
-        raise InputError(f"agents is {n}; a network needs at least 2")
+    if not 2 <= n <= MOST_AGENTS:
+        raise InputError(f"agents is {n}; a network needs at least 2, and may have {MOST_AGENTS}")
+    for field, (least, most) in ALLOWED.items():
+        value = getattr(setting, field)
+        values = value if isinstance(value, tuple) else (value,)
+        if not 1 <= len(values) <= MOST_VALUES:
+            raise InputError(f"{field} has {len(values)} numbers; there are 1 to {MOST_VALUES}")
+        if strange := [each for each in values if not least <= each <= most]:
+            raise InputError(f"{field} is {quoted(strange[0])}; it must be between {least} and {most}")
+    if max(setting.tasks) < 1:
+        raise InputError(f"tasks is {list(setting.tasks)}; some agent must be able to own at least 1 task")
+    if setting.per_item != 0 and not LEAST <= setting.per_item < LARGEST:
+        raise InputError(f"per_item is {setting.per_item:g}; it must be 0, or in [{LEAST:g}, {LARGEST})")
     if not 1 <= degree < n or (setting.network not in ("random", "scale_free") and degree % 2):
         raise InputError(f"degree is {degree}; it must be below {n} agents, and even in a {setting.network} network")
     if not setting.shuffled_utilities and max(setting.tasks) > len(setting.utilities):
@@ -114,9 +133,6 @@ def check_setting(setting: Setting) -> None:
         )
     if not 0 <= setting.used <= setting.types:
         raise InputError(f"used is {setting.used}; it must be between 0 (all) and the {setting.types} types")
-    numbers = (*setting.tasks, *setting.utilities, setting.required, *setting.requester_stock, *setting.provider_stock)
-    if min(numbers) < 0 or setting.types < 1 or setting.package_size < 1 or not setting.per_item >= 0:
-        raise InputError("counts, utilities, stocks and costs must be 0 or more, types and package size at least 1")
 
 
 def read_setting(path: str | Path, default: Setting = BASE) -> Setting:
@@ -126,24 +142,21 @@ def read_setting(path: str | Path, default: Setting = BASE) -> Setting:
         InputError: naming the file, the field, and what is allowed.
     """
     path = Path(path)
+    text = read_text(path, LARGEST_SETTING)
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is not TOML: {error}") from None
+        given = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also for a whole number of too many digits
+        raise InputError(f"{path}: is not TOML: {quoted(error)}") from None
     fields = [field.name for field in dataclasses.fields(Setting)]
     if strange := set(given) - set(fields):
-        raise InputError(f"{path}: has unknown fields {listed(strange)}; a setting has {listed(fields)}")
+        raise InputError(f"{path}: has unknown fields {quoted(listed(strange))}; a setting has {listed(fields)}")
     if empty := [name for name, value in given.items() if value == []]:
         raise InputError(f"{path}: {listed(empty)} must have at least one number")
     try:
         setting = msgspec.convert({**dataclasses.asdict(default), **given}, Setting)
         check_setting(setting)
     except (msgspec.ValidationError, InputError) as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {quoted(error)}") from None
     return setting
 
 

@@ -8,11 +8,6 @@ y_j in {0, 1}
 done, the rest is a transport problem, whose vertices are integer; so only y is. With larger packages p is integer too.
 """
 
-import contextlib
-import ctypes
-import os
-import sys
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -22,10 +17,11 @@ import scipy.optimize
 import scipy.sparse
 from jaxtyping import Array
 
-from bayesalloc.allocators.evaluate import Allocation, dense
-from bayesalloc.allocators.problem import Problem, adjacency, shortest_paths
-
-WHOLE = 1e-5  # how far from an integer a number of items may be (HiGHS's own tolerance is 1e-6)
+from bayesalloc.allocators import highs
+from bayesalloc.allocators.evaluate import Allocation, Shipments, dense, exact, merged
+from bayesalloc.allocators.greedy import cen_grd, cen_grd_plus
+from bayesalloc.allocators.prices import dec_price
+from bayesalloc.allocators.problem import Problem, adjacency, exact_paths, shortest_paths
 
 
 class Solution(NamedTuple):
@@ -46,12 +42,12 @@ def solve(problem: Problem, time_limit: float | None = None) -> Solution:
     Args:
         problem: one instance.
         time_limit: seconds for the solver, None for as long as it takes; if it is reached, what is returned is the
-            best allocation found by then (or nothing allocated) with the proven bound.
+            best allocation found by then, or by a greedy allocator or `dec_price`, with the proven bound.
     """
-    distance = np.asarray(_distances(problem))
+    distance = exact_paths(problem, np.asarray(problem.owner))
     requires, stock = np.asarray(problem.requires), np.asarray(problem.resources)
     utility = np.where(problem.real, problem.utility, 0.0).astype(float)
-    package, price = int(problem.package_size), float(problem.per_item) * distance[np.asarray(problem.owner)]
+    package, price = int(problem.package_size), float(problem.per_item) * distance
     n_tasks, types = requires.shape
     # a shipment that alone costs more than its task pays is in no optimum
     useful = (price <= utility[:, None])[:, :, None] & (stock > 0)[None] & (requires > 0)[:, None, :]
@@ -80,43 +76,68 @@ def solve(problem: Problem, time_limit: float | None = None) -> Solution:
     objective = np.concatenate([-utility, np.zeros(x) if p else cost, cost if p else []])
     upper = np.concatenate([np.asarray(problem.real, float), most, np.ceil(most / package) if p else []])
     integrality = np.concatenate([np.ones(n_tasks), np.zeros(x), np.ones(p)])
-    result = _highs(objective, constraints, upper, integrality, time_limit)
-    if result.x is not None and np.abs(result.x - np.rint(result.x)).max() > WHOLE:
-        result = _highs(objective, constraints, upper, np.ones_like(integrality), time_limit)  # not at a vertex
-    if result.status not in (0, 1):  # to do nothing is feasible, and welfare cannot exceed all utilities
-        raise RuntimeError(f"HiGHS could not solve the allocation: {result.message}")
-    bound = utility.sum() if result.mip_dual_bound is None else min(-result.mip_dual_bound, utility.sum())
-    if result.x is not None:
-        quantity[task, agent, kind] = np.rint(result.x[n_tasks : n_tasks + x])
-    return Solution(quantity, float(bound), optimal=result.status == 0)
 
+    # the solver's tolerances are absolute: in units in which the highest utility is about a million
+    unit = 2.0 ** (np.ceil(np.log2(utility.max(initial=0.0) or 1.0)) - 20)
 
-def _highs(
-    objective: np.ndarray, constraints: list[Any], upper: np.ndarray, integrality: np.ndarray, time_limit: float | None
-) -> Any:
-    with _silent():
-        return scipy.optimize.milp(
-            objective, constraints=constraints, integrality=integrality,
-            bounds=scipy.optimize.Bounds(0.0, upper),
+    def highs_with(lower: np.ndarray, upper: np.ndarray, integrality: np.ndarray) -> dict[str, Any]:
+        return highs.milp(
+            c=objective / unit, constraints=constraints, integrality=integrality,
+            bounds=scipy.optimize.Bounds(lower, upper),
             options={"mip_rel_gap": 0.0} | ({} if time_limit is None else {"time_limit": time_limit}),
         )  # fmt: skip
 
+    result = highs_with(np.zeros_like(upper), upper, integrality)
+    if result["status"] not in (0, 1):  # to do nothing is feasible, and welfare cannot exceed all utilities
+        raise RuntimeError(f"HiGHS could not solve the allocation: {result['message']}")
+    bound, solved = utility.sum(), result["status"] == 0
+    if result["mip_dual_bound"] is not None and np.isfinite(result["mip_dual_bound"]):
+        bound = min(-result["mip_dual_bound"] * unit, bound)
 
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Nothing on stdout meanwhile: HiGHS prints a debugging line of its own there, which no option turns off."""
-    libc = ctypes.CDLL(None)
-    sys.stdout.flush()
-    libc.fflush(None)
-    kept = os.dup(1)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-    try:
-        yield
-    finally:
-        libc.fflush(None)
-        os.dup2(kept, 1)
-        os.close(kept)
+    def whole(x_: np.ndarray) -> np.ndarray:
+        found = quantity.copy()
+        found[task, agent, kind] = np.rint(x_[n_tasks : n_tasks + x])
+        return found
+
+    values = result["x"]
+    found = quantity if values is None else whole(values)
+    if values is not None and not _feasible(problem, found):
+        # y may be 1e-6 short of 1, which many items make several, or x not at a vertex
+        done = np.rint(values[:n_tasks])
+        fixed = np.zeros_like(upper), upper.copy()
+        fixed[0][:n_tasks] = fixed[1][:n_tasks] = done
+        again = highs_with(*fixed, np.ones_like(integrality))
+        found = quantity if again["x"] is None else whole(again["x"])
+        solved &= again["status"] == 0
+    everything = [found, *([] if solved else _others(problem))]
+    worth = [_welfare(problem, each, distance) for each in everything]
+    best = int(np.argmax(worth))
+    return Solution(everything[best], max(float(bound), worth[best]), optimal=solved)
+
+
+def _feasible(problem: Problem, quantity: np.ndarray) -> bool:
+    arrived, sent = quantity.sum(1, dtype=np.int64), quantity.sum(0, dtype=np.int64)
+    requires = np.asarray(problem.requires)
+    return bool(np.all((arrived == 0).all(1) | (arrived == requires).all(1)) and np.all(sent <= problem.resources))
+
+
+def _welfare(problem: Problem, quantity: np.ndarray, distance: np.ndarray) -> float:
+    """Exactly; minus infinity where it is not feasible."""
+    task, agent, kind = np.nonzero(quantity)
+    sent, far = quantity[task, agent, kind], distance[task, agent]
+    value = exact(problem, Shipments(task, agent, kind, sent, far, np.nan, np.nan, np.inf))
+    return float(value.social_welfare) if value.feasible else -np.inf
+
+
+def _others(problem: Problem) -> list[np.ndarray]:
+    """What allocators that take no time would do."""
+    found = []
+    for allocator in (cen_grd, cen_grd_plus, dec_price):
+        shipments = merged(jax.jit(allocator)(problem))
+        quantity = np.zeros((len(problem.owner), *problem.resources.shape), np.int32)
+        quantity[tuple(np.asarray(field) for field in shipments[:3])] = shipments.quantity
+        found.append(quantity)
+    return found
 
 
 @jax.jit
@@ -130,7 +151,8 @@ def opt(problem: Problem, rng_key: Array | None = None) -> Allocation:
 
     def on_host(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
         found = solve(problem)
-        return found.quantity, np.asarray(found.bound, np.float32)
+        bound = np.float32(found.bound)
+        return found.quantity, np.asarray(bound if bound >= found.bound else np.nextafter(bound, np.float32(np.inf)))
 
     bound = jax.ShapeDtypeStruct((), jnp.float32)
     quantity, best = jax.pure_callback(on_host, (shapes, bound), problem, vmap_method="sequential")

@@ -7,7 +7,7 @@ Dualise supply: with price lambda_ik of an item of type k at agent i,
 
 is an upper bound on social welfare for any lambda >= 0 (weak duality; e.g. Fisher 1981, Management Science 27:1). m is
 a Bellman-Ford fixed point, so an agent needs to hear only what its neighbours pay. c is the least that moving an item
-over distance 1 can cost.
+of the type over distance 1 can cost.
 """
 
 import dataclasses
@@ -15,10 +15,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import scipy.sparse.csgraph
 from jaxtyping import Array, Float, Int
 
 from bayesalloc.allocators.evaluate import Allocation, Shipments, dense, evaluate
-from bayesalloc.allocators.problem import Problem, adjacency, shortest_paths
+from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Pricing:
 
     Attributes:
         iterations: rounds in which prices follow excess demand.
-        step: first change of a price per round, in units of the cost of an item over distance 1.
+        step: first change of a price per round, in units of the cost of an item over distance 1, or of what an item is
+            worth where these are far apart (see SCALES).
         decay: the last change as a share of the first.
         caution: how much of its price a task counts when it chooses where to take an item from: 0 is the nearest, 1
             leaves scarce items to others even where nobody wants them in the end. The tries take these in turn.
@@ -48,6 +51,8 @@ class Pricing:
     top: float = 8.0
 
 
+SCALES = 1 / 16, 4.0  # the least and the most that prices move by, as shares of the highest utility per item
+SURE = 4e-6  # part of its utility that a task must gain: more than rounding can take
 DENSE = 2**18  # cells up to which a table of all quantities is cheaper than a list of sales
 
 
@@ -59,10 +64,18 @@ def dec_price(problem: Problem, rng_key: Array | None = None, pricing: Pricing =
         rng_key: for the noise by which the tries differ; None: always the same.
         pricing: how prices are learned and used.
     """
+    return priced(problem, rng_key, pricing)[0]
+
+
+def priced(
+    problem: Problem, rng_key: Array | None = None, pricing: Pricing = Pricing()
+) -> tuple[Allocation, Float[Array, "agent type"]]:
+    """The same, and the prices that give its bound."""
     n_agents = len(problem.resources)
     source, target = problem.edges[:, 0], problem.edges[:, 1]
     links = Links(jnp.concatenate([source, target]), jnp.concatenate([target, source]), jnp.tile(problem.weights, 2))
-    unit = problem.per_item / jnp.minimum(problem.package_size, jnp.maximum(problem.requires.max(initial=1), 1))
+    most = jnp.maximum(problem.requires.max(0, initial=1), 1)
+    unit = problem.per_item / jnp.minimum(problem.package_size, most)
     learned = learn(problem, links, unit, pricing)
     tries = (16 if _small(problem) else 1) if pricing.tries is None else pricing.tries
     noise = jax.random.normal(jax.random.key(0) if rng_key is None else rng_key, (tries, len(problem.owner)))
@@ -76,7 +89,27 @@ def dec_price(problem: Problem, rng_key: Array | None = None, pricing: Pricing =
     best = jnp.argmax(jax.vmap(evaluate, in_axes=(None, 0))(problem, found).social_welfare)
     # up a spanning tree with the sums of all tries, and down with the choice
     messages = learned.messages + found.messages.sum() + (2.0 * (n_agents - 1) if tries > 1 else 0.0)
-    return jax.tree.map(lambda leaf: leaf[best], found)._replace(messages=messages, bound=learned.bound)
+    found = jax.tree.map(lambda leaf: leaf[best], found)._replace(messages=messages, bound=learned.bound)
+    return found, learned.surest
+
+
+def certified(problem: Problem, prices: Float[Array, "agent type"]) -> float:
+    """The bound L(lambda) of some prices in float64, on the host."""
+    n, requires, stock = len(prices), np.asarray(problem.requires), np.asarray(problem.resources, float)
+    offered = np.asarray(prices, float)
+    kept = np.isfinite(np.asarray(problem.weights))
+    one, other = np.asarray(problem.edges)[kept].T
+    agents, seller = np.arange(n), np.full(n, n)  # the way from one more node to an agent costs its price
+    value = np.where(problem.real, np.asarray(problem.utility, float), 0.0)
+    for kind, most in enumerate(requires.max(0, initial=1)):
+        unit = float(problem.per_item) / min(int(problem.package_size), max(int(most), 1))
+        toll = unit * np.asarray(problem.weights, float)[kept]
+        ends = (np.concatenate([one, other, seller]), np.concatenate([other, one, agents]))
+        costs = np.concatenate([toll, toll, offered[:, kind]])
+        graph = scipy.sparse.csr_array((np.maximum(costs, np.finfo(float).tiny), ends), shape=(n + 1, n + 1))
+        cheapest = scipy.sparse.csgraph.dijkstra(graph, indices=n)
+        value = value - requires[:, kind] * cheapest[np.asarray(problem.owner)]
+    return float((offered * stock).sum() + np.maximum(value, 0.0).sum())
 
 
 class Links(NamedTuple):
@@ -103,7 +136,8 @@ def hear(links: Links, asked: Float[Array, "agent type"], unit: Array) -> tuple[
     """Offers spread from neighbour to neighbour until nobody hears a better one; and the messages this took."""
     n = len(asked)
     degree = jnp.zeros(n).at[links.source].add(jnp.where(jnp.isfinite(links.length), 1.0, 0.0))
-    toll = unit * links.length[:, None]
+    there = jnp.isfinite(links.length)[:, None]  # a link that is not is none where transport is free, too
+    toll = jnp.where(there, unit * jnp.where(there, links.length[:, None], 0.0), jnp.inf)
 
     def sweep(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         cost, news, messages = state
@@ -117,6 +151,17 @@ def hear(links: Links, asked: Float[Array, "agent type"], unit: Array) -> tuple[
     heard = jax.ops.segment_min(told, links.target, n)
     follows = heard < asked
     tells = (told == heard[links.target]) & follows[links.target]
+    # Ways that cost nothing, or too little to tell, could lead in a circle: there offers come by the fewest hops.
+    free = (tells & (cost[links.source] == cost[links.target])).any()
+
+    def spread(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        hops, _ = state
+        near = jax.ops.segment_min(jnp.where(tells, hops[links.source] + 1, n), links.target, n)
+        fewer = jnp.minimum(hops, near)
+        return fewer, jnp.any(fewer < hops)
+
+    hops, _ = jax.lax.while_loop(lambda state: state[1], spread, (jnp.where(follows, n, 0), free))
+    tells &= ~free | (hops[links.source] < hops[links.target])
     via = jax.ops.segment_min(jnp.where(tells, links.source[:, None], n), links.target, n)
     tells &= via[links.target] == links.source[:, None]
     length = jax.ops.segment_min(jnp.where(tells, links.length[:, None], jnp.inf), links.target, n)
@@ -133,9 +178,10 @@ def hear(links: Links, asked: Float[Array, "agent type"], unit: Array) -> tuple[
 
 
 class Learned(NamedTuple):
-    """What price learning ends with: prices, the offers under them, the certified bound and the messages sent."""
+    """What price learning ends with: prices, those with the lowest bound, that bound, and the messages sent."""
 
     prices: Float[Array, "agent type"]
+    surest: Float[Array, "agent type"]
     bound: Float[Array, ""]
     messages: Float[Array, ""]
 
@@ -148,6 +194,7 @@ def learn(problem: Problem, links: Links, unit: Array, pricing: Pricing) -> Lear
     """
     stock = problem.resources.astype(jnp.float32)
     kinds = jnp.arange(stock.shape[1])
+    scale = _scale(problem, unit)
 
     def dual(prices: Array) -> tuple[Array, Array, Array]:
         offers, messages = hear(links, prices, unit)
@@ -160,21 +207,34 @@ def learn(problem: Problem, links: Links, unit: Array, pricing: Pricing) -> Lear
         return bound, asked - stock, messages + hops
 
     def follow(state: tuple[Array, ...], time: Array) -> tuple[tuple[Array, ...], None]:
-        prices, mean, square, average, best, messages = state
+        prices, mean, square, average, surest, best, messages = state
         bound, excess, sent = dual(prices)
+        surest = jnp.where(bound < best, prices, surest)
         mean, square = 0.8 * mean + 0.2 * excess, 0.95 * square + 0.05 * excess**2
         scaled = mean / (1 - 0.8 ** (time + 1)) / (jnp.sqrt(square / (1 - 0.95 ** (time + 1))) + 1e-6)
-        step = pricing.step * unit * pricing.decay ** (time / pricing.iterations)
+        step = pricing.step * scale * pricing.decay ** (time / pricing.iterations)
         prices = jnp.maximum(0.0, prices + step * scaled)
         average = average + jnp.where(2 * time >= pricing.iterations, prices, 0.0)
-        return (prices, mean, square, average, jnp.minimum(best, bound), messages + sent), None
+        return (prices, mean, square, average, surest, jnp.minimum(best, bound), messages + sent), None
 
     zero = jnp.zeros_like(stock)
-    start = (zero, zero, zero, zero, jnp.asarray(jnp.inf), jnp.zeros(()))
-    (_, _, _, total, best, messages), _ = jax.lax.scan(follow, start, jnp.arange(pricing.iterations))
+    start = (zero, zero, zero, zero, zero, jnp.asarray(jnp.inf), jnp.zeros(()))
+    (_, _, _, total, surest, best, messages), _ = jax.lax.scan(follow, start, jnp.arange(pricing.iterations))
     prices = total / (pricing.iterations - (pricing.iterations + 1) // 2)
     bound, _, sent = dual(prices)
-    return Learned(prices, jnp.minimum(best, bound), messages + sent)
+    surest = jnp.where(bound < best, prices, surest)
+    return Learned(prices, surest, jnp.minimum(best, bound), messages + sent)
+
+
+def _scale(problem: Problem, unit: Array) -> Array:
+    least, most = SCALES
+    return jnp.clip(unit, least * _per_item(problem), most * _per_item(problem))
+
+
+def _per_item(problem: Problem) -> Float[Array, ""]:
+    """The highest utility of a task per item that it requires."""
+    items = problem.requires.sum(-1)
+    return jnp.where(problem.real & (items > 0), problem.utility / jnp.maximum(items, 1), 0.0).max(initial=0.0)
 
 
 def _dot(requires: Int[Array, "task type"], cost: Float[Array, "task type"]) -> Float[Array, " task"]:
@@ -199,28 +259,37 @@ def sell(
     A task's worth is its utility over the price of its items; everybody knows the clock, so nobody needs to know the
     other tasks. Where several ask a provider at once, it serves the worthier ones first. A task asks only as long as
     it expects to gain, from the provider that is cheapest by distance and a part (`caution`) of its price among those
-    that have something left. After each pass, incomplete tasks give back what they hold, and try again in the next.
+    that have something left. After each pass, tasks that are incomplete, or would lose because their packages are not
+    full, give back what they hold, and try again in the next.
     """
     n_tasks, types = problem.requires.shape
     offers, first = hear(links, learned.prices, unit)
     price = _dot(problem.requires, offers.cost[problem.owner])
-    worth = jnp.where(problem.real, jnp.exp(noise) * problem.utility / jnp.maximum(price, 1e-6), -jnp.inf)
+    utility = jnp.asarray(problem.utility)
+    least = 1e-6 * _per_item(problem)
+    price = jnp.maximum(price, jnp.where(least > 0, least, 1e-6))
+    worth = jnp.where(problem.real, jnp.exp(noise) * utility / price, -jnp.inf)
+    # what an item costs a task at least: its packages are no fuller than it requires
+    mine = problem.per_item / jnp.minimum(problem.package_size, jnp.maximum(problem.requires, 1))
     order = jnp.argsort(-worth, stable=True)
     kinds = jnp.arange(types)
+    # Prices differ by no more than transport costs, but for the steps they move by: larger ones say little.
+    scale = _scale(problem, unit)
+    caution = caution * jnp.where(scale > unit, unit / jnp.where(scale > 0, scale, 1.0), 1.0)
 
     def tick(state: tuple[Array, ...], clock: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         free, missing, spent, messages = state
         asked = jnp.where(free > 0, caution * learned.prices, jnp.inf)
         offers, sent = hear(links, asked, unit)
         offers = Offers(*(field[problem.owner] for field in offers))
-        expected = spent + _dot(missing, unit * offers.distance)
+        expected = spent + _dot(missing, mine * offers.distance)
         there = jnp.all((missing == 0) | jnp.isfinite(offers.cost), axis=-1)
         asks = (worth >= clock) & there & (expected < problem.utility) & (missing > 0).any(-1)
         wanted = jnp.where(asks[:, None], missing, 0)
         given = jnp.stack([_serve(wanted[:, k], offers.provider[:, k], free[:, k], order) for k in range(types)], 1)
         free = free.at[offers.provider, kinds].add(-given)
         hops = (2 * offers.hops * (wanted > 0)).sum()  # a request and its answer
-        spent = spent + (unit * offers.distance * given).sum(-1)
+        spent = spent + (mine * offers.distance * given).sum(-1)
         return (free, missing - given, spent, messages + sent + hops), (offers.provider, given, offers.distance)
 
     missing = jnp.where(problem.real[:, None], problem.requires, 0)
@@ -230,13 +299,34 @@ def sell(
         clocks = jnp.append(jnp.geomspace(pricing.top, 1.0 / pricing.top, ticks - 1), last)
         state = (free, missing, jnp.zeros(n_tasks), messages)
         (_, left, _, messages), (provider, given, distance) = jax.lax.scan(tick, state, clocks)
-        complete = (left == 0).all(-1)
+        cost = _cost(problem, provider, given, distance)
+        complete = (left == 0).all(-1) & (cost <= (1 - SURE) * utility)
         given = jnp.where(complete[:, None], given, 0)
         free = free.at[provider, kinds].add(-given)
         missing = jnp.where(complete[:, None], 0, missing)
         rounds.append((provider, given, distance))
     provider, quantity, distance = (jnp.concatenate(parts) for parts in zip(*rounds, strict=True))
     return Sales(provider, quantity, distance, messages)
+
+
+def _cost(
+    problem: Problem, provider: Int[Array, "round task type"], quantity: Array, distance: Array
+) -> Float[Array, " task"]:
+    """What each task's items cost, where those of one provider share packages whichever round they come from."""
+
+    def together() -> Array:
+        order = jnp.argsort(provider, axis=0)
+        who, items, far = (jnp.take_along_axis(x, order, axis=0) for x in (provider, quantity, distance))
+        changes, edge = who[1:] != who[:-1], jnp.ones_like(who[:1], bool)
+        first, last = jnp.concatenate([edge, changes]), jnp.concatenate([changes, edge])
+        total = jnp.cumsum(items, axis=0)
+        before = jax.lax.cummax(jnp.where(first, total - items, 0), axis=0)
+        return package_cost(problem, jnp.where(last, total - before, 0), far).sum((0, 2))
+
+    def apart() -> Array:
+        return package_cost(problem, quantity, distance).sum((0, 2))
+
+    return jax.lax.cond(problem.package_size > 1, together, apart)
 
 
 def _small(problem: Problem) -> bool:

@@ -4,25 +4,33 @@ Agents on a network hold resources and own tasks. A task pays its utility when e
 moving q items of one type to one task from one agent costs per_item x distance x ceil(q / package_size).
 """
 
+import codecs
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import msgspec
-import networkx as nx
 import numpy as np
+import scipy.sparse.csgraph
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from bayesalloc.allocators.files import quoted, read_bytes
+from bayesalloc.allocators.networks import LONGEST, SHORTEST, described, lengths, read_network
 from bayesalloc.errors import InputError
 
 LARGEST = 2**24  # integers up to here are exact in float32, and so are sums of them below it
+LEAST = 1e-9  # utility or cost, if not 0: what float32 holds beside the others
+MOST_ITEMS = 2**31  # of a type in all: sums are of 32 bits
+MOST_AGENTS, MOST_TYPES = 1_000_000, 1_000
 
 
 class Problem(NamedTuple):
     """One instance; instances of one shape stack. Padded edges weigh infinity, padded tasks are not real.
+
+    What is not whole stays in float64 until JAX takes it in float32, so that the host can value allocations exactly.
 
     Attributes:
         edges: the two ends of each undirected edge, shape (edge, 2).
@@ -69,15 +77,19 @@ def make_problem(
     owner = jnp.asarray(owner, jnp.int32)
     return Problem(
         jnp.asarray(edges, jnp.int32).reshape(-1, 2),
-        jnp.asarray(weights, jnp.float32).reshape(-1),
+        _floats(weights).reshape(-1),
         resources,
         owner,
-        jnp.asarray(utility, jnp.float32).reshape(-1),
+        _floats(utility).reshape(-1),
         jnp.asarray(requires, jnp.int32).reshape(len(owner), resources.shape[-1]),
         real,
-        jnp.asarray(per_item, jnp.float32),
+        _floats(per_item),
         jnp.asarray(package_size, jnp.int32),
     )
+
+
+def _floats(values: Any) -> Any:
+    return values if isinstance(values, jax.Array) else np.asarray(values, float)
 
 
 def adjacency(problem: Problem) -> Float[Array, "agent agent"]:
@@ -97,6 +109,18 @@ def shortest_paths(lengths: Float[Array, "agent agent"]) -> Float[Array, "agent 
     return jax.lax.fori_loop(0, len(lengths), through, lengths)
 
 
+def exact_paths(problem: Problem, sources: np.ndarray) -> np.ndarray:
+    """Distances from some agents to all in float64, on the host; shape (source, agent)."""
+    n = problem.resources.shape[-2]
+    kept = np.isfinite(np.asarray(problem.weights))
+    ends, weights = np.asarray(problem.edges)[kept].T, np.asarray(problem.weights, float)[kept]
+    shortest = np.lexsort((weights, *ends))  # of parallel edges, where a sparse array would have their sum
+    _, first = np.unique(ends[:, shortest], axis=1, return_index=True)
+    one, other = ends[:, shortest][:, first]
+    graph = scipy.sparse.coo_array((weights[shortest][first], (one, other)), shape=(n, n)).tocsr()
+    return scipy.sparse.csgraph.dijkstra(graph, directed=False, indices=sources)
+
+
 def package_cost(problem: Problem, quantity: Int[Array, "..."], distance: Float[Array, "..."]) -> Float[Array, "..."]:
     """Transfer cost of each quantity over each distance; nothing costs nothing, however far.
 
@@ -109,7 +133,7 @@ def package_cost(problem: Problem, quantity: Int[Array, "..."], distance: Float[
 
 
 class _Task(msgspec.Struct, forbid_unknown_fields=True):
-    agent: int
+    agent: int | str
     utility: float
     requires: list[int]
 
@@ -120,7 +144,7 @@ class _Cost(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
-    agents: int
+    agents: int | list[str]
     resource_types: int
     resources: list[list[int]]
     edges: list[list[float]] | None = None
@@ -129,58 +153,115 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     transfer_cost: _Cost = msgspec.field(default_factory=_Cost)
 
 
-def read_problem(path: str | Path) -> Problem:
-    """The instance in a JSON file (see the README for its fields).
+def read_problem(path: str | Path, length: str | None = None) -> Problem:
+    """The instance in a JSON file; see `read_instance`."""
+    return read_instance(path, length)[0]
 
-    Instead of `edges`, `graph` may name a GraphML file or an edge list (`one other [weight]` a line) beside it.
+
+def read_instance(path: str | Path, length: str | None = None) -> tuple[Problem, str]:
+    """The instance in a JSON file (see the README for its fields), and what its network was understood to be.
+
+    Instead of `edges`, `graph` may name a file beside it (see `networks.FORMATS`), whose nodes are the agents in the
+    order of their names; where `agents` is not their number but a list of names, in that order.
+
+    Args:
+        path: the file.
+        length: the attribute of the graph's links that is their length, or a number that all have; None: `weight`.
 
     Raises:
         InputError: naming the file, the field, and what is allowed.
     """
     path = Path(path)
+    data = read_bytes(path).removeprefix(codecs.BOM_UTF8)
     try:
-        document = msgspec.json.decode(path.read_bytes(), type=_Document)
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        document = msgspec.json.decode(data, type=_Document)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {quoted(error)}") from None
+    except RecursionError:
+        raise InputError(f"{path}: is nested too deeply") from None
+    del data
     try:
-        if (document.edges is None) == (document.graph is None):
-            raise InputError("give either 'edges' or 'graph'")
-        edges = document.edges if document.graph is None else graph_edges(read_graph(path.parent / document.graph))
-        return _checked(document, edges or [])
+        names = document.agents if isinstance(document.agents, list) else None
+        n = _size(document, names)
+        if document.graph is None:
+            if length is not None:
+                raise InputError("--length is for a network in a file of its own; 'edges' have their lengths")
+            links, by, shown = check_edges(document.edges or [], n), "the third number of 'edges'", names
+        else:
+            links, by, shown = _from_file(path.parent, document.graph, names, n, length)
+        shown = [str(agent) for agent in range(n)] if shown is None else shown
+        _check_whole(links, shown)
+        return _checked(document, links, names, n), described(shown, links, by)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _checked(document: _Document, edges: list[Any]) -> Problem:
-    n, types = document.agents, document.resource_types
-    if n < 1 or types < 1:
-        raise InputError(f"there are {n} agents and {types} resource types; there must be at least one of each")
-    lengths = check_edges(edges, n)
+def _size(document: _Document, names: list[str] | None) -> int:
+    """The number of agents, once what would be made of it is known to be no larger than what the file holds."""
+    n = document.agents if isinstance(document.agents, int) else len(document.agents)
+    types = document.resource_types
+    if (document.edges is None) == (document.graph is None):
+        raise InputError("give either 'edges' or 'graph'")
+    if names is not None and len(set(names)) < len(names):
+        raise InputError("'agents' has a name twice")
+    if not 1 <= n <= MOST_AGENTS or not 1 <= types <= MOST_TYPES:
+        raise InputError(
+            f"there are {_short(n)} agents and {_short(types)} resource types; there must be at least one of each, and"
+            f" at most {MOST_AGENTS} agents and {MOST_TYPES} types"
+        )
     if len(document.resources) != n:
         raise InputError(f"resources has {len(document.resources)} rows; it needs one for each of the {n} agents")
+    return n
+
+
+def _from_file(
+    folder: Path, name: str, agents: list[str] | None, n: int, length: str | None
+) -> tuple[dict[tuple[int, int], float], str, Sequence[str]]:
+    if not name.isprintable() or not name:
+        raise InputError(f"'graph' is '{quoted(name)}'; it must be the name of a file")
+    network = read_network(folder / name, agents)
+    try:
+        if len(network.names) != n:
+            raise InputError(f"the graph has {len(network.names)} nodes and 'agents' says {n}")
+        return *lengths(network, length), network.names
+    except InputError as error:
+        raise InputError(f"{folder / name}: {error}") from None
+
+
+def _checked(document: _Document, links: dict[tuple[int, int], float], names: list[str] | None, n: int) -> Problem:
+    types, tasks, place = document.resource_types, document.tasks, {name: k for k, name in enumerate(names or ())}
     for agent, stock in enumerate(document.resources):
         _check_quantities(f"resources[{agent}]", stock, types)
-    for place, task in enumerate(document.tasks):
-        if not 0 <= task.agent < n:
-            raise InputError(f"tasks[{place}].agent is {task.agent}; agents are numbered 0 to {n - 1}")
-        if not 0 <= task.utility < LARGEST:
-            raise InputError(f"tasks[{place}].utility is {task.utility:g}; it must be in [0, {LARGEST})")
-        _check_quantities(f"tasks[{place}].requires", task.requires, types)
+    owners = []
+    for k, task in enumerate(tasks):
+        owner = place.get(task.agent) if isinstance(task.agent, str) else task.agent
+        if owner is None or not 0 <= owner < n:
+            known = "is not among the names in 'agents'" if owner is None else f"agents are numbered 0 to {n - 1}"
+            raise InputError(f"tasks[{k}].agent is {_short(task.agent)}; {known}")
+        owners.append(owner)
+        _check_amount(f"tasks[{k}].utility", task.utility)
+        _check_quantities(f"tasks[{k}].requires", task.requires, types)
+    for field, rows in {"resources": document.resources, "requires": [task.requires for task in tasks]}.items():
+        for kind in range(types):
+            if (total := sum(row[kind] for row in rows)) >= MOST_ITEMS:
+                raise InputError(f"{field} of type {kind} are {total} in all; there may be fewer than {MOST_ITEMS}")
     cost = document.transfer_cost
-    if not 0 <= cost.per_item < LARGEST:
-        raise InputError(f"transfer_cost.per_item is {cost.per_item:g}; it must be in [0, {LARGEST})")
+    _check_amount("transfer_cost.per_item", cost.per_item)
     if not 1 <= cost.package_size < LARGEST:
-        raise InputError(f"transfer_cost.package_size is {cost.package_size}; it must be at least 1")
-    tasks = document.tasks
+        raise InputError(f"transfer_cost.package_size is {_short(cost.package_size)}; it must be in [1, {LARGEST})")
     return make_problem(
-        list(lengths), list(lengths.values()), document.resources, [t.agent for t in tasks],
-        [t.utility for t in tasks], [t.requires for t in tasks], per_item=cost.per_item,
-        package_size=cost.package_size,
+        list(links), list(links.values()), document.resources, owners, [t.utility for t in tasks],
+        [t.requires for t in tasks], per_item=cost.per_item, package_size=cost.package_size,
     )  # fmt: skip
+
+
+def _short(value: object) -> str:
+    return quoted(value if not isinstance(value, float) else f"{value:g}")
+
+
+def _check_amount(field: str, value: float) -> None:
+    if value != 0 and not LEAST <= value < LARGEST:
+        raise InputError(f"{field} is {value:g}; it must be 0, or in [{LEAST:g}, {LARGEST})")
 
 
 def _check_quantities(field: str, values: list[int], types: int) -> None:
@@ -188,63 +269,44 @@ def _check_quantities(field: str, values: list[int], types: int) -> None:
         raise InputError(f"{field} has {len(values)} numbers; it needs one for each of the {types} resource types")
     for value in values:
         if not 0 <= value < LARGEST:
-            raise InputError(f"{field} is {values}; quantities must be in [0, {LARGEST})")
+            raise InputError(f"{field} is {_short(values)}; quantities must be in [0, {LARGEST})")
 
 
 def check_edges(edges: Iterable[Any], agents: int) -> dict[tuple[int, int], float]:
-    """(smaller end, larger end) -> length of a connected network's edges; a length left out is 1.
+    """(smaller end, larger end) -> length of edges; a length left out is 1.
 
     Raises:
-        InputError: for an end that is no agent, a loop, a length of 0 or below, one edge with two lengths, or a network
-            in several parts.
+        InputError: for an end that is no agent, a loop, a length that cannot be, or one edge with two lengths.
     """
-    lengths: dict[tuple[int, int], float] = {}
-    graph = nx.empty_graph(agents)
+    found: dict[tuple[int, int], float] = {}
     for place, edge in enumerate(edges):
+        said = f"edges[{place}] is {_short(list(edge))}"
         if len(edge) not in (2, 3):
-            raise InputError(f"edges[{place}] is {list(edge)}; an edge is [agent, agent] or [agent, agent, weight]")
+            raise InputError(f"{said}; an edge is [agent, agent] or [agent, agent, weight]")
         one, other, weight = (*edge, 1.0) if len(edge) == 2 else edge
-        if not all(end == int(end) and 0 <= end < agents for end in (one, other)):
-            raise InputError(f"edges[{place}] is {list(edge)}; agents are numbered 0 to {agents - 1}")
+        if not all(0 <= end < agents and end == int(end) for end in (one, other)):
+            raise InputError(f"{said}; agents are numbered 0 to {agents - 1}")
         if one == other:
-            raise InputError(f"edges[{place}] is {list(edge)}; an edge joins two different agents")
-        if not 0 < weight < np.inf:
-            raise InputError(f"edges[{place}] has weight {weight:g}; it must be above 0")
+            raise InputError(f"{said}; an edge joins two different agents")
+        if not SHORTEST <= weight < LONGEST:
+            raise InputError(f"edges[{place}] has weight {weight:g}; it must be from {SHORTEST:g} to {LONGEST:.0f}")
         ends = (int(min(one, other)), int(max(one, other)))
-        if lengths.setdefault(ends, float(weight)) != weight:
-            raise InputError(f"edges[{place}] is {list(edge)}, and the same edge has weight {lengths[ends]:g} before")
-        graph.add_edge(*ends)
-    parts = nx.number_connected_components(graph)
+        if found.setdefault(ends, float(weight)) != weight:
+            raise InputError(f"{said}, and the same edge has weight {found[ends]:g} before")
+    return found
+
+
+def _check_whole(links: Iterable[tuple[int, int]], names: Sequence[str]) -> None:
+    """Refuses a network in several parts."""
+    ends, n = np.array(list(links), int).reshape(-1, 2), len(names)
+    graph = scipy.sparse.coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(n, n))
+    parts, part = scipy.sparse.csgraph.connected_components(graph, directed=False)
     if parts > 1:
-        raise InputError(f"the network falls into {parts} parts; every agent must be reachable from every other")
-    return lengths
-
-
-def read_graph(path: Path) -> nx.Graph:
-    """A GraphML file (`.graphml`, `.xml`) or an edge list, as networkx reads them.
-
-    Raises:
-        InputError: for a file that is not there or not in that format.
-    """
-    try:
-        if path.suffix.lower() in (".graphml", ".xml"):
-            return nx.read_graphml(path)
-        return nx.read_weighted_edgelist(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except Exception as error:  # networkx and the XML parser raise many kinds
-        raise InputError(f"{path}: cannot be read as a graph ({type(error).__name__}: {error})") from None
-
-
-def graph_edges(graph: nx.Graph) -> list[tuple[int, int, float]]:
-    """Edges of a networkx graph, with its nodes numbered: by their own numbers 0 to n - 1 where they have them.
-
-    Otherwise nodes are numbered in the order in which the graph has them. A missing `weight` is 1.
-    """
-    names = {str(node) for node in graph}
-    own = names == {str(place) for place in range(len(names))}
-    number = {node: int(node) if own else place for place, node in enumerate(graph)}
-    return [(number[a], number[b], float(w)) for a, b, w in graph.edges(data="weight", default=1.0)]
+        apart = quoted(names[int(np.argmax(part != part[0]))])
+        raise InputError(
+            f"the network falls into {parts} parts ('{apart}' cannot be reached from '{quoted(names[0])}'); every agent"
+            " must be reachable from every other"
+        )
 
 
 def to_json(problem: Problem) -> str:

@@ -38,6 +38,9 @@ def simulate(
     parts = []
     for names in groups.values():
         actions = [fallback if arms[name].action is None else arms[name].action for name in names]
+        if env.check is not None:
+            for action in actions:
+                env.check(action, arms[names[0]].sites)
         n, extra = len(actions), []
         if env.refusal and env.deviate is not None and n_agents:
             deviations = [env.deviate(action, agent) for action in actions for agent in range(n_agents)]

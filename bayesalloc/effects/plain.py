@@ -54,7 +54,15 @@ def plan(found: Ancestry, arms: Mapping[str, Arm]) -> Plan:
     """What is held and what is drawn, from what descends from the interventions of all arms together."""
     fixed = {site for arm in arms.values() for site in arm.sites}
     in_all = {site for site in fixed if all(_set(arm.sites.get(site)) for arm in arms.values())}
-    responding = [name for name in found.sites if found.parents[name] & (fixed - {name})]
+    moved = {site for arm in arms.values() for site, value in arm.sites.items() if not _set(value)}
+
+    def answers(name: str) -> bool:
+        """Whether a site descends from an intervention on another, or through another from one on itself."""
+        through = any(name in found.parents[other] for other in found.parents[name] - {name})
+        own = through and (name in found.latent or name in moved)  # a record of it stays, unless it is moved from there
+        return bool(found.parents[name] & (fixed - {name})) or (own and name in fixed)
+
+    responding = [name for name in found.sites if answers(name)]
     random = [name for name, site in found.sites.items() if site.kind == "sample" and not site.factor]
     kept = [name for name in found.sites if name not in responding and name not in in_all]
     ignored = [name for name in responding if found.sites[name].factor]
@@ -64,7 +72,8 @@ def plan(found: Ancestry, arms: Mapping[str, Arm]) -> Plan:
     ]
     outcomes = [name for name in responding if name not in fixed and name not in ignored]
     warnings += [
-        f"the recorded values of '{name}' feed its own next period: the effect on it is that of one step only"
+        f"the distribution of '{name}' reads recorded values of '{name}' itself, such as those of the period before,"
+        " and those stay as recorded: the effect on it is that of one step only"
         for name in outcomes
         if name in found.lagged
     ]
@@ -79,7 +88,7 @@ def plan(found: Ancestry, arms: Mapping[str, Arm]) -> Plan:
     return Plan(
         latent=[name for name in kept if name in found.latent or found.sites[name].kind == "param"],
         recorded=[name for name in kept if name in found.observed and name in random],
-        drawn=[name for name in random if name in responding],
+        drawn=[name for name in random if name in responding and name not in in_all],
         outcomes=outcomes,
         warnings=warnings,
     )
@@ -145,7 +154,14 @@ def simulate(
         return {"values": every, "means": means}
 
     values, means = _streamed(replicate, held, draws, 4 * elements * len(arms) * futures, largest)
-    warnings = list(sites.warnings)
+    warnings = [
+        *sites.warnings,
+        *(
+            f"'{name}' responds and is left out: it is no array of real numbers"
+            for name in sites.outcomes
+            if name not in shapes
+        ),
+    ]
     some = min(map(len, values.values()))
     if some < draws:
         warnings.append(
@@ -220,8 +236,8 @@ def _tried(
         dims.update(site_dims(natural))
         for name in sites.outcomes:
             value = natural[name]["value"]
-            kind = jnp.result_type(value)
-            if jnp.issubdtype(kind, np.number) or jnp.issubdtype(kind, np.bool_):
+            kinds = (np.floating, np.integer, np.bool_)
+            if jax.tree.structure(value).num_nodes == 1 and any(jnp.issubdtype(value, kind) for kind in kinds):
                 shapes[name] = jnp.shape(value)
 
     jax.eval_shape(trace)

@@ -111,6 +111,21 @@ def suited(problem: Problem, config: Darap = DEFAULT) -> Darap:
     return replace(config, tasks_per_agent=max(1, int(owned.max())))
 
 
+def cautions(problem: Problem, config: Darap = DEFAULT) -> list[str]:
+    """Sentences on what the negotiation leaves out in an instance: agents ask for so many items and no more."""
+    requires = np.where(np.asarray(problem.real)[:, None], np.asarray(problem.requires, np.int64), 0)
+    lacks = -np.asarray(problem.resources, np.int64)
+    np.add.at(lacks, np.asarray(problem.owner), requires)
+    agents = np.flatnonzero((lacks > config.max_quantity).any(1))
+    if not agents.size:
+        return []
+    who = ", ".join(map(str, agents[:5])) + (", ..." if agents.size > 5 else "")
+    return [
+        f"an agent asks for at most {config.max_quantity} items of a type in a negotiation; what the tasks of"
+        f" {agents.size} agents ({who}) lack is more, so that some may be left undone that could be done"
+    ]
+
+
 def negotiate(problem: Problem, rng_key: Array, config: Darap | None = None) -> Allocation:
     """DEC-GRD without faults, as an allocator among the others."""
     return dec_grd(problem, rng_key, suited(problem) if config is None else config)[0]

@@ -6,6 +6,11 @@ import jax
 
 from bayesalloc.errors import InputError
 
+MOST = {  # what can be compiled and held in memory
+    "max_hops": 64, "max_quantity": 1_000, "tasks_per_agent": 100_000, "cycles": 100, "parts": 100, "lifetime": 10_000,
+    "timeout_reduction": 10_000, "timeout_extension": 10_000, "retries": 100,
+}  # fmt: skip
+
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
@@ -69,6 +74,9 @@ class Darap:
         for field in ("max_hops", "max_quantity", "tasks_per_agent", "cycles", "lifetime"):
             if getattr(self, field) < 1:
                 raise InputError(f"{field} is {getattr(self, field)}; it must be at least 1")
+        for field, most in MOST.items():
+            if getattr(self, field) > most:
+                raise InputError(f"{field} is {getattr(self, field)}; it must be at most {most}")
         for field in ("parts", "timeout_reduction", "timeout_extension", "retries"):
             if getattr(self, field) < 0:
                 raise InputError(f"{field} is {getattr(self, field)}; it must not be negative")
