@@ -43,7 +43,7 @@ class _Recorded(Held):
 
     def inside(self, period: Array | None, horizon: int | None) -> Messenger:
         """See the base class."""
-        return _Recorded(self.values, (), self.period if period is None else period)
+        return _Recorded(self.values, (), self.periods if period is None else (*self.periods, period))
 
     def _fill(self, msg: Message) -> None:
         pass  # a masked filling has no density; what follows from it is what the sampler saw
