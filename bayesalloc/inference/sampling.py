@@ -173,6 +173,7 @@ def _implied(
         warnings.append(f"'{listed(vague)}' has an improper prior, so that nothing can be said of the prior")
         return groups, information, warnings
     shown = [name for name in posterior if name not in outcomes_of(problem)]
+    bytes_each = 4 * sum(np.size(trace[name]["value"]) for name in {*of_record, *shown})
     n_prior = int(np.clip(LARGE // max(bytes_each, 1), 10, PRIOR_DRAWS))
     before = predict(problem, known, keys[1], n_prior, [*shown, *known], densities=False).sites
     at = {"chain": [0], "draw": np.arange(n_prior)}
