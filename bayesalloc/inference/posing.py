@@ -124,7 +124,8 @@ def restore(model: Environment | Model, tree: xr.DataTree, data: Record = None) 
     else:
         carried, categories = _carried(tree)
         wanted = inspect.signature(model).parameters
-        beside = set() if data is None else set(data if isinstance(data, Mapping) else as_table(data).columns)
+        data = data if data is None or isinstance(data, Mapping) or is_frame(data) else as_table(data)
+        beside = set() if data is None else set(data if isinstance(data, Mapping) else map(str, data.columns))
         kept = {
             name: value
             for name, value in carried.items()
