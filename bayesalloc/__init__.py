@@ -10,7 +10,13 @@ if not (Path(__file__).parent / "models").is_dir():  # an editable install or a 
 
 if TYPE_CHECKING:
     from bayesalloc.effects import ate as ate, compare as compare, counterfactual as counterfactual
-    from bayesalloc.environment import Environment as Environment, Outcome as Outcome, as_model as as_model
+    from bayesalloc.environment import (
+        Environment as Environment,
+        Outcome as Outcome,
+        Recorded as Recorded,
+        as_model as as_model,
+        measured as measured,
+    )
     from bayesalloc.errors import InputError as InputError, InterventionError as InterventionError
     from bayesalloc.following import seed_by_name as seed_by_name
     from bayesalloc.inference import diagnose as diagnose, fit as fit
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "effects": ("ate", "compare", "counterfactual"),
-    "environment": ("Environment", "Outcome", "as_model"),
+    "environment": ("Environment", "Outcome", "Recorded", "as_model", "measured"),
     "errors": ("InputError", "InterventionError"),
     "inference": ("diagnose", "fit"),
     "following": ("seed_by_name",),

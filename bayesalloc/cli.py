@@ -89,6 +89,7 @@ def fit(
     model: str,
     record: Path,
     *,
+    data: Annotated[list[str] | None, Repeated] = None,
     method: Literal["nuts", "svi"] = "nuts",
     chains: int = 4,
     warmup: int = 1000,
@@ -102,6 +103,7 @@ def fit(
     Args:
         model: A shipped model's name, or the path of a Python file with `environment` or a NumPyro `model`.
         record: A CSV file; an empty cell is missing.
+        data: A keyword of a plain model that is no column, as J=8; the value is JSON, or else text.
         method: NUTS, or stochastic variational inference.
         chains: Number of chains.
         warmup: Warm-up draws per chain.
@@ -114,11 +116,12 @@ def fit(
         import jax
 
         from bayesalloc import inference, library
+        from bayesalloc.inference.given import stated
         from bayesalloc.report import page, tables
 
         tree = inference.fit(
-            library.load_model(model), record, jax.random.key(common.seed), method=method, chains=chains,
-            warmup=warmup, draws=draws, mechanism=mechanism, target_accept=target_accept,
+            library.load_model(model), record, jax.random.key(common.seed), data=stated(data or ()), method=method,
+            chains=chains, warmup=warmup, draws=draws, mechanism=mechanism, target_accept=target_accept,
             progress=not common.quiet and sys.stderr.isatty(),
         )  # fmt: skip
         for warning in json.loads(tree.attrs["warnings"]):

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import bayesalloc
+from bayesalloc.checking import checked, known_arms
 from bayesalloc.environment import Environment
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import Model
@@ -65,7 +66,8 @@ def load_model(name_or_path: str | Path) -> Environment | Model:
     another name.
 
     Raises:
-        InputError: for a name that is not shipped, a missing file, or a file that raises or defines neither.
+        InputError: for a name that is not shipped, a missing file, a file that raises or defines neither, or an
+            environment whose parts do not fit together.
 
     >>> load_model("watershed").name
     'watershed'
@@ -80,9 +82,12 @@ def load_model(name_or_path: str | Path) -> Environment | Model:
         found: Any = getattr(module, name, None)
         if isinstance(found, Environment):
             if shipped:
-                return found
+                return known_arms(found)
             own = {part: _guarded(value, path) for part, value in found._asdict().items() if callable(value)}
-            return found._replace(**own)
+            try:
+                return checked(found._replace(**own))
+            except InputError as error:
+                raise error if str(path) in str(error) else InputError(f"{path}: {error}") from error
         if callable(found):
             return _guarded(found, path)
     raise InputError(f"{path}: defines no '{attribute or 'environment'}'" + ("" if attribute else " and no 'model'"))

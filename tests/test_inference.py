@@ -13,7 +13,10 @@ import pytest
 import xarray as xr
 
 import bayesalloc as ba
-from bayesalloc.inference import pose, restore, summary
+from bayesalloc.inference import pose, restore, sampling, summary
+from bayesalloc.inference.draws import cautions
+from bayesalloc.inference.posing import site_shapes
+from bayesalloc.inference.predicting import predict
 
 KEY = jax.random.key(0)
 
@@ -31,6 +34,7 @@ def test_the_tree_has_named_dimensions_and_survives_a_file(posterior, tmp_path):
     with xr.open_datatree(path, engine="h5netcdf") as again:
         assert set(again.children) == {
             "posterior", "sample_stats", "posterior_predictive", "prior", "prior_predictive", "observed_data",
+            "log_likelihood", "log_prior", "constant_data",
         }  # fmt: skip
         np.testing.assert_array_equal(again["posterior"]["growth"], group["growth"])
 
@@ -114,6 +118,111 @@ def test_a_plain_model_needs_its_columns(tmp_path):
     path.write_text("z\n1.0\n")
     with pytest.raises(ba.InputError, match="no column is a keyword"):
         pose(gaussian, path)
+
+
+def improper(y):
+    mean = numpyro.sample("mean", dist.ImproperUniform(dist.constraints.real, (), ()))
+    with numpyro.plate("row", len(y)):
+        numpyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+
+
+@pytest.mark.parametrize("method", ["nuts", "svi"])
+def test_an_improper_prior_is_fitted_without_groups_of_the_prior(method):
+    y = np.random.default_rng(0).normal(3.0, 1.0, 20)
+    tree = ba.fit(improper, {"y": y}, KEY, method=method, warmup=300, draws=300, chains=2)
+    assert float(tree["posterior"]["mean"].mean()) == pytest.approx(y.mean(), abs=5 * 20**-0.5 / 10)  # 100 effective
+    assert not {"prior", "prior_predictive"} & set(tree.children)
+    assert "'mean' has an improper prior" in tree.attrs["warnings"]
+
+
+def subsampling(y):
+    mean = numpyro.sample("mean", dist.Normal())
+    with numpyro.plate("rows", len(y), subsample_size=2) as chosen:
+        numpyro.sample("y", dist.Normal(mean, 1.0), obs=y[chosen])
+
+
+def mixture(y):
+    with numpyro.plate("rows", len(y)):
+        kind = numpyro.sample("kind", dist.Bernoulli(0.5), infer={"enumerate": "parallel"})
+        numpyro.sample("y", dist.Normal(kind, 1.0), obs=y)
+
+
+def optimised(y):
+    numpyro.sample("y", dist.Normal(numpyro.param("mean", 0.0), numpyro.sample("sd", dist.HalfNormal())), obs=y)
+
+
+def nowhere(y):
+    mean = numpyro.sample("mean", dist.Normal())
+    numpyro.sample("y", dist.Uniform(10.0 + 0.0 * mean, 11.0), obs=y)
+
+
+@pytest.mark.filterwarnings("ignore:Out-of-support")
+@pytest.mark.parametrize(
+    ("model", "method", "says"),
+    [
+        (subsampling, "nuts", "the plate 'rows' takes 2 of 9 rows at a time, and nuts weighs every row"),
+        (subsampling, "svi", "the plate 'rows' takes 2 of 9 rows at a time, and the Pareto k"),
+        (mixture, "nuts", "site 'kind' is discrete and not observed, which nuts cannot sample: sum it out"),
+        (mixture, "svi", "site 'kind' is discrete and not observed, which svi cannot sample: sum it out"),
+        (optimised, "nuts", "'mean' is a numpyro.param.*give it a prior"),
+        (nowhere, "nuts", "no starting point was found"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused_by_name(model, method, says):
+    with pytest.raises(ba.InputError, match=says):
+        ba.fit(model, {"y": np.zeros(9)}, KEY, method=method, warmup=10, draws=10, chains=1)
+
+
+def test_a_record_that_taught_nothing_is_not_usable(watershed, tmp_path, monkeypatch):
+    """The posterior is the prior where the likelihood is the same at every draw."""
+    path = tmp_path / "record.csv"
+    path.write_text("\n".join(["year,forest_health,erosion", *(f"{2001 + k},," for k in range(3))]) + "\n")
+
+    def prior(problem, *_, **__):
+        latent = [name for name, (_, observed) in site_shapes(problem).items() if not observed]
+        drawn = predict(problem, {}, KEY, 20, latent, densities=False).sites
+        return {name: values[None] for name, values in drawn.items()}, {"diverging": np.zeros((1, 20), bool)}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sampling, "_nuts", prior)  # where nothing is known, this is what it samples
+        empty = ba.fit(watershed, path, KEY, mechanism="cost_sharing", draws=20, chains=1)
+
+    def apart(y):
+        numpyro.sample("mean", dist.Normal())
+        numpyro.sample("y", dist.Normal(), obs=y)
+
+    aside = ba.fit(apart, {"y": np.zeros(9)}, KEY, warmup=500, draws=500, chains=4)
+    for tree in (empty, aside):
+        verdict = ba.diagnose(tree)
+        assert not verdict.usable and "the record taught nothing: the posterior is the prior" in verdict.why
+    assert verdict.rhat_max < 1.01 and "effective" not in verdict.why  # nothing else is wrong
+
+
+def test_predictive_checks_are_of_outcomes_and_fail_in_words():
+    """Doses are not modelled; scores spread four times as far as the model has it."""
+    rng = np.random.default_rng(0)
+    dose = rng.normal(5.0, 1.0, 50)
+
+    def model(dose, score=None):
+        effect = numpyro.sample("effect", dist.Normal())
+        with numpyro.plate("row", len(dose)):
+            given = numpyro.sample("dose", dist.Normal(0.0, 1.0), obs=dose)
+            numpyro.sample("score", dist.Normal(effect * given, 1.0), obs=score)
+
+    tree = ba.fit(model, {"dose": dose, "score": dose + rng.normal(0.0, 4.0, 50)}, KEY, warmup=500, draws=500)
+    verdict = ba.diagnose(tree)
+    assert list(verdict.checks) == ["score"]
+    assert verdict.doubts == "replicated data do not reproduce the spread of score"
+    assert verdict.usable and verdict.why.endswith(verdict.doubts)
+    assert any(verdict.doubts in caution for caution in cautions(tree))
+
+
+def test_draws_that_are_not_finite_are_not_usable(posterior):
+    broken = posterior.copy()
+    sites = posterior["posterior"].to_dataset()
+    broken["posterior"] = sites.assign(growth=sites["growth"].where(sites["draw"] != 3))
+    verdict = ba.diagnose(broken)
+    assert not verdict.usable and "draws of 'growth' are not finite numbers" in verdict.why
 
 
 def test_intervals_cover_known_truths(tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
+from bayesalloc.checking import checked
 from bayesalloc.effects import decisions, environments, plain
 from bayesalloc.effects.arms import REPLICATES, Arm, Simulated
 from bayesalloc.effects.contrasts import EFFECT_STATISTICS, STATISTICS, contrast, describe, expected
@@ -73,7 +74,8 @@ def compare(
     for name, count, least in (("draws", draws, 2), ("horizon", horizon, 2), ("futures", futures or 1, 1)):
         if count < least:
             raise InputError(f"{name} is {count}; it must be at least {least}")
-    problem = None if posterior is None else restore(model, posterior)
+    model = checked(model) if isinstance(model, Environment) else model
+    problem = None if posterior is None else restore(model, posterior, data)
     if isinstance(model, Environment):
         env = model if problem is None or problem.environment is None else problem.environment
         named = _arms(env, arms)

@@ -1,7 +1,7 @@
 """Whether a posterior can be used: convergence, predictive checks, and a verdict in words."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import arviz as az
@@ -9,12 +9,17 @@ import numpy as np
 import xarray as xr
 
 from bayesalloc.errors import listed
+from bayesalloc.inference.names import escaped, unescaped
 
 RHAT_MAX, ESS_MIN, PARETO_K_MAX = 1.01, 400.0, 0.7  # Vehtari et al. 2021, Bayesian Analysis 16:667; 2024, JMLR 25:72
+INFORMATION_MIN = 0.05  # standard deviation of the log likelihood, below which prior and posterior are the same
 
 
 class Verdict(NamedTuple):
-    """Whether a posterior can be used, and why; numbers are None where the method has none."""
+    """Whether a posterior can be used, and why; numbers are None where the method has none.
+
+    `doubts` is what the predictive checks say against the model, "" where nothing; `why` says it too.
+    """
 
     rhat_max: float | None
     ess_bulk_min: float | None
@@ -24,48 +29,99 @@ class Verdict(NamedTuple):
     usable: bool
     why: str
     checks: dict[str, dict[str, float]]
+    doubts: str = ""
 
 
 def diagnose(tree: xr.DataTree) -> Verdict:
     """Convergence and fit: R-hat, effective sample sizes, divergences (NUTS) or Pareto k (SVI), predictive checks.
 
     Usable means R-hat at most 1.01, at least 400 effective samples in bulk and tails and no divergence (Vehtari et al.
-    2021), or Pareto k at most 0.7. The predictive checks do not decide: for each data site they give the share of
-    observations inside the 89 % posterior predictive interval, and the probability that replicated data have a larger
-    mean and a larger standard deviation than the record.
-    """
-    recorded = {str(name): values for name, values in tree["observed_data"].data_vars.items()}
-    checks = {name: predictive_check(tree, name) for name, v in recorded.items() if np.isfinite(v.values).any()}
-    poor = [name for name, check in checks.items() if not 0.025 <= check["p_mean"] <= 0.975]
-    note = f"; replicated data do not reproduce the mean of {listed(poor)}" if poor else ""
-    if tree.attrs["method"] == "svi":
-        k = _pareto_k(tree["sample_stats"].to_dataset()["log_ratio"].values.ravel())
-        usable = k <= PARETO_K_MAX
-        why = f"Pareto k of the guide is {k:.2f} ({'at most' if usable else 'above'} {PARETO_K_MAX})"
-        return Verdict(None, None, None, None, k, usable, why + note, checks)
-    posterior = tree["posterior"].to_dataset()
-    chosen = posterior[json.loads(tree.attrs["sampled"])] if "sampled" in tree.attrs else posterior
+    2021), or Pareto k at most 0.7; and that every draw is a finite number and the record taught something. The
+    predictive checks do not decide: for each outcome they give the share of observations inside the 89 % posterior
+    predictive interval, and the probability that replicated data have a larger mean and a larger standard deviation
+    than the record.
 
-    def extreme(values: xr.Dataset, which: Callable[[np.ndarray], float]) -> float:
+    Args:
+        tree: any ArviZ tree with a group `posterior`; what other groups it has is looked at too.
+    """
+    posterior = tree["posterior"].to_dataset()
+    sampled = [escaped(name) for name in json.loads(tree.attrs["sampled"])] if "sampled" in tree.attrs else posterior
+    chosen = posterior[list(sampled)]
+    checks = _checks(tree)
+    doubts = _doubts(checks)
+    note = f"; {doubts}" if doubts else ""
+    broken = [unescaped(str(name)) for name, values in chosen.items() if not np.isfinite(values.values).all()]
+    faults = [f"draws of '{listed(broken)}' are not finite numbers"] if broken else []
+    if tree.attrs.get("method") == "svi":
+        k = _pareto_k(tree["sample_stats"].to_dataset()["log_ratio"].values.ravel())
+        good = k <= PARETO_K_MAX
+        faults += [] if good else [f"Pareto k of the guide is {k:.2f} (above {PARETO_K_MAX})"]
+        faults += _taught_nothing(tree)
+        why = "; ".join(faults) or f"Pareto k of the guide is {k:.2f} (at most {PARETO_K_MAX})"
+        return Verdict(None, None, None, None, k, not faults, why + note, checks, doubts)
+
+    def extreme(values: xr.Dataset, which: Callable[[np.ndarray], float]) -> float | None:
         everything = np.concatenate([np.ravel(values[name].values) for name in values])
-        return float(which(everything[np.isfinite(everything)]))
+        there = everything[np.isfinite(everything)]
+        return float(which(there)) if there.size else None
 
     rhat = extreme(az.rhat(chosen), np.max) if posterior.sizes["chain"] > 1 else None
     bulk = extreme(az.ess(chosen, method="bulk"), np.min)
     tail = extreme(az.ess(chosen, method="tail"), np.min)
-    divergences = int(tree["sample_stats"].to_dataset()["diverging"].sum())
-    faults = []
+    effective = min(bulk or 0.0, tail or 0.0)
+    stats = tree["sample_stats"].to_dataset() if "sample_stats" in tree.children else {}
+    divergences = int(stats["diverging"].sum()) if "diverging" in stats else None
     if rhat is None:
-        faults.append("one chain alone cannot show convergence")
+        faults.append(
+            "one chain alone cannot show convergence" if posterior.sizes["chain"] == 1 else "R-hat is unknown"
+        )
     elif rhat > RHAT_MAX:
         faults.append(f"R-hat reaches {rhat:.3f} (above {RHAT_MAX}: chains disagree, draw more)")
-    if min(bulk, tail) < ESS_MIN:
-        faults.append(f"only {min(bulk, tail):.0f} effective samples (below {ESS_MIN:.0f}: draw more)")
+    if effective < ESS_MIN:
+        faults.append(f"only {effective:.0f} effective samples (below {ESS_MIN:.0f}: draw more)")
     if divergences:
         faults.append(f"{divergences} divergent transitions (a corner was missed; a higher target-accept may help)")
+    faults += _taught_nothing(tree)
     shown = "one chain" if rhat is None else f"R-hat at most {rhat:.3f}"
-    why = "; ".join(faults) or f"{shown}, at least {min(bulk, tail):.0f} effective samples, no divergences"
-    return Verdict(rhat, bulk, tail, divergences, None, not faults, why + note, checks)
+    smooth = "no divergences" if divergences is not None else "divergences not recorded"
+    why = "; ".join(faults) or f"{shown}, at least {effective:.0f} effective samples, {smooth}"
+    return Verdict(rhat, bulk, tail, divergences, None, not faults, why + note, checks, doubts)
+
+
+def _checks(tree: xr.DataTree) -> dict[str, dict[str, float]]:
+    """Predictive checks of the outcomes with a recorded value."""
+    if not {"observed_data", "posterior_predictive"} <= set(tree.children):
+        return {}
+    recorded, replicated = tree["observed_data"].to_dataset(), tree["posterior_predictive"].to_dataset()
+    there = [str(name) for name, v in recorded.items() if name in replicated and np.isfinite(v.values).any()]
+    return {unescaped(name): predictive_check(tree, name) for name in there}
+
+
+def _doubts(checks: Mapping[str, Mapping[str, float]]) -> str:
+    """Which sides of the record replicated data do not reproduce."""
+    said = []
+    for key, what in (("p_mean", "mean"), ("p_sd", "spread")):
+        poor = [name for name, check in checks.items() if not 0.025 <= check[key] <= 0.975]
+        said += [f"the {what} of {listed(poor)}"] if poor else []
+    return f"replicated data do not reproduce {' and '.join(said)}" if said else ""
+
+
+def _taught_nothing(tree: xr.DataTree) -> list[str]:
+    """A sentence where the posterior is the prior: the record is empty, or says nothing of what was sampled.
+
+    The posterior is the prior times the likelihood, so the two are one where the likelihood is the same at all draws.
+    For a likelihood that varies little, their Kullback-Leibler divergence is half the variance of its logarithm.
+    """
+    if "information" in tree.attrs:
+        varies = tree.attrs["information"] > INFORMATION_MIN
+    elif "log_likelihood" in tree.children:
+        densities = [v.stack(each=("chain", "draw")) for v in tree["log_likelihood"].data_vars.values()]
+        total = np.sum([v.values.reshape(-1, v.sizes["each"]).sum(0) for v in densities], axis=0)
+        varies = float(np.std(total)) > INFORMATION_MIN
+    else:
+        recorded = tree["observed_data"].to_dataset().values() if "observed_data" in tree.children else ()
+        varies = not recorded or any(np.isfinite(values.values).any() for values in recorded)
+    return [] if varies else ["the record taught nothing: the posterior is the prior"]
 
 
 def predictive_check(tree: xr.DataTree, name: str) -> dict[str, float]:
@@ -74,12 +130,17 @@ def predictive_check(tree: xr.DataTree, name: str) -> dict[str, float]:
     replicated = tree["posterior_predictive"].to_dataset()[name].values
     replicated = replicated.reshape(replicated.shape[0] * replicated.shape[1], -1)
     there = np.isfinite(observed)
-    observed, replicated = observed[there], replicated[:, there]
+    observed, replicated = observed[there].astype(float), replicated[:, there].astype(float)
     low, high = np.quantile(replicated, [0.055, 0.945], axis=0)
+
+    def larger(values: np.ndarray, than: float) -> float:
+        equal = np.isclose(values, than, rtol=1e-6)
+        return float(np.mean((values > than) & ~equal) + 0.5 * np.mean(equal))
+
     return {
         "inside": float(np.mean((observed >= low) & (observed <= high))),
-        "p_mean": float(np.mean(replicated.mean(1) > observed.mean())),
-        "p_sd": float(np.mean(replicated.std(1) > observed.std())),
+        "p_mean": larger(replicated.mean(1), observed.mean()),
+        "p_sd": larger(replicated.std(1), observed.std()),
     }
 
 
@@ -92,8 +153,8 @@ def _pareto_k(log_ratios: np.ndarray) -> float:
 def summary(tree: xr.DataTree, names: list[str] | None = None) -> xr.Dataset:
     """Mean, sd and 89 % interval of the parameters: the sites that do not have a year."""
     posterior = tree["posterior"].to_dataset()
-    chosen = names or [str(name) for name in posterior if "year" not in posterior[name].dims]
-    values = posterior[chosen]
+    chosen = [escaped(name) for name in names or ()]
+    values = posterior[chosen or [name for name in posterior if "year" not in posterior[name].dims]]
     dim = ["chain", "draw"]
     stats = [
         values.mean(dim),

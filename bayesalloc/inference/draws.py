@@ -5,11 +5,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
+from bayesalloc.inference.diagnosing import diagnose
+from bayesalloc.inference.names import unescaped
+
 
 def thinned(posterior: xr.DataTree, draws: int) -> dict[str, Array]:
     """Every site's values at `draws` evenly spaced posterior draws."""
     group = posterior["posterior"]
-    flat = {str(name): v.values.reshape(-1, *v.shape[2:]) for name, v in group.data_vars.items()}
+    flat = {unescaped(str(name)): v.values.reshape(-1, *v.shape[2:]) for name, v in group.data_vars.items()}
     total = len(next(iter(flat.values())))
     index = np.linspace(0, total - 1, draws).round().astype(int)
     return {name: jnp.asarray(values[index]) for name, values in flat.items()}
@@ -17,5 +20,10 @@ def thinned(posterior: xr.DataTree, draws: int) -> dict[str, Array]:
 
 def cautions(posterior: xr.DataTree) -> list[str]:
     """Sentences that a result based on this posterior must carry."""
-    usable = posterior.attrs.get("usable", 1)
-    return [] if usable else [f"the posterior is not usable as it stands: {posterior.attrs['why']}"]
+    attrs = posterior.attrs
+    if "usable" not in attrs:  # from elsewhere
+        verdict = diagnose(posterior)
+        attrs = {"usable": verdict.usable, "why": verdict.why, "doubts": verdict.doubts}
+    if not attrs["usable"]:
+        return [f"the posterior is not usable as it stands: {attrs['why']}"]
+    return [f"the posterior is of a model that does not fit: {attrs['doubts']}"] if attrs.get("doubts") else []

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
+from bayesalloc.inference.names import unescaped
 from bayesalloc.report import (
     INTERVAL,
     MANY,
@@ -241,7 +242,9 @@ def predictive_check(tree: xr.DataTree, sites: Sequence[str] | None = None) -> F
         axes.plot(x[~outside], seen[~outside], "o", color=INK, markersize=3.2, zorder=3)
         axes.plot(x[outside], seen[outside], "x", color=COLOURS[1], markersize=5, markeredgewidth=2, zorder=4)
         axes.set_xlabel("year" if yearly else "observations, sorted by what is predicted", fontsize=SMALL)
-        axes.set_title(plain(site.removesuffix("_observed")), loc="left", fontsize=10, fontweight="bold", color=INK)
+        axes.set_title(
+            plain(unescaped(site).removesuffix("_observed")), loc="left", fontsize=10, fontweight="bold", color=INK
+        )
     return figure
 
 

@@ -16,6 +16,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import bayesalloc
+from bayesalloc.inference.names import unescaped
 from bayesalloc.report import (
     INTERVAL,
     comparison_sentences,
@@ -267,7 +268,7 @@ def _fit(tree: xr.DataTree, verdict: "Verdict | None") -> Iterator[str]:
     yield section("Does the model reproduce the record?")
     sites = [str(site) for site in group(tree, "observed_data").data_vars][: figures.PANELS]
     alt = "Observations and posterior predictive interval of {}.".format
-    panels = [svg(figures.predictive_check(tree, [site]), alt(words(site))) for site in sites]
+    panels = [svg(figures.predictive_check(tree, [site]), alt(words(unescaped(site)))) for site in sites]
     yield figure(panels, f"Dots: the record. Band or bars: the {level} posterior predictive interval. Orange crosses:"
                   " observations outside it, about one in nine where the model fits.")  # fmt: skip
     if verdict:
@@ -281,7 +282,10 @@ def _fit(tree: xr.DataTree, verdict: "Verdict | None") -> Iterator[str]:
     note = "Mean and interval. Spread left: the posterior's standard deviation as a share of the prior's."
     yield table(tables.parameters_sheet(tree, words), note)
     observed = group(tree, "observed_data").data_vars.items()
-    seen = [f"{words(str(site))}: {int(values.notnull().sum())} of {values.size} cells" for site, values in observed]
+    seen = [
+        f"{words(unescaped(str(site)))}: {int(values.notnull().sum())} of {values.size} cells"
+        for site, values in observed
+    ]
     yield section("How it was made") + terms({
         "record": f"{tree.attrs['record_name']} ({'; '.join(seen)})",
         "draws": f"{sampled['chain']} chains of {sampled['draw']}",
