@@ -115,13 +115,7 @@ def restore(model: Environment | Model, tree: xr.DataTree, data: Record = None) 
     file = tree.attrs.get("file", "the posterior")
     if isinstance(model, Environment):
         if data is None and "record" not in tree.attrs:
-<<<<<<< HEAD
-            raise InputError(
-                f"{file}: the posterior carries no record, as those of `bayesalloc fit` do; give one beside it"
-            )
-=======
             raise InputError(f"{file}: the posterior carries no record, as `bayesalloc fit` has it; give one beside it")
->>>>>>> infer
         table = Table(tree.attrs["record_name"], text=tree.attrs["record"]) if data is None else as_table(data)
         try:
             problem = pose(model, table, mechanism=tree.attrs.get("mechanism") or None)
