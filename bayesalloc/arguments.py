@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bayesalloc import limits
 from bayesalloc.errors import InputError
 
 
@@ -24,7 +25,11 @@ def interventions(
     """
     if not do:
         return mechanisms
-    arms: dict[str, Any] = {Path(name).stem: {"mechanism": name} for name in mechanisms or ()}
+    arms: dict[str, Any] = {}
+    for name in mechanisms or ():
+        before = arms.setdefault(Path(name).stem, {"mechanism": name})["mechanism"]
+        if before != name or list(mechanisms or ()).count(name) > 1:
+            raise InputError(f"--mechanisms gives two mechanisms of the same name: {before} and {name}")
     for text in do:
         fixed = sites(text)
         name = text
@@ -66,31 +71,29 @@ def sites(text: str) -> dict[str, Any]:
             raise InputError(f"--do '{text}': gives '{site}' twice")
         try:
             array = np.asarray(json.loads(value))
+        except RecursionError:
+            raise InputError(f"--do '{text[:60]}...': its brackets are nested too deeply") from None
         except ValueError:
             array = np.asarray(value)
         number = np.issubdtype(array.dtype, np.number) or array.dtype == bool
         if site != "mechanism" and not number:
             raise InputError(f"--do '{text}': '{value}' is not a number or a list of numbers")
+        if number and not (np.isfinite(array) & (np.abs(array) <= limits.LARGEST)).all():
+            raise InputError(
+                f"--do '{text}': {site} is {array.tolist()}; it must be finite, at most {limits.LARGEST:g}"
+            )
         fixed[site] = array if number else value
     return fixed
 
 
 def open_posterior(path: Path) -> Any:
-    """The posterior in a file of `bayesalloc fit`, as a DataTree with the file's name among its attributes.
+    """The posterior in a file, which is the one that its run folder's manifest means.
 
     Raises:
-        InputError: where the file is none.
+        InputError: where it is not; see `bayesalloc.inference.files.open_posterior`.
     """
-    import xarray as xr
+    from bayesalloc import runs
+    from bayesalloc.inference import files
 
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with xr.open_datatree(path, engine="h5netcdf") as tree:
-            loaded = tree.load()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a netCDF file from `bayesalloc fit`: {error}") from None
-    if "posterior" not in loaded.children:
-        raise InputError(f"{path}: has no group 'posterior'; give the posterior.nc of `bayesalloc fit`")
-    loaded.attrs["file"] = str(path)
-    return loaded
+    runs.check(path)
+    return files.open_posterior(path)

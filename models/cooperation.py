@@ -163,7 +163,7 @@ def game(
         return state, Round((share * stake).mean(), share * stake)
 
     def arms(names: Sequence[str] | None) -> dict[str, Any]:
-        strange = set(names or ()) - set(mechanisms)
+        strange = [name if isinstance(name, str) else name.path for name in names or () if name not in mechanisms]
         if strange:
             raise InputError(f"cooperation has no mechanism '{listed(strange)}'; there are {listed(mechanisms)}")
         return {name: np.int32(mechanisms.index(name)) for name in names or mechanisms}

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
+from bayesalloc import limits
 from bayesalloc.effects import decisions, environments, plain
 from bayesalloc.effects.arms import Arm, Simulated
 from bayesalloc.effects.contrasts import EFFECT_STATISTICS, STATISTICS, contrast, describe
@@ -20,6 +21,7 @@ from bayesalloc.errors import InputError, listed
 from bayesalloc.inference.draws import cautions
 from bayesalloc.inference.posing import restore
 from bayesalloc.intervene import Model
+from bayesalloc.library import is_path
 
 BUDGET = 16_000  # replicates per arm that parameter draws and their futures share
 
@@ -62,13 +64,11 @@ def compare(
         InputError: for arms, counts or probabilities that cannot be used.
         InterventionError: see `bayesalloc.do`.
     """
-    if not 0 < interval < 1:
-        raise InputError(f"interval is {interval:g}; it must be between 0 and 1")
-    for name, count in {"draws": draws, "horizon": horizon}.items():
-        if count < 2:
-            raise InputError(f"{name} is {count}; it must be at least 2")
+    limits.probability("interval", interval)
+    limits.counted(draws=draws, horizon=horizon, futures=futures)
     futures = int(np.clip(BUDGET // draws, 8, 32)) if futures is None else futures
-    problem = None if posterior is None else restore(model, posterior)
+    named_again = () if isinstance(arms, Mapping) else filter(is_path, arms or ())
+    problem = None if posterior is None else restore(model, posterior, named_again)
     if isinstance(model, Environment):
         env = model if problem is None or problem.environment is None else problem.environment
         named = _arms(env, arms)

@@ -1,17 +1,23 @@
 """The inference problem of a model and a record: what is sampled, what is given, what its parts are called."""
 
 import inspect
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import msgspec
 import numpy as np
 import xarray as xr
 from numpyro import handlers
 
+from bayesalloc import library
 from bayesalloc.environment import Environment, as_model
 from bayesalloc.errors import InputError, listed
+from bayesalloc.inference.files import check_sites
 from bayesalloc.intervene import Model, seed_by_name, unobserved
+from bayesalloc.mechanism import Mechanism, parse_mechanism
 from bayesalloc.records import Table
 
 
@@ -28,6 +34,8 @@ class Problem(NamedTuple):
         years: the year of each period; empty for a plain model.
         warnings: sentences on what was assumed or ignored.
         noncentered: sites to be sampled in non-centred form.
+        mechanism: the label of the mechanism in force throughout; "" where the record says.
+        mechanisms: label -> mechanism, of the labels that are explained by a file.
     """
 
     name: str
@@ -39,9 +47,17 @@ class Problem(NamedTuple):
     years: list[int] = []
     warnings: list[str] = []
     noncentered: tuple[str, ...] = ()
+    mechanism: str = ""
+    mechanisms: Mapping[str, Mechanism] = {}
 
 
-def pose(model: Environment | Model, record: str | Path | Table, *, mechanism: str | None = None) -> Problem:
+def pose(
+    model: Environment | Model,
+    record: str | Path | Table,
+    *,
+    mechanism: str | None = None,
+    mechanisms: Iterable[str | Path | Mechanism] = (),
+) -> Problem:
     """The inference problem of a model and a record.
 
     An environment reads its own columns. A plain model gets, for each keyword, the column of that name: numbers as
@@ -50,7 +66,9 @@ def pose(model: Environment | Model, record: str | Path | Table, *, mechanism: s
     Args:
         model: an environment, or a plain NumPyro model function.
         record: a CSV file.
-        mechanism: the mechanism in force in every row, where the record has no such column.
+        mechanism: the mechanism in force in every row, where the record has no such column; a name or a path.
+        mechanisms: what labels of the record mean beside the shipped names: paths of mechanisms, or mechanisms. A
+            label of the record is never taken as a path.
 
     Raises:
         InputError: naming file, column, row and what is allowed.
@@ -62,35 +80,96 @@ def pose(model: Environment | Model, record: str | Path | Table, *, mechanism: s
         return Problem(getattr(model, "__name__", "model"), model, data, warnings=_unused(table))
     if model.read is None:
         raise InputError(f"{model.name} cannot be fitted: it does not say how to read a record")
+    named = [*mechanisms]
+    if library.is_path(mechanism):  # the user's own word, not the record's
+        named.append(library.load_mechanism(mechanism))
+        mechanism = named[-1].name
+    given = library.load_mechanisms(named)
     recorded = model.read(table, mechanism)
-    env = recorded.environment
+    env = library.knowing(recorded.environment, given)
     labels = np.asarray(recorded.labels, dtype=object)
     for label in dict.fromkeys(table.columns.get("mechanism", []) if mechanism is None else []):
         try:
-            env.arms([label])
+            env.arms([library.Label(label)])
         except InputError as error:
             raise table.error(table.columns["mechanism"].index(label), "mechanism", str(error)) from None
-    arms = env.arms(list(dict.fromkeys(labels.ravel().tolist())))
-    loaded = dict(zip(dict.fromkeys(labels.ravel().tolist()), arms, strict=True))  # a path's arm has its file's name
-    places = {name: list(arms).index(loaded[name]) for name in loaded}
+    distinct = [library.Label(label) for label in dict.fromkeys(labels.ravel().tolist())]
+    arms = env.arms(distinct)
+    places = {label: place for place, label in enumerate(distinct)}
     index = np.vectorize(places.__getitem__, otypes=[np.int32])(labels)
-    warnings = [*recorded.warnings, *_unused(table)]
+    warnings = [*recorded.warnings, *_meant(given, places), *_unused(table)]
     horizon = len(recorded.years)
     return Problem(
         env.name, as_model(env, arms, horizon), recorded.data, env, arms, index, recorded.years, warnings,
-        recorded.noncentered,
+        recorded.noncentered, mechanism or "", given,
     )  # fmt: skip
 
 
-def restore(model: Environment | Model, tree: xr.DataTree) -> Problem:
-    """The inference problem that a saved posterior came from, from the record that it carries."""
+def restore(
+    model: Environment | Model, tree: xr.DataTree, mechanisms: Iterable[str | Path | Mechanism] = ()
+) -> Problem:
+    """The inference problem that a saved posterior came from, from the record that it carries.
+
+    Args:
+        model: the model that was fitted.
+        tree: the posterior.
+        mechanisms: the Python mechanisms that were in force, whose code a posterior does not carry.
+
+    Raises:
+        InputError: where it has no record, or it cannot be the posterior of this model given that record.
+    """
     if "record" not in tree.attrs:
         raise InputError("the posterior was not made by `bayesalloc fit`: it carries no record")
+    file, label = tree.attrs.get("file", "the posterior"), tree.attrs["mechanism"]
+    known = carried(tree, library.load_mechanisms(mechanisms))
     table = Table(tree.attrs["record_name"], text=tree.attrs["record"])
     try:
-        return pose(model, table, mechanism=tree.attrs["mechanism"] or None)
+        problem = pose(model, table, mechanism=library.Label(label) if label else None, mechanisms=known.values())
     except InputError as error:
-        raise InputError(f"{tree.attrs.get('file', 'the posterior')} belongs to another model: {error}") from None
+        raise InputError(f"{file} belongs to another model: {error}") from None
+    check_posterior(problem, tree)
+    return problem
+
+
+def carried(tree: xr.DataTree, given: Mapping[str, Mechanism]) -> dict[str, Mechanism]:
+    """The mechanisms whose numbers a posterior carries, and of those given the ones that it does not."""
+    file = tree.attrs.get("file", "the posterior")
+    try:
+        tables = json.loads(tree.attrs.get("mechanisms", "{}"))
+    except (TypeError, ValueError, RecursionError):
+        tables = None
+    if not isinstance(tables, dict):
+        raise InputError(f"{file}: its attribute 'mechanisms' is not a JSON object")
+    found = dict(given)
+    for label, table in tables.items():
+        if isinstance(table, dict):
+            parsed = parse_mechanism(table, f"{file}: mechanism '{label}'")
+            found[label] = msgspec.structs.replace(parsed, name=label)
+        elif label not in given:
+            raise InputError(f"{file}: '{label}' was a Python mechanism; name it again: --mechanisms {label}.py")
+    return found
+
+
+def check_posterior(problem: Problem, tree: xr.DataTree) -> None:
+    """Refuse a posterior that cannot be one of this problem: other sites, labels or years, or impossible values.
+
+    Raises:
+        InputError: naming the file, the site and what is allowed.
+    """
+    labels = {} if problem.environment is None else dict(problem.environment.coords)
+    if problem.years:
+        labels["year"] = problem.years
+    keys = jax.random.split(jax.random.key(0))
+    traces = [handlers.trace(seed_by_name(problem.model, key)).get_trace(**keywords(problem)) for key in keys]
+    check_sites(tree, labels, traces)
+
+
+def _meant(given: Mapping[str, Mechanism], labels: Iterable[str]) -> list[str]:
+    """Sentences on mechanisms that were given with a record."""
+    hidden = [label for label in given if label in library.available("mechanisms")]
+    found = [f"'{label}' means {given[label].path} here, not the shipped mechanism" for label in hidden]
+    idle = [label for label in given if label not in set(labels)]
+    return found + ([f"in no year in force: {listed(idle)}"] if idle else [])
 
 
 def _unused(table: Table) -> list[str]:

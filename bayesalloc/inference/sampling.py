@@ -1,6 +1,7 @@
 """Posteriors by NUTS or SVI, as ArviZ trees with named dimensions."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from bayesalloc.inference.diagnosing import diagnose
 from bayesalloc.inference.posing import Problem, forward_model, keywords, outcomes_of, pose, samplable, trace_of
 from bayesalloc.inference.trees import dimensions, with_gaps
 from bayesalloc.intervene import Model
+from bayesalloc.mechanism import Mechanism
 from bayesalloc.records import Table
 
 DENSE_MAX = 40  # parameters in the dense block of the mass matrix
@@ -36,6 +38,7 @@ def fit(
     warmup: int = 1000,
     draws: int = 1000,
     mechanism: str | None = None,
+    mechanisms: Iterable[str | Path | Mechanism] = (),
     target_accept: float = 0.95,
     progress: bool = False,
 ) -> xr.DataTree:
@@ -49,7 +52,8 @@ def fit(
         chains: number of chains, run vectorized.
         warmup: warm-up draws per chain.
         draws: draws per chain; SVI takes draws x chains.
-        mechanism: the mechanism in force throughout, where the record does not say.
+        mechanism: the mechanism in force throughout, where the record does not say; a name or a path.
+        mechanisms: what the record's labels mean beside the shipped names: paths of mechanisms, or mechanisms.
         target_accept: NUTS's target acceptance probability; nearer to 1 means smaller steps and fewer divergences.
         progress: whether to show NumPyro's progress bar.
 
@@ -61,7 +65,7 @@ def fit(
         InputError: see `pose`, and for counts below 1 or a method that is not there.
     """
     table = record if isinstance(record, Table) else Table(record)
-    problem = pose(model, table, mechanism=mechanism)
+    problem = pose(model, table, mechanism=mechanism, mechanisms=mechanisms)
     for name, (count, least) in {"chains": (chains, 1), "warmup": (warmup, 1), "draws": (draws, 10)}.items():
         if count < least:
             raise InputError(f"{name} is {count}; it must be at least {least}")
@@ -101,7 +105,8 @@ def fit(
     tree.attrs = {
         "model": problem.name,
         "method": method,
-        "mechanism": mechanism or "",
+        "mechanism": problem.mechanism,
+        "mechanisms": json.dumps({label: known.table() for label, known in problem.mechanisms.items()}),
         "arms": json.dumps(list(problem.arms)),
         "record": table.text(),
         "sampled": json.dumps([name for name in posterior if name not in extra]),
