@@ -54,7 +54,7 @@ class Folder:
         for name in (MANIFEST, *names):
             if os.path.lexists(self.real / name) and not os.path.isfile(self.real / name):
                 raise InputError(
-                    f"{target}: holds '{name}', which is not a file and would be written; give another folder"
+                    f"{target}: holds '{name}', which is no file and would be written; give another folder"
                 )
         self.made = [parent for parent in (self.real, *self.real.parents) if not parent.exists()][1:]
         self.token = secrets.token_hex(8)
@@ -157,9 +157,7 @@ def check(file: Path) -> None:
         raise InputError(f"{file}: stands in a folder where a run was ended while its results were moved; run it again")
     expected = manifest["files"].get(file.name)
     if expected is not None and file.is_file() and expected != _hash(file):
-        raise InputError(
-            f"{file}: is not the file that {where.name} beside it names: it was changed, or is another run's"
-        )
+        raise InputError(f"{file}: is not what {where.name} beside it says: it was changed, or is another run's")
 
 
 def settle(home: Path) -> None:

@@ -18,6 +18,7 @@ from jax.scipy.special import log_ndtr
 from jaxtyping import Array, ArrayLike
 from numpyro.distributions import constraints
 
+from bayesalloc import limits
 from bayesalloc.environment import Environment, Outcome, Recorded
 from bayesalloc.errors import InputError, listed
 
@@ -188,6 +189,11 @@ def read(table: Any, mechanism: str | None = None) -> Recorded:
     label = [mechanism] * len(table) if mechanism is not None else table.labels("mechanism")
     rounds = table.integers("round") if "round" in table.columns else [1] * len(table)
     people, groups, mechanisms, years = (_places(values) for values in (person, group, label, sorted(rounds)))
+    if len(years) * len(people) > limits.CSV_CELLS:
+        raise InputError(
+            f"{table.path}: has {len(years):,} rounds of {len(people):,} people; rounds x people may be at most"
+            f" {limits.CSV_CELLS:,}"
+        )
     share = np.full((len(years), len(people)), np.nan, np.float32)
     force = np.full((len(years), len(people)), label[0], dtype=object)
     stake, group_of = np.zeros(len(people), np.float32), np.zeros(len(people), np.int32)

@@ -80,11 +80,9 @@ def pose(
         return Problem(getattr(model, "__name__", "model"), model, data, warnings=_unused(table))
     if model.read is None:
         raise InputError(f"{model.name} cannot be fitted: it does not say how to read a record")
-    named = [*mechanisms]
+    given = library.load_mechanisms([*mechanisms, *filter(library.is_path, [mechanism])])
     if library.is_path(mechanism):  # the user's own word, not the record's
-        named.append(library.load_mechanism(mechanism))
-        mechanism = named[-1].name
-    given = library.load_mechanisms(named)
+        mechanism = Path(mechanism or "").stem
     recorded = model.read(table, mechanism)
     env = library.knowing(recorded.environment, given)
     labels = np.asarray(recorded.labels, dtype=object)
