@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from bayesalloc import __version__, arguments, limits, runs
-from bayesalloc.errors import InputError, sentence
+from bayesalloc.errors import InputError, sentence, visible
 from bayesalloc.session import Common, Whole, refusing, session, show, warn
 
 app = App(
@@ -283,11 +283,8 @@ def train(
             )  # fmt: skip
         except Interrupted as stop:
             steps = stop.rows[-1].steps
-            print(
-                f"bayesalloc: interrupted after {steps} steps; go on with: bayesalloc train {problem} --resume"
-                f" {folder.target}",
-                file=sys.stderr,
-            )
+            go_on = f"bayesalloc train {problem} --resume {folder.target}"
+            print(f"bayesalloc: interrupted after {steps} steps; go on with: {visible(go_on)}", file=sys.stderr)
             raise SystemExit(130) from None
         except KeyboardInterrupt:
             print("bayesalloc: interrupted; what was done since the last checkpoint is lost", file=sys.stderr)

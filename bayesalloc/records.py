@@ -65,9 +65,7 @@ class Table:
                 if cells > limits.CSV_CELLS:
                     raise InputError(f"{where}: the file has more than {limits.CSV_CELLS:,} cells up to here")
                 if max(map(len, row)) > limits.CELL:
-                    raise InputError(
-                        f"{where}: has a cell of more than the {limits.CELL:,} characters that are allowed"
-                    )
+                    raise InputError(f"{where}: has a cell of more than {limits.CELL:,} characters")
                 yield reader.line_num, row
         except csv.Error as error:
             raise InputError(f"{self.path}, line {reader.line_num}: not a valid CSV row: {error}") from None
