@@ -74,7 +74,8 @@ def read_text(path: Path, most: int, kind: str, encoding: str = "utf-8") -> str:
         InputError: where there is none, it is larger than `most` bytes, or it is not text.
     """
     if not os.path.isfile(path):  # neither a folder nor a pipe, which might never end
-        raise InputError(f"{path}: is not a file" if os.path.exists(path) else f"{path}: no such file")
+        there = os.path.exists(path)
+        raise InputError(f"{path}: {'not a readable text file, but a folder or device' if there else 'no such file'}")
     try:
         with path.open("rb") as file:
             content = file.read(most + 1)

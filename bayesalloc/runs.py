@@ -75,10 +75,7 @@ class Folder:
             self.path = lock.with_suffix("")
             self.path.mkdir()
             if self.real.exists():
-                probe = self.path / lock.name
-                probe.touch()
-                os.replace(probe, self.real / lock.name)
-                (self.real / lock.name).unlink()
+                _reachable(self.path, self.real)
         except OSError:
             self.clear()
             if home == self.real or not self.real.exists():
@@ -201,6 +198,14 @@ def _held(handle: int, lock: Path) -> bool:
         return os.stat(lock).st_ino != os.fstat(handle).st_ino
     except (BlockingIOError, FileNotFoundError):
         return True
+
+
+def _reachable(new: Path, target: Path) -> None:
+    """Raise where files could not be moved from one folder into another: asks to move one that isn't there."""
+    if not os.access(target, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    with suppress(FileNotFoundError):  # and not OSError of another kind: other file systems, read-only ones
+        os.rename(new / f"{new.name}.none", target / f"{new.name}.none")
 
 
 def _exchange(one: Path, other: Path) -> bool:

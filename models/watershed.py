@@ -27,7 +27,7 @@ from bayesalloc import limits
 from bayesalloc.environment import Environment, Observation, Outcome, Recorded, measured
 from bayesalloc.errors import InputError
 from bayesalloc.library import load_mechanism
-from bayesalloc.mechanism import Ledger, Terms, unify
+from bayesalloc.mechanism import Ledger, Mechanism, Terms, unify
 from bayesalloc.models.cooperation import contribution, tendencies
 
 AGENTS = ("dam_owner", "forest_owner", "expert", "regulator", "investor")
@@ -208,8 +208,8 @@ def _abducted(mean: Array, sd: Array, precision: Array, value: Array) -> tuple[A
     return sd * precision * (value - mean) / total, 1.0 / jnp.sqrt(total)
 
 
-def arms(names: Sequence[str] | None) -> dict[str, Terms]:
-    """Mechanisms by name or path, as terms of one structure; default: the three of the published comparison."""
+def arms(names: Sequence[str | Mechanism] | None) -> dict[str, Terms]:
+    """Mechanisms by name, by path, or loaded, as terms of one structure; default: the three that were published."""
     loaded = [load_mechanism(name) for name in names or MECHANISMS]
     if len({mechanism.name for mechanism in loaded}) < len(loaded):
         raise InputError(f"two mechanisms have the same name among {', '.join(each.path for each in loaded)}")
