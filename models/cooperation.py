@@ -168,7 +168,7 @@ def game(
         strange = [name if isinstance(name, str) else name.path for name in names or () if name not in mechanisms]
         if strange:
             raise InputError(f"cooperation has no mechanism '{listed(strange)}'; there are {listed(mechanisms)}")
-        return {name: np.int32(mechanisms.index(name)) for name in names or mechanisms}
+        return {str(name): np.int32(mechanisms.index(name)) for name in names or mechanisms}
 
     return Environment(
         name="cooperation",

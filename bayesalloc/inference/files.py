@@ -8,15 +8,17 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.core import Tracer
+from numpyro import handlers
 from numpyro.distributions import constraints
 
 from bayesalloc.errors import InputError, listed
@@ -152,9 +154,7 @@ def check_structure(tree: xr.DataTree, file: str) -> None:
         raise InputError(f"{file}: its group 'posterior' has no site")
     for name, values in sites.items():
         if values.dims[:2] != ("chain", "draw"):
-            raise InputError(
-                f"{file}: site '{name}' has the dimensions {values.dims}; the first must be chain and draw"
-            )
+            raise InputError(f"{file}: site '{name}' has dimensions {values.dims}, and not chain and draw first")
         if values.dtype.kind not in "biuf":
             raise InputError(f"{file}: site '{name}' is of type {values.dtype}; it must be numbers")
         if values.sizes["chain"] * values.sizes["draw"] == 0:
@@ -190,16 +190,13 @@ def _check_attributes(attributes: Mapping[str, Any], file: str) -> None:
             raise InputError(f"{file}: has the attribute '{name}' and lacks '{listed(missing)}'")
 
 
-def check_sites(
-    tree: xr.DataTree, labels: Mapping[str, Sequence[Any]], traces: Iterable[Mapping[str, Mapping[str, Any]]]
-) -> None:
+def check_sites(tree: xr.DataTree, labels: Mapping[str, Sequence[Any]], sites: Mapping[str, "Site"]) -> None:
     """Refuse draws that a model cannot have made.
 
     Args:
         tree: the posterior.
         labels: dimension -> its labels in the model, in the model's order.
-        traces: of the model, under several random numbers: a support that is not the same in all of them depends on
-            other sites, and is not checked.
+        sites: the model's unobserved random sites.
 
     Raises:
         InputError: naming the file, the site or dimension, and what is allowed.
@@ -208,27 +205,38 @@ def check_sites(
     for dim, wanted in labels.items():
         found = group.coords[dim].values.tolist() if dim in group.coords else None
         if found is not None and found != list(wanted):
-            raise InputError(
-                f"{file}: its labels of '{dim}' are not the model's, in the model's order: {shown(wanted)}"
-            )
-    first, *others = traces
-    for name, site in first.items():
-        if site["type"] != "sample" or site["is_observed"] or name not in group:
+            raise InputError(f"{file}: its labels of '{dim}' are not those of the model, in order: {shown(wanted)}")
+    for name, (shape, support) in sites.items():
+        if name not in group:
             continue
-        values, shape = group[name].values, np.shape(site["value"])
+        values = group[name].values
         if values.shape[2:] != shape:
             raise InputError(f"{file}: site '{name}' has shape {values.shape[2:]}; the model's has {shape}")
-        support = site["fn"].support
-        if any(_differs(support, trace[name]["fn"].support) for trace in others):
-            continue
-        inside = _inside(support, values)
-        if not inside.all():
+        inside = True if support is None else _inside(support, values)
+        if not np.all(inside):
             raise InputError(f"{file}: site '{name}' has a draw {values[~inside].ravel()[0]:g}, outside {support}")
 
 
-def _differs(one: Any, other: Any) -> bool:
-    (leaves, form), (other_leaves, other_form) = map(jax.tree.flatten, (one, other))
-    return form != other_form or not all(map(np.array_equal, leaves, other_leaves))
+class Site(NamedTuple):
+    """A random site: its shape, and its support where that is the same whatever the other sites are."""
+
+    shape: tuple[int, ...]
+    support: Any
+
+
+def latent_sites(model: Callable[..., Any], **keywords: Any) -> dict[str, Site]:
+    """The unobserved random sites of a model, which must be seeded; it is traced and not run."""
+    found: dict[str, Site] = {}
+
+    def look() -> None:
+        for name, site in handlers.trace(model).get_trace(**keywords).items():
+            if site["type"] == "sample" and not site["is_observed"]:
+                support = site["fn"].support
+                fixed = not any(isinstance(bound, Tracer) for bound in jax.tree.leaves(support))
+                found[name] = Site(np.shape(site["value"]), support if fixed else None)
+
+    jax.eval_shape(look)
+    return found
 
 
 def _inside(support: Any, values: np.ndarray) -> np.ndarray:

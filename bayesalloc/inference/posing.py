@@ -15,7 +15,7 @@ from numpyro import handlers
 from bayesalloc import library
 from bayesalloc.environment import Environment, as_model
 from bayesalloc.errors import InputError, listed
-from bayesalloc.inference.files import check_sites
+from bayesalloc.inference.files import check_sites, latent_sites
 from bayesalloc.intervene import Model, seed_by_name, unobserved
 from bayesalloc.mechanism import Mechanism, parse_mechanism
 from bayesalloc.records import Table
@@ -157,9 +157,8 @@ def check_posterior(problem: Problem, tree: xr.DataTree) -> None:
     labels = {} if problem.environment is None else dict(problem.environment.coords)
     if problem.years:
         labels["year"] = problem.years
-    keys = jax.random.split(jax.random.key(0))
-    traces = [handlers.trace(seed_by_name(problem.model, key)).get_trace(**keywords(problem)) for key in keys]
-    check_sites(tree, labels, traces)
+    seeded = seed_by_name(problem.model, jax.random.key(0))
+    check_sites(tree, labels, latent_sites(seeded, **keywords(problem)))
 
 
 def _meant(given: Mapping[str, Mechanism], labels: Iterable[str]) -> list[str]:
