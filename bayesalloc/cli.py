@@ -335,7 +335,10 @@ def reproduce(
             if keep is not None:
                 if not training:
                     raise InputError("--keep is for trained networks, and --training asks for none")
-                keep.mkdir(parents=True, exist_ok=True)
+                try:
+                    keep.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise InputError(f"{keep}: cannot be written to: {error.strerror}") from None
             effort = dataclasses.replace(
                 effort, graphs=graphs, workers=os.cpu_count() or 1, training=training, keep=keep
             )  # fmt: skip
@@ -390,11 +393,12 @@ def init(folder: Path, *, common: Common = DEFAULT) -> None:
 
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder}: is a file or not empty; give a new folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        for source in sorted((Path(__file__).parent / "template").iterdir()):
-            if source.is_file():
-                shutil.copyfile(source, folder / source.name)
-        shutil.copyfile(library.content("mechanisms") / "performance_contract.toml", folder / "my_contract.toml")
+        with runs.folder(folder, "") as made:
+            for source in sorted((Path(__file__).parent / "template").iterdir()):
+                if source.is_file():
+                    shutil.copyfile(source, made.path / source.name)
+            contract = library.content("mechanisms") / "performance_contract.toml"
+            shutil.copyfile(contract, made.path / "my_contract.toml")
         written = sorted(path.name for path in folder.iterdir())
         show(common, f"{folder}: wrote {', '.join(written)}; start with {folder / 'README.md'}", {"files": written})
 
@@ -427,6 +431,9 @@ def main() -> None:
     except CycloptsError as error:
         print(f"bayesalloc: {sentence(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("bayesalloc: interrupted; no results were written", file=sys.stderr)
+        raise SystemExit(130) from None
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`: the results are written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -93,10 +93,11 @@ class Folder:
         return {role: str(self.target / name) for role, name in named.items() if name}
 
     def keep(self, command: str) -> None:
-        """Write the manifest and give everything its place."""
-        hashes = {str(file.relative_to(self.path)): _hash(file) for file in _within(self.path)}
-        manifest = {"run": self.token, "command": command, "complete": True, "files": hashes}
-        _write(self.path / MANIFEST, json.dumps(manifest, indent=1))
+        """Write the manifest and give everything its place; without a command's name there is none."""
+        if command:
+            hashes = {str(file.relative_to(self.path)): _hash(file) for file in _within(self.path)}
+            manifest = {"run": self.token, "command": command, "complete": True, "files": hashes}
+            _write(self.path / MANIFEST, json.dumps(manifest, indent=1))
         inside = self.path.parent == self.real
         os.pwrite(self.lock, f"{self.token} {'.' if inside else self.real.name}".encode(), 0)
         if not self.real.exists():
@@ -122,6 +123,11 @@ class Folder:
 @contextmanager
 def folder(target: Path, command: str, *names: str) -> Iterator[Folder]:
     """A run's folder: kept where all went well, cleared where not.
+
+    Args:
+        target: the folder that the results are for.
+        command: the run's, for the manifest; "" for a folder without one.
+        *names: of the files that will be written, as far as they are known.
 
     Raises:
         InputError: where it could not be written to.
@@ -224,14 +230,13 @@ def _bring_along(old: Path, target: Path) -> None:
 
 def _move(new: Path, target: Path) -> None:
     """One file after another; the manifest says so meanwhile."""
-    whole = new / MANIFEST
-    manifest = json.loads(whole.read_text()) | {"complete": False}
-    _write(new / f".{MANIFEST}", json.dumps(manifest))
-    os.replace(new / f".{MANIFEST}", target / MANIFEST)
-    for file in sorted(new.iterdir()):
-        if file != whole:
-            os.replace(file, target / file.name)
-    os.replace(whole, target / MANIFEST)
+    whole, files = new / MANIFEST, sorted(new.iterdir())
+    if whole in files:
+        files = [*(file for file in files if file != whole), whole]
+        _write(new / f".{MANIFEST}", json.dumps(json.loads(whole.read_text()) | {"complete": False}))
+        os.replace(new / f".{MANIFEST}", target / MANIFEST)
+    for file in files:
+        os.replace(file, target / file.name)
 
 
 def _manifest(path: Path) -> dict | None:

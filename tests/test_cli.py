@@ -220,7 +220,7 @@ REFUSED = {
 def netcdf(name: str, group: str, **attributes: str) -> None:
     import xarray as xr
 
-    tree = xr.DataTree.from_dict({group: xr.Dataset({"x": ("draw", [1.0, 2.0])})})
+    tree = xr.DataTree.from_dict({group: xr.Dataset({"x": (("chain", "draw"), [[1.0, 2.0]])})})
     tree.attrs = attributes
     tree.to_netcdf(name, engine="h5netcdf")
 
@@ -578,6 +578,19 @@ def test_init_as_json_and_in_an_empty_folder(run):
     assert set(json.loads(ran.out)["files"]) == {path.name for path in Path("there").iterdir()}
     assert run("init", "deep/er", "--quiet") == Ran(0, "", "")
     assert Path("deep/er/README.md").is_file()
+
+
+def test_init_where_it_cannot_be_written(run, tmp_path):
+    Path("file").touch()
+    Path("link").symlink_to("nowhere")
+    for target, said in (("file/deep", "cannot be written to"), ("link", "a link to nothing"), ("/dev/null", "file")):
+        assert_refused(run("init", target), target, said)
+    assert everything(tmp_path) == ["file", "link"]
+    assert run("init", ".").code == 2
+    Path("file").unlink()
+    Path("link").unlink()
+    assert run("init", ".", "--quiet").code == 0  # also where one stands
+    assert everything(tmp_path) == ["README.md", "model.py", "my_contract.toml", "record.csv"]
 
 
 def test_help_and_version(run):
