@@ -56,7 +56,7 @@ class Folder:
                 raise InputError(
                     f"{target}: holds '{name}', which is no file and would be written; give another folder"
                 )
-        self.made = [parent for parent in (self.real, *self.real.parents) if not parent.exists()][1:]
+        self.made = [parent for parent in self.real.parents if not os.path.exists(parent)]
         self.token = secrets.token_hex(8)
         self.lock = -1
         try:
@@ -99,7 +99,7 @@ class Folder:
             manifest = {"run": self.token, "command": command, "complete": True, "files": hashes}
             _write(self.path / MANIFEST, json.dumps(manifest, indent=1))
         inside = self.path.parent == self.real
-        os.pwrite(self.lock, f"{self.token} {'.' if inside else self.real.name}".encode(), 0)
+        os.pwrite(self.lock, os.fsencode(f"{self.token} {'.' if inside else self.real.name}"), 0)
         if not self.real.exists():
             os.rename(self.path, self.real)
         elif not inside and not Path.cwd().is_relative_to(self.real) and _exchange(self.path, self.real):
@@ -173,7 +173,7 @@ def settle(home: Path) -> None:
             handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
             try:
                 if not _held(handle, lock):
-                    _settle(lock.with_suffix(""), os.pread(handle, 1000, 0).decode())
+                    _settle(lock.with_suffix(""), os.fsdecode(os.pread(handle, 1000, 0)))
                     lock.unlink(missing_ok=True)
             finally:
                 os.close(handle)
@@ -190,8 +190,9 @@ def _settle(path: Path, begun: str) -> None:
 
 def _locked(home: Path, name: str) -> tuple[int, Path]:
     """A new lock file that we hold."""
+    short = os.fsdecode(os.fsencode(name)[:100])
     while True:
-        handle, made = tempfile.mkstemp(prefix=f".{name[:100]}-", suffix=f"{HIDDEN}.lock", dir=home)
+        handle, made = tempfile.mkstemp(prefix=f".{short}-", suffix=f"{HIDDEN}.lock", dir=home)
         if not _held(handle, Path(made)):
             return handle, Path(made)
         os.close(handle)  # a run that tidies up took it for a leftover

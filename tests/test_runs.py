@@ -35,11 +35,13 @@ def whole(target: Path) -> dict[str, str]:
 
 
 # How the folder may stand there: nothing, empty, another run's, the working directory (which cannot trade places).
-@pytest.mark.parametrize("before", ["absent", "deep", "empty", "run", "here", "link", "mount"])
+@pytest.mark.parametrize("before", ["absent", "deep", "long", "empty", "run", "here", "link", "mount"])
 def test_a_run_takes_its_place_and_leaves_other_files_alone(tmp_path, monkeypatch, before):
     target, kept = tmp_path / "results", set[str]()
     if before == "deep":
         target = tmp_path / "a" / "b" / "results"
+    elif before == "long":
+        target = tmp_path / ("é" * 120)
     elif before != "absent":
         real = tmp_path / "elsewhere" if before == "link" else target
         real.mkdir()
@@ -92,13 +94,15 @@ REFUSED = {
         lambda target: (target.mkdir(), (target / "report").symlink_to("nowhere")),
         "holds 'report'",
     ),
+    "a name too long": (lambda target: None, "cannot be written to: File name too long"),
     "a file on the way": (lambda target: target.parent.write_text("mine"), "cannot be written to"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_target_that_cannot_be_written_is_refused_before_the_work(tmp_path, case):
-    target = tmp_path / ("way/results" if case == "a file on the way" else "results")
+    name = {"a file on the way": "way/results", "a name too long": "a" * 300}.get(case, "results")
+    target = tmp_path / name
     make, said = REFUSED[case]
     make(target)
     before = everything(tmp_path)
