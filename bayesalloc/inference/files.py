@@ -45,8 +45,8 @@ def save_tree(tree: xr.DataTree | xr.Dataset, path: str | Path) -> None:
     """
     path = Path(path)
     if tree.nbytes <= IN_MEMORY:
-        with tree.to_netcdf(engine="h5netcdf") as content:
-            path.write_bytes(content)
+        with tree.to_netcdf(engine="h5netcdf") as content, path.open("wb") as file:
+            file.write(content)
     else:
         with path.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, tree.nbytes + tree.nbytes // 10)

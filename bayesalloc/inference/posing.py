@@ -1,13 +1,11 @@
 """The inference problem of a model and a record: what is sampled, what is given, what its parts are called."""
 
 import inspect
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import msgspec
 import numpy as np
 import xarray as xr
 from numpyro import handlers
@@ -16,8 +14,9 @@ from bayesalloc import library
 from bayesalloc.environment import Environment, as_model
 from bayesalloc.errors import InputError, listed
 from bayesalloc.inference.files import check_sites, latent_sites
+from bayesalloc.inference.labels import carried, meant
 from bayesalloc.intervene import Model, seed_by_name, unobserved
-from bayesalloc.mechanism import Mechanism, parse_mechanism
+from bayesalloc.mechanism import Mechanism
 from bayesalloc.records import Table
 
 
@@ -95,7 +94,7 @@ def pose(
     arms = env.arms(distinct)
     places = {label: place for place, label in enumerate(distinct)}
     index = np.vectorize(places.__getitem__, otypes=[np.int32])(labels)
-    warnings = [*recorded.warnings, *_meant(given, places), *_unused(table)]
+    warnings = [*recorded.warnings, *meant(given, places), *_unused(table)]
     horizon = len(recorded.years)
     return Problem(
         env.name, as_model(env, arms, horizon), recorded.data, env, arms, index, recorded.years, warnings,
@@ -118,34 +117,15 @@ def restore(
     """
     if "record" not in tree.attrs:
         raise InputError("the posterior was not made by `bayesalloc fit`: it carries no record")
-    file, label = tree.attrs.get("file", "the posterior"), tree.attrs["mechanism"]
+    file, label = tree.attrs.get("file", "the posterior"), tree.attrs.get("mechanism")
     known = carried(tree, library.load_mechanisms(mechanisms))
-    table = Table(tree.attrs["record_name"], text=tree.attrs["record"])
+    table = Table(tree.attrs.get("record_name", "the record"), text=tree.attrs["record"])
     try:
         problem = pose(model, table, mechanism=library.Label(label) if label else None, mechanisms=known.values())
     except InputError as error:
         raise InputError(f"{file} belongs to another model: {error}") from None
     check_posterior(problem, tree)
     return problem
-
-
-def carried(tree: xr.DataTree, given: Mapping[str, Mechanism]) -> dict[str, Mechanism]:
-    """The mechanisms whose numbers a posterior carries, and of those given the ones that it does not."""
-    file = tree.attrs.get("file", "the posterior")
-    try:
-        tables = json.loads(tree.attrs.get("mechanisms", "{}"))
-    except (TypeError, ValueError, RecursionError):
-        tables = None
-    if not isinstance(tables, dict):
-        raise InputError(f"{file}: its attribute 'mechanisms' is not a JSON object")
-    found = dict(given)
-    for label, table in tables.items():
-        if isinstance(table, dict):
-            parsed = parse_mechanism(table, f"{file}: mechanism '{label}'")
-            found[label] = msgspec.structs.replace(parsed, name=label)
-        elif label not in given:
-            raise InputError(f"{file}: '{label}' was a Python mechanism; name it again: --mechanisms {label}.py")
-    return found
 
 
 def check_posterior(problem: Problem, tree: xr.DataTree) -> None:
@@ -159,14 +139,6 @@ def check_posterior(problem: Problem, tree: xr.DataTree) -> None:
         labels["year"] = problem.years
     seeded = seed_by_name(problem.model, jax.random.key(0))
     check_sites(tree, labels, latent_sites(seeded, **keywords(problem)))
-
-
-def _meant(given: Mapping[str, Mechanism], labels: Iterable[str]) -> list[str]:
-    """Sentences on mechanisms that were given with a record."""
-    hidden = [label for label in given if label in library.available("mechanisms")]
-    found = [f"'{label}' means {given[label].path} here, not the shipped mechanism" for label in hidden]
-    idle = [label for label in given if label not in set(labels)]
-    return found + ([f"in no year in force: {listed(idle)}"] if idle else [])
 
 
 def _unused(table: Table) -> list[str]:
