@@ -21,12 +21,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bayesalloc import limits
 from bayesalloc.errors import InputError
 
 MANIFEST = "manifest.json"
 HIDDEN = ".bayesalloc"  # the end of a hidden folder's name
 ROOM = 5_000_000  # bytes that must be free before a run begins
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+LOCKLESS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # of file systems without locks, where nothing is tidied up
 _EXCHANGE, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
 
 
@@ -169,7 +171,7 @@ def settle(home: Path) -> None:
     Files that are not a run's own, which were on their way into its target, arrive there.
     """
     for lock in home.glob(f".*{HIDDEN}.lock") if home.is_dir() else ():
-        with suppress(FileNotFoundError):  # somebody else was faster
+        with suppress(OSError):  # another user's, or somebody was faster: no reason to refuse a run of ours
             handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
             try:
                 if not _held(handle, lock):
@@ -193,7 +195,12 @@ def _locked(home: Path, name: str) -> tuple[int, Path]:
     short = os.fsdecode(os.fsencode(name)[:100])
     while True:
         handle, made = tempfile.mkstemp(prefix=f".{short}-", suffix=f"{HIDDEN}.lock", dir=home)
-        if not _held(handle, Path(made)):
+        try:
+            if not _held(handle, Path(made)):
+                return handle, Path(made)
+        except OSError as error:
+            if error.errno not in LOCKLESS:
+                raise
             return handle, Path(made)
         os.close(handle)  # a run that tidies up took it for a leftover
 
@@ -243,8 +250,8 @@ def _move(new: Path, target: Path) -> None:
 def _manifest(path: Path) -> dict | None:
     """A folder's manifest; None where there is none of ours."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8")) if os.path.isfile(path) else None
-    except (OSError, ValueError, RecursionError):
+        found = json.loads(limits.read_text(path, limits.TEXT_BYTES, "a manifest"))
+    except (InputError, ValueError, RecursionError):
         return None
     ours = isinstance(found, dict) and isinstance(found.get("files"), dict) and "run" in found
     return found if ours else None

@@ -198,6 +198,12 @@ REFUSED = {
     "missing record": (["fit", "watershed", "none.csv"], ["none.csv", "no such file"]),
     "record of another model": (["fit", "watershed", "project/record.csv"], ["project/record.csv", "'year'"]),
     "no record": (["fit", "watershed"], ["record"]),
+    "mechanisms of a plain model": (
+        ["fit", "project/model.py", "project/record.csv", "--mechanisms", "a/my.toml"], ["plain model", "no mechanisms"]
+    ),
+    "a mechanism of a plain model": (
+        ["fit", "project/model.py", "project/record.csv", "--mechanism", "cost_sharing"], ["plain model"]
+    ),
     "no chains": (["fit", "project/model.py", "project/record.csv", "--chains", "0"], ["chains", "0", "at least 1"]),
     "no warm-up": (["fit", "project/model.py", "project/record.csv", "--warmup", "0"], ["warmup", "0", "at least 1"]),
     "unknown method": (["fit", "watershed", "none.csv", "--method", "gibbs"], ["--method", "gibbs"]),

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import resource
 import shutil
@@ -194,6 +195,7 @@ DAMAGED = {
     "usable text": (attribute("usable", "yes"), "'usable' is not"),
     "usable without a reason": (attribute("usable", 0), "lacks 'why'"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "is not a file"),
+    "a petabyte of nothing": (lambda path: os.truncate(path, 10**12), "has 1,000,000,000,000 bytes"),
     "text": (lambda path: path.write_text("hello"), "not a netCDF file"),
 }
 

@@ -209,6 +209,18 @@ def test_what_another_run_holds_is_left_alone(tmp_path):
     assert whole(tmp_path / "results") == {"report": "first"}
 
 
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    (tmp_path / f".other-12345678{runs.HIDDEN}").mkdir()
+    (tmp_path / f".other-12345678{runs.HIDDEN}.lock").touch()
+    monkeypatch.setattr(runs.fcntl, "flock", refuse)
+    run(tmp_path / "results", report="new")
+    assert whole(tmp_path / "results") == {"report": "new"}
+    assert len([name for name in everything(tmp_path) if runs.HIDDEN in name]) == 2  # perhaps somebody is at work
+
+
 def test_a_file_that_was_changed_is_refused_and_one_without_a_manifest_is_not(tmp_path):
     run(tmp_path / "results", report="as it was")
     runs.check(tmp_path / "results" / "report")

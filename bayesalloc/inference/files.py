@@ -74,6 +74,8 @@ def open_posterior(path: str | Path) -> xr.DataTree:
     path = Path(path)
     if not os.path.isfile(path):
         raise InputError(f"{path}: is not a file" if os.path.exists(path) else f"{path}: no such file")
+    if path.stat().st_size > LARGEST_FILE:
+        raise InputError(f"{path}: has {path.stat().st_size:,} bytes; at most {LARGEST_FILE:,} are allowed")
     _check_seal(path)
     try:
         with h5py.File(path, "r", locking=False) as file:

@@ -74,7 +74,10 @@ def pose(
     """
     table = record if isinstance(record, Table) else Table(record)
     table.used.clear()
+    mechanisms = list(mechanisms)
     if not isinstance(model, Environment):
+        if mechanism or mechanisms:
+            raise InputError("a plain model has no mechanisms that could be in force; give none")
         data = _columns(model, table)
         return Problem(getattr(model, "__name__", "model"), model, data, warnings=_unused(table))
     if model.read is None:
