@@ -60,7 +60,7 @@ class Folder:
                 )
         self.made = [parent for parent in self.real.parents if not os.path.exists(parent)]
         self.token = secrets.token_hex(8)
-        self.lock = -1
+        self.lock, self.begun = -1, ""
         try:
             self.real.parent.mkdir(parents=True, exist_ok=True)
             settle(self.real.parent)
@@ -101,7 +101,8 @@ class Folder:
             manifest = {"run": self.token, "command": command, "complete": True, "files": hashes}
             _write(self.path / MANIFEST, json.dumps(manifest, indent=1))
         inside = self.path.parent == self.real
-        os.pwrite(self.lock, os.fsencode(f"{self.token} {'.' if inside else self.real.name}"), 0)
+        self.begun = f"{self.token} {'.' if inside else self.real.name}"
+        os.pwrite(self.lock, os.fsencode(self.begun), 0)
         if not self.real.exists():
             os.rename(self.path, self.real)
         elif not inside and not Path.cwd().is_relative_to(self.real) and _exchange(self.path, self.real):
@@ -113,8 +114,9 @@ class Folder:
     def clear(self) -> None:
         """Remove what is not kept: the hidden folder, its lock, and parents that were made for it."""
         if self.lock >= 0:
-            shutil.rmtree(self.path, ignore_errors=True)
-            self.path.with_name(f"{self.path.name}.lock").unlink(missing_ok=True)
+            with suppress(OSError):  # what cannot be brought to an end now is left to the next run
+                _settle(self.path, self.begun)
+                self.path.with_name(f"{self.path.name}.lock").unlink(missing_ok=True)
             os.close(self.lock)
             self.lock = -1
         for parent in self.made:
@@ -135,12 +137,13 @@ def folder(target: Path, command: str, *names: str) -> Iterator[Folder]:
         InputError: where it could not be written to.
         NotWritten: where writing failed, as on a full disk.
     """
-    made = Folder(target, *names)
+    made, done = Folder(target, *names), False
     try:
         yield made
+        done = True
         made.keep(command)
     except OSError as error:
-        if error.errno not in FULL and error.errno not in (errno.EIO, errno.EROFS, errno.ESTALE):
+        if not done and error.errno not in FULL | {errno.EIO, errno.EROFS, errno.ESTALE}:
             raise
         reason = "the disk is full" if error.errno in FULL else f"writing failed ({error.strerror})"
         raise NotWritten(f"{target}: {reason}; no results were written") from None

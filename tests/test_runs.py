@@ -200,6 +200,23 @@ def test_a_kill_at_any_step_mixes_nothing_and_the_next_run_tidies_up(tmp_path, m
     assert survived and {"old", "new"} <= seen and ("told" in seen) is (places == "moved")
 
 
+def test_files_that_could_not_be_brought_along_are_not_lost(tmp_path, monkeypatch):
+    run(tmp_path / "results", report="old")
+    (tmp_path / "results" / "notes.txt").write_text("mine")
+
+    def fail(old: Path, target: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "_bring_along", fail)
+        with pytest.raises(runs.NotWritten, match="writing failed"):
+            run(tmp_path / "results", report="new")
+    assert whole(tmp_path / "results") == {"report": "new"}
+    run(tmp_path / "another", report="new")
+    assert (tmp_path / "results" / "notes.txt").read_text() == "mine"
+    assert not [name for name in everything(tmp_path) if runs.HIDDEN in name]
+
+
 def test_what_another_run_holds_is_left_alone(tmp_path):
     with runs.folder(tmp_path / "results", "compare") as first:
         (first.path / "report").write_text("first")
