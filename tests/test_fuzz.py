@@ -58,6 +58,16 @@ def model(dose=None, score=None):
 """
 
 
+# What has broken readers before, as text that may stand anywhere.
+PIECES = [
+    "", " ", "\t", "\r\n", "\n\n", ",", ",,,", '"', "'", ";", "=", "[", "]", "{", "}", "[[", "#", "\\", "/", "..",
+    "0", "-0", "-1", "1e39", "-1e39", "1e-50", "1e400", "nan", "inf", "-Infinity", "null", "true", "1_0", "0x10", "-",
+    "--", "9" * 20, "9" * 400, "9" * 5000, "1.5", "1e3", "2001", "-2001", "999999", "\x00", "\x1b[2J", "\x07", "\u202e",
+    "\ufeff", "é", "日本", "\ud800", "a" * 300, "helper.py", "../helper.py", "/dev/zero", "cost_sharing", "mechanism",
+    "[" * 2000, "{" * 2000, "(" * 200, "year", "chain", "draw", "__proto__", "%s", "NULL", "=cmd()", ".py",
+]  # fmt: skip
+
+
 class Place(NamedTuple):
     """Where a fuzz test works, and what good inputs it starts from."""
 
@@ -77,10 +87,24 @@ def place(tmp_path_factory) -> Place:
     return Place(folder, (folder / "posterior.nc").read_bytes(), tree)
 
 
+def _bytes(rng: np.random.Generator, data: bytes) -> bytes:
+    """A file with faults: of its bytes, or with a piece of other text in it."""
+    if rng.random() < 0.5:
+        return mutations.of_bytes(rng, data)
+    start, stop = sorted(int(place) for place in rng.integers(0, len(data) + 1, 2))
+    stop = start if rng.random() < 0.5 else min(stop, start + 8)
+    return data[:start] + PIECES[int(rng.integers(len(PIECES)))].encode("utf-8", "surrogatepass") + data[stop:]
+
+
+def _text(rng: np.random.Generator, good: str) -> str:
+    """A word of a command line with faults; no zero bytes and no bytes that are not text, which no system hands on."""
+    return _bytes(rng, good.encode()).decode(errors="replace").replace("\x00", "")
+
+
 def _file(name: str, good: str, load: Callable[[Path], Any]) -> Callable[[np.random.Generator, Place], Any]:
     def attempt(rng: np.random.Generator, place: Place) -> Any:
         path = place.folder / name
-        path.write_bytes(mutations.of_bytes(rng, good.encode()))
+        path.write_bytes(_bytes(rng, good.encode()))
         return load(path)
 
     return attempt
@@ -126,7 +150,7 @@ def _carried(rng: np.random.Generator, place: Place) -> Any:
 def _manifest(rng: np.random.Generator, place: Place) -> Any:
     good = json.dumps({"run": "1", "command": "fit", "complete": True, "files": {"posterior.nc": "0" * 64}})
     (place.folder / "run").mkdir(exist_ok=True)
-    (place.folder / "run" / "manifest.json").write_bytes(mutations.of_bytes(rng, good.encode()))
+    (place.folder / "run" / "manifest.json").write_bytes(_bytes(rng, good.encode()))
     (place.folder / "run" / "posterior.nc").touch()
     return runs.check(place.folder / "run" / "posterior.nc")
 
@@ -138,13 +162,13 @@ def _intervention(rng: np.random.Generator, place: Place) -> Any:
         "mechanism=cost_sharing",
         "a=[[1,2],[3,4]],b=1",
     ]
-    chosen = [mutations.text(rng, good[int(rng.integers(4))]) for _ in range(2)]
-    names = [mutations.text(rng, name) for name in ("cost_sharing", "own.toml")[: int(rng.integers(3))]]
+    chosen = [_text(rng, good[int(rng.integers(4))]) for _ in range(2)]
+    names = [_text(rng, name) for name in ("cost_sharing", "own.toml")[: int(rng.integers(3))]]
     return arguments.interventions(names, chosen, environment=bool(rng.integers(2)), baseline=None)
 
 
 def _model(rng: np.random.Generator, place: Place) -> Any:
-    return ba.load_model(mutations.text(rng, "watershed" if rng.random() < 0.5 else "plain.py:model"))
+    return ba.load_model(_text(rng, "watershed" if rng.random() < 0.5 else "plain.py:model"))
 
 
 def _command(rng: np.random.Generator, place: Place) -> None:
@@ -168,10 +192,10 @@ def _command(rng: np.random.Generator, place: Place) -> None:
     for _ in range(int(rng.integers(1, 3))):
         at = int(rng.integers(1, len(chosen)))
         if not chosen[at].startswith("none") and chosen[at] not in ("watershed", "own.toml/deep"):
-            chosen[at] = mutations.text(rng, chosen[at])
+            chosen[at] = _text(rng, chosen[at])
     if "--help" in chosen or "-h" in chosen or "--version" in chosen:
         return
-    out = mutations.text(rng, "out/results") if rng.random() < 0.3 else "out"
+    out = _text(rng, "out/results") if rng.random() < 0.3 else "out"
     line = [*chosen, "--out", out] if chosen[0] not in ("init",) else chosen
     assert main(*line) == 2, line
 
