@@ -3,13 +3,16 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: demo test check doctest setup clean
+.PHONY: demo test fuzz check doctest setup clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bayesalloc compare watershed --out runs/demo
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.installed
+	BAYESALLOC_FUZZ=3000 $(BIN)/python -m pytest -n 2 tests/test_fuzz.py
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bayesalloc import limits
 from bayesalloc.errors import InputError
+
+SHOWN = 200  # characters of an option that a message repeats
 
 
 def interventions(
@@ -24,7 +27,11 @@ def interventions(
     """
     if not do:
         return mechanisms
-    arms: dict[str, Any] = {Path(name).stem: {"mechanism": name} for name in mechanisms or ()}
+    arms: dict[str, Any] = {}
+    for name in mechanisms or ():
+        before = arms.setdefault(Path(name).stem, {"mechanism": name})["mechanism"]
+        if before != name or list(mechanisms or ()).count(name) > 1:
+            raise InputError(f"--mechanisms gives two mechanisms of the same name: {before} and {name}")
     for text in do:
         fixed = sites(text)
         name = text
@@ -50,8 +57,6 @@ def sites(text: str) -> dict[str, Any]:
     >>> sites("forest=[1,2],mechanism=trading")
     {'forest': array([1, 2]), 'mechanism': 'trading'}
     """
-    from bayesalloc.intervene import Shift
-
     given: dict[str, Any] = {}
     for part in _parts(text):
         site, equals, value = (piece.strip() for piece in part.partition("="))
@@ -61,19 +66,23 @@ def sites(text: str) -> dict[str, Any]:
             raise InputError(f"--do '{text}': is not of the form SITE=VALUE")
         if site in given:
             raise InputError(f"--do '{text}': gives '{site}' twice")
-        if site == "mechanism":
-            given[site] = value
-            continue
-        number = _number(value)
-        if moved and number is not None:
-            given[site] = Shift(number)
-        elif number is not None:
-            given[site] = number
-        elif not moved and value.endswith(")") and value.partition("(")[0].isidentifier():
-            given[site] = _distribution(text, value)
-        else:
-            raise InputError(f"--do '{text}': '{value}' is not a number or a list of numbers")
+        try:
+            given[site] = value if site == "mechanism" else _setting(value, moved=moved)
+        except InputError as error:
+            raise InputError(f"--do '{text if len(text) < SHOWN else text[:SHOWN] + '...'}': {error}") from None
     return given
+
+
+def _setting(value: str, *, moved: bool) -> Any:
+    """What a site is set to: a number, numbers, or a distribution; moved by numbers where `moved`."""
+    from bayesalloc.intervene import Shift
+
+    number = _number(value)
+    if number is not None:
+        return Shift(number) if moved else number
+    if moved or not value.endswith(")") or not value.partition("(")[0].isidentifier():
+        raise InputError(f"'{value}' is not a number or a list of numbers")
+    return _distribution(value)
 
 
 def _parts(text: str) -> list[str]:
@@ -94,25 +103,31 @@ def _number(value: str) -> Any:
 
     try:
         array = np.asarray(json.loads(value))
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise InputError("its brackets are nested too deeply") from None
+    except ValueError:
         return None
-    return array if array.dtype.kind in "biuf" else None
+    if array.dtype.kind not in "biuf":
+        return None
+    if not (np.isfinite(array) & (np.abs(array.astype(float)) <= limits.LARGEST)).all():
+        raise InputError(f"{value} is not a finite number, or beyond {limits.LARGEST:g}")
+    return array
 
 
-def _distribution(text: str, value: str) -> Any:
+def _distribution(value: str) -> Any:
     """The NumPyro distribution that `Normal(1, 0.2)` names: looked up, never evaluated."""
     from numpyro import distributions
 
     name, _, inside = value.removesuffix(")").partition("(")
     kind: Any = getattr(distributions, name, None) if name in distributions.__all__ and name[0].isupper() else None
     if kind is None:
-        raise InputError(f"--do '{text}': NumPyro has no distribution '{name}'")
+        raise InputError(f"NumPyro has no distribution '{name}'")
     places, names = [], {}
     for part in _parts(inside) if inside.strip() else []:
         label, equals, number = (piece.strip() for piece in part.rpartition("="))
         parsed = _number(number)
         if parsed is None:
-            raise InputError(f"--do '{text}': '{number}' in {name}(...) is not a number or a list of numbers")
+            raise InputError(f"'{number}' in {name}(...) is not a number or a list of numbers")
         if equals:
             names[label] = parsed
         else:
@@ -121,25 +136,17 @@ def _distribution(text: str, value: str) -> Any:
         return kind(*places, **names, validate_args=True)
     except (TypeError, ValueError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "its numbers do not fit"
-        raise InputError(f"--do '{text}': {name} cannot be made of these numbers: {reason}") from None
+        raise InputError(f"{name} cannot be made of these numbers: {reason}") from None
 
 
 def open_posterior(path: Path) -> Any:
-    """The posterior in a file of `bayesalloc fit`, as a DataTree with the file's name among its attributes.
+    """The posterior in a file, which is the one that its run folder's manifest means.
 
     Raises:
-        InputError: where the file is none.
+        InputError: where it is not; see `bayesalloc.inference.files.open_posterior`.
     """
-    import xarray as xr
+    from bayesalloc import runs
+    from bayesalloc.inference import files
 
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with xr.open_datatree(path, engine="h5netcdf") as tree:
-            loaded = tree.load()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a netCDF file from `bayesalloc fit`: {error}") from None
-    if "posterior" not in loaded.children:
-        raise InputError(f"{path}: has no group 'posterior'; give the posterior.nc of `bayesalloc fit`")
-    loaded.attrs["file"] = str(path)
-    return loaded
+    runs.check(path)
+    return files.open_posterior(path)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import shlex
 import shutil
@@ -11,9 +12,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from bayesalloc import __version__, arguments
-from bayesalloc.errors import InputError
-from bayesalloc.session import Common, refusing, session, show
+from bayesalloc import __version__, arguments, limits, runs
+from bayesalloc.errors import InputError, sentence, visible
+from bayesalloc.session import Common, Whole, refusing, session, show, warn
 
 app = App(
     name="bayesalloc",
@@ -34,8 +35,8 @@ def compare(
     mechanisms: Annotated[list[str] | None, Many] = None,
     do: Annotated[list[str] | None, Repeated] = None,
     baseline: str | None = None,
-    draws: int = 500,
-    horizon: int = 20,
+    draws: Whole = 500,
+    horizon: Whole = 20,
     posterior: Path | None = None,
     record: Path | None = None,
     interval: float = 0.89,
@@ -60,11 +61,17 @@ def compare(
         futures: Courses of chance under each draw; default: 8 to 32, fewer for a model with very many rows.
         common: What every command takes.
     """
-    with session(common, "compare") as (say, folder):
+    with session(common, "compare", "report.html", "results.nc") as (say, folder):
+        limits.counted(draws=draws, horizon=horizon)
+        limits.probability("interval", interval)
+        if not math.isfinite(minimum):
+            raise InputError(f"minimum is {minimum:g}; it must be a number")
+
         import jax
 
         from bayesalloc import effects, inference, library
         from bayesalloc.environment import Environment
+        from bayesalloc.inference.files import save_tree
         from bayesalloc.report import page, tables
 
         loaded = library.load_model(model)
@@ -79,7 +86,7 @@ def compare(
         )  # fmt: skip
         files = folder.files("report.html", "results.nc")
         result.attrs["seed"] = common.seed
-        result.to_netcdf(folder.path / "results.nc", engine="h5netcdf")
+        save_tree(result, folder.path / "results.nc")
         page.write_page(result, folder.path / "report.html", seed=common.seed)
         say(tables.comparison_text(result), tables.comparison_json(result, files, seed=common.seed))
 
@@ -91,10 +98,11 @@ def fit(
     *,
     data: Annotated[list[str] | None, Repeated] = None,
     method: Literal["nuts", "svi"] = "nuts",
-    chains: int = 4,
-    warmup: int = 1000,
-    draws: int = 1000,
+    chains: Whole = 4,
+    warmup: Whole = 1000,
+    draws: Whole = 1000,
     mechanism: str | None = None,
+    mechanisms: Annotated[list[str] | None, Many] = None,
     target_accept: float = 0.95,
     common: Common = DEFAULT,
 ) -> None:
@@ -108,27 +116,32 @@ def fit(
         chains: Number of chains.
         warmup: Warm-up draws per chain.
         draws: Draws per chain.
-        mechanism: The mechanism in force throughout, where the record does not say.
+        mechanism: The mechanism in force throughout, where the record does not say; a name or a path.
+        mechanisms: Files of mechanisms that the record names: a row says `my` for my.toml.
         target_accept: Target acceptance probability of NUTS; nearer to 1 means fewer divergences, and slower.
         common: What every command takes.
     """
-    with session(common, "fit") as (say, folder):
+    with session(common, "fit", "report.html", "posterior.nc") as (say, folder):
+        limits.counted(chains=chains, warmup=warmup)
+        limits.counted(draws=max(2, draws * chains))
+
         import jax
 
         from bayesalloc import inference, library
+        from bayesalloc.inference.files import save_posterior
         from bayesalloc.inference.given import stated
         from bayesalloc.report import page, tables
 
         tree = inference.fit(
             library.load_model(model), record, jax.random.key(common.seed), data=stated(data or ()), method=method,
-            chains=chains, warmup=warmup, draws=draws, mechanism=mechanism, target_accept=target_accept,
+            chains=chains, warmup=warmup, draws=draws, mechanism=mechanism, mechanisms=mechanisms or (),
+            target_accept=target_accept,
             progress=not common.quiet and sys.stderr.isatty(),
         )  # fmt: skip
-        for warning in json.loads(tree.attrs["warnings"]):
-            print(f"warning: {warning}", file=sys.stderr)
+        warn(json.loads(tree.attrs["warnings"]))
         verdict = inference.diagnose(tree)
         files = folder.files("report.html", posterior="posterior.nc")
-        tree.to_netcdf(folder.path / "posterior.nc", engine="h5netcdf")
+        save_posterior(tree, folder.path / "posterior.nc")
         page.write_page(tree, folder.path / "report.html", seed=common.seed, verdict=verdict)
         say(tables.fit_text(tree, verdict), tables.fit_json(tree, verdict, files))
 
@@ -140,8 +153,9 @@ def counterfactual(
     *,
     posterior: Path,
     do: Annotated[list[str], Repeated],
-    from_year: int | None = None,
-    draws: int = 500,
+    mechanisms: Annotated[list[str] | None, Many] = None,
+    from_year: Whole | None = None,
+    draws: Whole = 500,
     interval: float = 0.89,
     common: Common = DEFAULT,
 ) -> None:
@@ -152,13 +166,18 @@ def counterfactual(
         record: The record it was fitted to.
         posterior: The posterior from `bayesalloc fit`.
         do: The intervention: mechanism=NAME_OR_PATH, or SITE=VALUE.
+        mechanisms: Python mechanisms that were in force: a posterior carries numbers and no code.
         from_year: Its first year; default: the first recorded.
         draws: Posterior draws to use.
         interval: Probability of the intervals.
         common: What every command takes.
     """
-    with session(common, "counterfactual") as (say, folder):
+    with session(common, "counterfactual", "report.html", "results.nc") as (say, folder):
+        limits.counted(draws=draws)
+        limits.probability("interval", interval)
+
         from bayesalloc import effects, library
+        from bayesalloc.inference.files import save_tree
         from bayesalloc.records import Table
         from bayesalloc.report import page, tables
 
@@ -173,10 +192,10 @@ def counterfactual(
             raise InputError("a counterfactual changes the mechanism or sites, not both at once")
         result = effects.counterfactual(
             library.load_model(model), tree, sites if mechanism is None else str(mechanism),
-            from_year=from_year, draws=draws, interval=interval,
+            mechanisms=mechanisms or (), from_year=from_year, draws=draws, interval=interval,
         )  # fmt: skip
         files = folder.files("report.html", "results.nc")
-        result.to_netcdf(folder.path / "results.nc", engine="h5netcdf")
+        save_tree(result, folder.path / "results.nc")
         page.write_page(result, folder.path / "report.html", seed=common.seed)
         say(tables.counterfactual_text(result), tables.counterfactual_json(result, files, seed=common.seed))
 
@@ -207,6 +226,8 @@ def allocate(
         from bayesalloc import allocators
         from bayesalloc.report.allocation import allocation_text
 
+        if policy is not None:
+            runs.check(policy)
         instance, understood = allocators.read_instance(problem, length)
         result = allocators.allocate(
             instance, method, jax.random.key(common.seed), time_limit=time_limit, policy=policy
@@ -226,7 +247,7 @@ def train(
     method: str | None = None,
     preset: str | None = None,
     setting: Path | None = None,
-    episodes: int | None = None,
+    episodes: Whole | None = None,
     resume: Path | None = None,
     common: Common = DEFAULT,
 ) -> None:
@@ -250,10 +271,14 @@ def train(
             if not checkpoint.is_file():
                 raise InputError(f"{resume}: holds no checkpoint of a training run")
             common = dataclasses.replace(common, out=common.out or checkpoint.parent)
-    with session(common, "train") as (say, folder):
+    files = ("report.html", "results.nc", "curve.svg", "cen_rl.policy", "dec_rl.policy", CHECKPOINT)
+    with session(common, "train", *files) as (say, folder):
+        limits.counted(episodes=episodes)
+
         import jax
 
         from bayesalloc.agents import policies, training
+        from bayesalloc.inference.files import save_tree
         from bayesalloc.report import training as documents
 
         mine = folder.target / CHECKPOINT
@@ -273,10 +298,8 @@ def train(
             )  # fmt: skip
         except Interrupted as stop:
             steps = stop.rows[-1].steps
-            print(
-                f"bayesalloc: interrupted after {steps} steps; go on with: {_resume(problem, folder.target)}",
-                file=sys.stderr,
-            )
+            go_on = _resume(problem, folder.target)
+            print(f"bayesalloc: interrupted after {steps} steps; go on with: {visible(go_on)}", file=sys.stderr)
             raise SystemExit(130) from None
         except KeyboardInterrupt:
             print("bayesalloc: interrupted; what was done since the last checkpoint is lost", file=sys.stderr)
@@ -285,7 +308,7 @@ def train(
         files = folder.files("report.html", "results.nc", policy=name, curve="curve.svg", checkpoint=CHECKPOINT)
         curve = training.curve(done.rows, order.course.goal)
         policies.save_policy(folder.path / name, order.policy(done))
-        curve.to_netcdf(folder.path / "results.nc", engine="h5netcdf")
+        save_tree(curve, folder.path / "results.nc")
         result = documents.training_json(order.asked, curve, done.seconds, files)
         documents.write_training(result, order.asked, curve, folder.path)
         say(documents.training_text(result), result)
@@ -297,8 +320,8 @@ def reproduce(
     *,
     full: Annotated[bool, Parameter(negative=())] = False,
     experiments: Annotated[list[str] | None, Many] = None,
-    graphs: int | None = None,
-    training: int = 0,
+    graphs: Whole | None = None,
+    training: Whole = 0,
     keep: Path | None = None,
     common: Common = DEFAULT,
 ) -> None:
@@ -314,20 +337,23 @@ def reproduce(
         keep: Folder for the trained networks; what is there already is not trained again.
         common: What every command takes.
     """
-    with session(common, "reproduce") as (say, folder):
+    with session(common, "reproduce", "report.html", "results.nc") as (say, folder):
+        limits.counted(graphs=graphs, training=training)
         if name == "srap":
             from bayesalloc.allocators import experiments as measured
+            from bayesalloc.inference.files import save_tree
             from bayesalloc.report import experiments as documents
 
             published = measured.load_experiments().only(experiments)
             effort = measured.FULL if full else measured.Effort()
             graphs = effort.graphs if graphs is None else graphs
-            if training < 0:
-                raise InputError(f"training is {training}; it must be 0 or more")
             if keep is not None:
                 if not training:
                     raise InputError("--keep is for trained networks, and --training asks for none")
-                keep.mkdir(parents=True, exist_ok=True)
+                try:
+                    keep.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise InputError(f"{keep}: cannot be written to: {error.strerror}") from None
             effort = dataclasses.replace(
                 effort, graphs=graphs, workers=os.cpu_count() or 1, training=training, keep=keep
             )  # fmt: skip
@@ -336,7 +362,7 @@ def reproduce(
             )
             result = measured.reproduce(published, found)
             documents.write_experiments(published, found, result, folder.path / "report.html", common.seed)
-            documents.tree(found).to_netcdf(folder.path / "results.nc", engine="h5netcdf")
+            save_tree(documents.tree(found), folder.path / "results.nc")
             files = folder.files("report.html", "results.nc")
             say(documents.experiments_text(result), {"seed": common.seed, **result, "files": files})
             return
@@ -382,11 +408,12 @@ def init(folder: Path, *, common: Common = DEFAULT) -> None:
 
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder}: is a file or not empty; give a new folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        for source in sorted((Path(__file__).parent / "template").iterdir()):
-            if source.is_file():
-                shutil.copyfile(source, folder / source.name)
-        shutil.copyfile(library.content("mechanisms") / "performance_contract.toml", folder / "my_contract.toml")
+        with runs.folder(folder, "") as made:
+            for source in sorted((Path(__file__).parent / "template").iterdir()):
+                if source.is_file():
+                    shutil.copyfile(source, made.path / source.name)
+            contract = library.content("mechanisms") / "performance_contract.toml"
+            shutil.copyfile(contract, made.path / "my_contract.toml")
         written = sorted(path.name for path in folder.iterdir())
         show(common, f"{folder}: wrote {', '.join(written)}; start with {folder / 'README.md'}", {"files": written})
 
@@ -423,8 +450,11 @@ def main() -> None:
     try:
         app(exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        print(f"bayesalloc: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"bayesalloc: {sentence(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("bayesalloc: interrupted; no results were written", file=sys.stderr)
+        raise SystemExit(130) from None
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`: the results are written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -1,21 +1,29 @@
 """Finds models and mechanisms by name or by path, and loads a user's own files the same way."""
 
+import contextlib
 import functools
 import importlib
 import importlib.util
+import os
 import sys
 import tomllib
 import traceback
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import bayesalloc
+from bayesalloc import limits
 from bayesalloc.checking import checked, known_arms
 from bayesalloc.environment import Environment
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import Model
 from bayesalloc.mechanism import Mechanism, Rules, parse_mechanism
+
+
+class Label(str):
+    """A mechanism's name as data state it: a shipped name at most, and never the path of a file to be opened."""
 
 
 def content(folder: str) -> Path:
@@ -36,8 +44,8 @@ def available(folder: str) -> list[str]:
     return sorted(file.stem for file in files if not file.stem.startswith("_"))
 
 
-def load_mechanism(name_or_path: str | Path) -> Mechanism:
-    """A mechanism by its shipped name, or by the path of a TOML or Python file.
+def load_mechanism(name_or_path: str | Path | Mechanism) -> Mechanism:
+    """A mechanism by its shipped name, or by the path of a TOML or Python file; one that is loaded stays as it is.
 
     Raises:
         InputError: for a name that is not shipped, a missing or unreadable file, or a field that is not allowed.
@@ -45,6 +53,8 @@ def load_mechanism(name_or_path: str | Path) -> Mechanism:
     >>> load_mechanism("cost_sharing").incentive.modifier
     1.0
     """
+    if isinstance(name_or_path, Mechanism):
+        return name_or_path
     path = _path(name_or_path, "mechanisms", ".toml")
     if path.suffix == ".py":
         module = _run(path)
@@ -52,11 +62,45 @@ def load_mechanism(name_or_path: str | Path) -> Mechanism:
             raise InputError(f"{path}: a Python mechanism defines `parameters`, a dict with the fields of a TOML one")
         own = {name: _guarded(getattr(module, name), path) for name in Rules._fields if hasattr(module, name)}
         return parse_mechanism(module.parameters, path, Rules(**own))
+    text = limits.read_text(path, limits.TEXT_BYTES, "a mechanism")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(text)
+    except ValueError as error:  # also a number of thousands of digits
         raise InputError(f"{path}: not a valid TOML file: {error}") from None
+    except RecursionError:
+        raise InputError(f"{path}: its tables or lists are nested too deeply; {limits.NESTED} are allowed") from None
     return parse_mechanism(table, path)
+
+
+def load_mechanisms(given: Iterable[str | Path | Mechanism]) -> dict[str, Mechanism]:
+    """Mechanisms by what a record calls them: the names of their files without the ending.
+
+    Raises:
+        InputError: where two have the same name, and as `load_mechanism` does.
+    """
+    found: dict[str, Mechanism] = {}
+    for mechanism in map(load_mechanism, given):
+        before = found.setdefault(mechanism.name, mechanism)
+        if Path(before.path).resolve() != Path(mechanism.path).resolve():
+            raise InputError(f"{before.path} and {mechanism.path} have the same name; rename one of them")
+    return found
+
+
+def is_path(name: object) -> bool:
+    """Whether a user's name of a mechanism means a file, as `my.toml` does."""
+    return isinstance(name, Path) or (
+        isinstance(name, str) and not isinstance(name, Label) and Path(name).suffix in (".py", ".toml")
+    )
+
+
+def knowing(env: Environment, mechanisms: Mapping[str, Mechanism]) -> Environment:
+    """The environment whose arms may also be named by the labels of mechanisms that were given or carried."""
+    if not mechanisms:
+        return env
+    arms = env.arms
+    return env._replace(
+        arms=lambda names: arms(names if names is None else [mechanisms.get(name, name) for name in names])
+    )
 
 
 def load_model(name_or_path: str | Path) -> Environment | Model:
@@ -94,16 +138,17 @@ def load_model(name_or_path: str | Path) -> Environment | Model:
 
 
 def _path(name_or_path: str | Path, folder: str, ending: str) -> Path:
-    text = str(name_or_path)
+    text = name_or_path if isinstance(name_or_path, str) else str(name_or_path)
     shipped = content(folder) / f"{text}{ending}"
     if text in available(folder) and shipped.is_file():
         return shipped
-    path = Path(text)
-    if path.suffix not in (".py", ".toml"):
+    path, data = Path(text), isinstance(name_or_path, Label)
+    if data or path.suffix not in (".py", ".toml"):
+        otherwise = "name its file with --mechanisms" if data else "give a path"
         raise InputError(
-            f"no {folder[:-1]} is called '{text}'; shipped are {listed(available(folder))}, or give a path"
+            f"no {folder[:-1]} is called '{text}'; shipped are {listed(available(folder))}, or {otherwise}"
         )
-    if not path.is_file():
+    if not os.path.isfile(path):  # also where the name is longer than any file's
         raise InputError(f"{path}: no such file")
     return path
 
@@ -114,10 +159,8 @@ def _run(path: Path) -> ModuleType:
         raise InputError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    try:
+    with _minding(path):
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise _raised(path, error) from error
     return module
 
 
@@ -126,23 +169,32 @@ def _guarded(model: Model, path: Path) -> Model:
 
     @functools.wraps(model)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        try:
+        with _minding(path):
             return model(*args, **kwargs)
-        except InputError:
-            raise
-        except Exception as error:
-            raise _raised(path, error) from error
 
     return guarded
+
+
+@contextlib.contextmanager
+def _minding(path: Path) -> Iterator[None]:
+    """While a user's file runs: what it raises is its fault, and it ends nobody else's program."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _raised(path, error) from error
 
 
 def _same(filename: str, path: Path) -> bool:
     return Path(filename).resolve() == path.resolve()
 
 
-def _raised(path: Path, error: Exception) -> InputError:
+def _raised(path: Path, error: BaseException) -> InputError:
     """Whatever a user's file raises is the user's to read, in one sentence."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if _same(frame.filename, path)]
     where = f", line {lines[-1]}" if lines else ""
+    if isinstance(error, SystemExit):
+        return InputError(f"{path}{where}: ends the program (sys.exit); a model or a mechanism must not")
     first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
     return InputError(f"{path}{where}: raised {type(error).__name__}: {first}")

@@ -17,6 +17,7 @@ import msgspec
 from jaxtyping import Array, Float, Int
 from msgspec import Meta, field
 
+from bayesalloc import limits
 from bayesalloc.errors import InputError, listed
 
 SWITCH_WIDTH = 0.02  # in units of forest health
@@ -26,6 +27,7 @@ Fraction = Annotated[float, Meta(ge=0, le=1, extra={"unit": "1"})]
 Spread = Annotated[float, Meta(ge=0, le=2, extra={"unit": "1"})]
 Money = Annotated[float, Meta(ge=-1e6, le=1e6, extra={"unit": "kEUR/yr"})]
 Price = Annotated[float, Meta(ge=0, le=1e6, extra={"unit": "kEUR/credit"})]
+Text = Annotated[str, Meta(max_length=limits.TEXT)]
 Credits = Annotated[float, Meta(ge=0, le=1e6, extra={"unit": "credits/yr"})]
 
 
@@ -109,8 +111,8 @@ class Mechanism(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rules: functions in place of the standard ones, from a Python file.
     """
 
-    title: str
-    description: str
+    title: Text
+    description: Text
     incentive: Incentive
     market: Market = Market()
     milestones: Milestones = Milestones()
@@ -121,6 +123,17 @@ class Mechanism(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str = ""
     notes: dict[str, tuple[str, str]] = {}
     rules: Any = field(default=None)
+
+    def table(self) -> dict[str, Any] | None:
+        """Its numbers, as `parse_mechanism` takes them; None where it has rules of its own, which numbers can't say."""
+        if self.rules not in (None, Rules()):
+            return None
+        numbers = msgspec.structs.replace(self, name="", path="", notes={}, rules=None)
+        return {
+            name: value
+            for name, value in msgspec.to_builtins(numbers).items()
+            if name not in ("name", "path", "notes", "rules")
+        }
 
     def terms(self, agents: Sequence[str]) -> "Terms":
         """The mechanism's numbers, per-agent ones in the order of `agents`.
@@ -279,36 +292,43 @@ def parse_mechanism(table: Mapping[str, Any], path: str | Path, rules: Rules | N
     Raises:
         InputError: naming the file, the field and what is allowed.
     """
-    notes: dict[str, tuple[str, str]] = {}
+    notes: dict[tuple[str, ...], tuple[str, str]] = {}
 
-    def plain(value: Any, where: str) -> Any:
+    def plain(value: Any, where: tuple[str, ...]) -> Any:
+        shown = ".".join(map(str, where))
+        if len(where) > limits.NESTED:
+            raise InputError(f"{path}: {shown[:60]}... is nested too deeply; {limits.NESTED} tables are allowed")
+        if isinstance(value, int) and abs(value) > limits.EXACT:
+            raise InputError(f"{path}: {shown} is a whole number of {value.bit_length()} bits; at most 53 are allowed")
         if not isinstance(value, Mapping):
             return value
         if "value" not in value:
-            return {key: plain(inner, f"{where}.{key}".lstrip(".")) for key, inner in value.items()}
+            return {key: plain(inner, (*where, key)) for key, inner in value.items()}
         strange = set(value) - {"value", "unit", "source"}
         if strange:
-            raise InputError(f"{path}: {where} has '{listed(strange)}'; allowed are value, unit, source")
+            raise InputError(f"{path}: {shown} has '{listed(strange)}'; allowed are value, unit, source")
         notes[where] = (str(value.get("unit", "")), str(value.get("source", "")))
-        return value["value"]
+        return plain(value["value"], where)
 
     reserved = {"name", "path", "notes", "rules"} & set(table)
     if reserved:
         raise InputError(f"{path}: '{listed(reserved)}' is not a field of a mechanism file")
+    numbers = plain(table, ())
     try:
-        parsed = msgspec.convert(plain(table, ""), Mechanism)
+        parsed = msgspec.convert(numbers, Mechanism)
     except msgspec.ValidationError as error:
         reason, _, at = str(error).partition(" - at ")
         if "[...]" in at:
-            at = at.replace("[...]", f".{_culprit(plain(table, ''), at)}")
+            at = at.replace("[...]", f".{_culprit(numbers, at)}")
         raise InputError(
             f"{path}: {at.strip('`').removeprefix('$.') or 'the file'}: {reason[:1].lower() + reason[1:]}"
         ) from None
     for where, (unit, _) in notes.items():
         expected = _unit(where)
         if unit and unit != expected:
-            raise InputError(f"{path}: {where} has unit '{unit}'; it must be given in '{expected}'")
-    return msgspec.structs.replace(parsed, name=Path(path).stem, path=str(path), notes=notes, rules=rules)
+            raise InputError(f"{path}: {'.'.join(where)} has unit '{unit}'; it must be given in '{expected}'")
+    named = {".".join(where): note for where, note in notes.items()}
+    return msgspec.structs.replace(parsed, name=Path(path).stem, path=str(path), notes=named, rules=rules)
 
 
 def _culprit(table: Mapping[str, Any], at: str) -> str:
@@ -333,10 +353,10 @@ def _inner(table: Any, path: Sequence[str]) -> Any:
     return table
 
 
-def _unit(where: str) -> str:
-    """The unit of the parameter at a dotted path, from the types above."""
+def _unit(where: Sequence[str]) -> str:
+    """The unit of the parameter at a path, from the types above."""
     info: Any = msgspec.inspect.type_info(Mechanism)
-    for part in where.split("."):
+    for part in where:
         if isinstance(info, msgspec.inspect.StructType):
             info = {f.name: f.type for f in info.fields}[part]
         else:

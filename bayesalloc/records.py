@@ -3,12 +3,17 @@
 import csv
 import io
 import itertools
-from collections.abc import Sequence
+import math
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from bayesalloc import limits
 from bayesalloc.errors import InputError, listed
 
 
@@ -28,21 +33,13 @@ class Table:
     def __init__(self, path: str | Path, text: str | None = None) -> None:
         self.path = Path(path)
         self.used: set[str] = set()
-        try:
-            text = self.path.read_text(encoding="utf-8-sig") if text is None else text
-        except FileNotFoundError:
-            raise InputError(f"{self.path}: no such file") from None
-        except (UnicodeDecodeError, OSError) as error:
-            raise InputError(f"{self.path}: not a readable text file: {error}") from None
-        reader = csv.reader(text.splitlines())
-        try:
-            lines = [(reader.line_num, [c.strip() for c in row]) for row in reader if any(c.strip() for c in row)]
-        except csv.Error as error:
-            raise InputError(f"{self.path}, line {reader.line_num}: not a valid CSV row: {error}") from None
+        if text is None:
+            text = limits.read_text(self.path, limits.CSV_BYTES, "a CSV file", "utf-8-sig")
+        lines = list(self._rows(text))
         if not lines:
             raise InputError(f"{self.path}: the file is empty; it must have a header line and at least one row")
         header = lines[0][1]
-        twice = {name for name in header if header.count(name) > 1}
+        twice = {name for name, times in Counter(header).items() if times > 1}
         if twice:
             raise InputError(f"{self.path}: column '{listed(twice)}' stands twice in the header")
         if len(lines) == 1:
@@ -52,6 +49,26 @@ class Table:
                 raise InputError(f"{self.path}, line {line}: has {len(row)} cells where the header has {len(header)}")
         self.lines = [line for line, _ in lines[1:]]
         self.columns = {name: [row[i] for _, row in lines[1:]] for i, name in enumerate(header)}
+
+    def _rows(self, text: str) -> Iterator[tuple[int, list[str]]]:
+        """Line number and cells of every row that is not empty; refused where there are more than the limits allow."""
+        reader, cells = csv.reader(text.splitlines()), 0
+        try:
+            for row in reader:
+                row = [sys.intern(cell.strip()) for cell in row]
+                if not any(row):
+                    continue
+                cells += len(row)
+                where = f"{self.path}, line {reader.line_num}"
+                if len(row) > limits.CSV_COLUMNS:
+                    raise InputError(f"{where}: has {len(row):,} cells; at most {limits.CSV_COLUMNS:,} are allowed")
+                if cells > limits.CSV_CELLS:
+                    raise InputError(f"{where}: the file has more than {limits.CSV_CELLS:,} cells up to here")
+                if max(map(len, row)) > limits.CELL:
+                    raise InputError(f"{where}: has a cell of more than {limits.CELL:,} characters")
+                yield reader.line_num, row
+        except csv.Error as error:
+            raise InputError(f"{self.path}, line {reader.line_num}: not a valid CSV row: {error}") from None
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -82,16 +99,19 @@ class Table:
         for index, cell in enumerate(self.cells(column)):
             if not cell:
                 raise self.error(index, column, "is empty: a label is missing")
+            if len(cell) > limits.LABEL:
+                raise self.error(index, column, f"has {len(cell)} characters; a label has at most {limits.LABEL}")
         return self.cells(column)
 
-    def integers(self, column: str) -> list[int]:
-        """A column of whole numbers, none of them missing."""
+    def integers(self, column: str, low: int = -limits.EXACT, high: int = limits.EXACT) -> list[int]:
+        """A column of whole numbers in [low, high], none of them missing."""
         values = []
         for index, cell in enumerate(self.cells(column)):
-            try:
-                values.append(int(cell))
-            except ValueError:
-                raise self.error(index, column, f"is '{cell}'; it must be a whole number") from None
+            if not re.fullmatch("[+-]?[0-9]+", cell):
+                raise self.error(index, column, f"is '{cell}'; it must be a whole number")
+            if not low <= int(cell) <= high:
+                raise self.error(index, column, f"is {cell}; it must be in [{low}, {high}]")
+            values.append(int(cell))
         return values
 
     def increasing(self, column: str, values: Sequence[int]) -> None:
@@ -133,13 +153,15 @@ class Table:
                     raise self.error(index, column, f"is empty; it must be a number {allowed}")
                 continue
             try:
-                value = float(cell)
+                value = math.nan if "_" in cell else float(cell)
             except ValueError:
                 raise self.error(
                     index, column, f"is '{cell}'; it must be a number {allowed} (empty if missing)"
                 ) from None
             if not low <= value <= high or (above and value == low) or not np.isfinite(value):
                 raise self.error(index, column, f"is {cell}; it must be {allowed}")
+            if reason := limits.single_precision(value):
+                raise self.error(index, column, f"is {cell}: {reason}")
             values[index] = value
         return values
 

@@ -1,20 +1,31 @@
-"""What every command shares: its options, its results folder, and how it answers or refuses."""
+"""What every command shares: its options, and how it answers or refuses."""
 
 import json
 import os
-import shutil
+import re
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from bayesalloc.errors import InputError
+from bayesalloc import runs
+from bayesalloc.errors import InputError, sentence, visible
+
+
+def _whole(type_: Any, tokens: Sequence[Any]) -> int:
+    """Cyclopts rounds 1.5 to a whole number, silently."""
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
+        raise ValueError(f"'{text[:60]}' is not a whole number")
+    return int(text)
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
 
 
 @Parameter(name="*")
@@ -22,7 +33,7 @@ from bayesalloc.errors import InputError
 class Common:
     """What every command takes."""
 
-    seed: int = 0
+    seed: Whole = 0
     "Seed of all random numbers; the same seed gives the same numbers."
     out: Path | None = None
     "Folder for the results; default: runs/<time>-<command>."
@@ -32,53 +43,25 @@ class Common:
     "Print nothing but errors (and the JSON object)."
 
 
-class Folder:
-    """A results folder under a temporary name: renamed when all is written, removed when anything fails."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-        if target.exists() and not target.is_dir():
-            raise InputError(f"{target}: is a file; --out names a folder")
-        self.made = [parent for parent in target.parents if not parent.exists()]
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self.path = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        except OSError as error:
-            raise InputError(f"{target}: cannot be written to: {error.strerror}") from None
-
-    def files(self, report: str = "", results: str = "", **others: str) -> dict[str, str]:
-        """The files' final paths, by role."""
-        named = {"report": report, "results": results, **others}
-        return {role: str(self.target / name) for role, name in named.items() if name}
-
-    def keep(self) -> None:
-        """Move everything to its place; a file that was there before is replaced in one step."""
-        self.target.mkdir(exist_ok=True)
-        for file in self.path.iterdir():
-            os.replace(file, self.target / file.name)
-        self.made = []
-
-    def clear(self) -> None:
-        """Remove what is not kept: the temporary folder, and parents that were made for it."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        for parent in self.made:
-            if not any(parent.iterdir()):
-                parent.rmdir()
-
-
 @contextmanager
 def refusing() -> Iterator[None]:
-    """A refused input becomes one sentence on stderr and exit code 2."""
+    """A refused input becomes one sentence on stderr and exit code 2; where results can't be written it is 1."""
     try:
         yield
-    except InputError as error:
-        print(f"bayesalloc: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except (InputError, runs.NotWritten) as error:
+        print(f"bayesalloc: {sentence(error)}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, InputError) else 1) from None
 
 
 @contextmanager
-def session(common: Common, command: str) -> Iterator[tuple[Callable[[Any, dict], None], Folder]]:
-    """One command's run: devices, results folder, and `say(text, json)` for its answer."""
+def session(common: Common, command: str, *names: str) -> Iterator[tuple[Callable[[Any, dict], None], runs.Folder]]:
+    """One command's run: devices, results folder, and `say(text, json)` for its answer.
+
+    Args:
+        common: the options.
+        command: its name.
+        names: of the files that it writes.
+    """
     with refusing():
         import jax
 
@@ -87,19 +70,22 @@ def session(common: Common, command: str) -> Iterator[tuple[Callable[[Any, dict]
         if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         target = common.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}"
-        folder = Folder(target)
         answer: list[tuple[Any, dict]] = []
-        try:
-            yield lambda text, fields: answer.append((text, fields)), folder
+        with runs.folder(target, command, f"{command}.json", *names) as folder:
+            with redirect_stdout(sys.stderr):  # whatever a user's model prints is no part of the answer
+                yield lambda text, fields: answer.append((text, fields)), folder
             for _, fields in answer:
                 (folder.path / f"{command}.json").write_text(json.dumps(fields, indent=1, allow_nan=False) + "\n")
-            folder.keep()
-        finally:
-            folder.clear()
-        for text, fields in answer:
-            show(common, text, fields)
-            if not common.quiet and not common.json:
-                print(f"\nResults and report: {target}")
+    for text, fields in answer:
+        show(common, text, fields)
+        if not common.quiet and not common.json:
+            print(f"\nResults and report: {visible(str(target))}")
+
+
+def warn(warnings: Sequence[str]) -> None:
+    """Warnings, a line each on stderr."""
+    for warning in warnings:
+        print(f"warning: {sentence(warning)}", file=sys.stderr)
 
 
 def show(common: Common, text: Any, fields: dict) -> None:
@@ -108,5 +94,12 @@ def show(common: Common, text: Any, fields: dict) -> None:
         print(json.dumps(fields, allow_nan=False))
     elif not common.quiet:
         from rich.console import Console
+        from rich.segment import Segment, Segments
 
-        Console(width=None if sys.stdout.isatty() else 100, soft_wrap=isinstance(text, str)).print(text, markup=False)
+        console = Console(width=None if sys.stdout.isatty() else 100, soft_wrap=isinstance(text, str), markup=False)
+        options = console.options.update(no_wrap=True, overflow="ignore") if isinstance(text, str) else None
+        shown = [
+            part if part.control else Segment(visible(part.text), part.style)
+            for part in console.render(visible(text) if isinstance(text, str) else text, options)
+        ]
+        console.print(Segments(shown), end="")

@@ -18,8 +18,10 @@ from jax.scipy.special import log_ndtr
 from jaxtyping import Array, ArrayLike
 from numpyro.distributions import constraints
 
+from bayesalloc import limits
 from bayesalloc.environment import Environment, Outcome, Recorded
 from bayesalloc.errors import InputError, listed
+from bayesalloc.mechanism import Mechanism
 
 POOLING = (0.15, 0.5)  # prior of the spread of groups and of people, in shares of the endowment
 
@@ -162,11 +164,11 @@ def game(
         share = numpyro.sample("share", Contributed(loc, params.volatility[mechanism], nothing, everything).to_event(1))
         return state, Round((share * stake).mean(), share * stake)
 
-    def arms(names: Sequence[str] | None) -> dict[str, Any]:
-        strange = set(names or ()) - set(mechanisms)
+    def arms(names: Sequence[str | Mechanism] | None) -> dict[str, Any]:
+        strange = [name if isinstance(name, str) else name.path for name in names or () if name not in mechanisms]
         if strange:
             raise InputError(f"cooperation has no mechanism '{listed(strange)}'; there are {listed(mechanisms)}")
-        return {name: np.int32(mechanisms.index(name)) for name in names or mechanisms}
+        return {str(name): np.int32(mechanisms.index(name)) for name in names or mechanisms}
 
     return Environment(
         name="cooperation",
@@ -188,6 +190,11 @@ def read(table: Any, mechanism: str | None = None) -> Recorded:
     label = [mechanism] * len(table) if mechanism is not None else table.labels("mechanism")
     rounds = table.integers("round") if "round" in table.columns else [1] * len(table)
     people, groups, mechanisms, years = (_places(values) for values in (person, group, label, sorted(rounds)))
+    if len(years) * len(people) > limits.CSV_CELLS:
+        raise InputError(
+            f"{table.path}: has {len(years):,} rounds of {len(people):,} people; rounds x people may be at most"
+            f" {limits.CSV_CELLS:,}"
+        )
     share = np.full((len(years), len(people)), np.nan, np.float32)
     force = np.full((len(years), len(people)), label[0], dtype=object)
     stake, group_of = np.zeros(len(people), np.float32), np.zeros(len(people), np.int32)

@@ -23,10 +23,11 @@ import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float
 from numpyro.distributions.transforms import SigmoidTransform
 
+from bayesalloc import limits
 from bayesalloc.environment import Environment, Observation, Outcome, Recorded, measured
 from bayesalloc.errors import InputError
 from bayesalloc.library import load_mechanism
-from bayesalloc.mechanism import Ledger, Terms, unify
+from bayesalloc.mechanism import Ledger, Mechanism, Terms, unify
 from bayesalloc.models.cooperation import contribution, tendencies
 
 AGENTS = ("dam_owner", "forest_owner", "expert", "regulator", "investor")
@@ -207,11 +208,11 @@ def _abducted(mean: Array, sd: Array, precision: Array, value: Array) -> tuple[A
     return sd * precision * (value - mean) / total, 1.0 / jnp.sqrt(total)
 
 
-def arms(names: Sequence[str] | None) -> dict[str, Terms]:
-    """Mechanisms by name or path, as terms of one structure; default: the three of the published comparison."""
+def arms(names: Sequence[str | Mechanism] | None) -> dict[str, Terms]:
+    """Mechanisms by name, by path, or loaded, as terms of one structure; default: the three that were published."""
     loaded = [load_mechanism(name) for name in names or MECHANISMS]
     if len({mechanism.name for mechanism in loaded}) < len(loaded):
-        raise InputError(f"two mechanisms have the same name among {', '.join(str(name) for name in names or ())}")
+        raise InputError(f"two mechanisms have the same name among {', '.join(each.path for each in loaded)}")
     return dict(zip([m.name for m in loaded], unify([m.terms(AGENTS) for m in loaded]), strict=True))
 
 
@@ -223,7 +224,7 @@ def deviate(terms: Terms, agent: ArrayLike) -> Terms:
 def read(table: Any, mechanism: str | None = None) -> Recorded:
     """A yearly record: see `bayesalloc.records` for the columns; missing years become missing cells."""
     warnings = []
-    years = table.integers("year")
+    years = table.integers("year", *limits.YEARS)
     table.increasing("year", years)
     if years[-1] - years[0] > 500:
         raise InputError(f"{table.path}: the years run from {years[0]} to {years[-1]}; at most 500 years are allowed")

@@ -64,11 +64,75 @@ def everything(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
+PAST = ("watershed", "years.csv", "--posterior", "none.nc", "--do", "growth_shock=0")
+
+# Files that stand there when the cases below are tried.
+THERE = {
+    "canary.py": "open('CODE_RAN', 'w')",
+    "years.csv": "year,forest_health,erosion,mechanism\n2001,0.5,0.6,canary.py\n",
+    "a/my.toml": "title = 'a'\ndescription = 'a'\n[incentive]\nmodifier = 1.0\n",
+    "b/my.toml": "title = 'b'\ndescription = 'b'\n[incentive]\nmodifier = 2.0\n",
+    "dotted.toml": "title = 'a'\ndescription = 'a'\n[incentive]\nmodifier = 1.0\n[cost_sharing]\n"
+    "'dam.owner' = { value = 1.0, unit = '1' }\n",
+    "huge.toml": f"title = 'a'\ndescription = 'a'\n[incentive]\nmodifier = {'9' * 5000}\n",
+    "large.toml": f"title = 'a'\ndescription = 'a'\n[incentive]\nmodifier = {'9' * 500}\n",
+    "deep.toml": f"title = {'[' * 5000}{']' * 5000}\n",
+    "exits.py": "import sys; sys.exit()\n",
+    "late.py": "def model():\n    raise SystemExit(0)\n",
+}
+
 # What is refused, and what the sentence must contain. A bad arm stands first: it is refused before any compilation.
 REFUSED = {
     "interval above one": (["compare", "--interval", "1.5"], ["interval", "1.5", "between 0 and 1"]),
     "interval zero": (["compare", "--interval", "0"], ["interval", "0"]),
     "interval not a number": (["compare", "--interval", "nan"], ["interval", "nan"]),
+    "interval below zero": (["counterfactual", *PAST, "--interval", "-0.5"], ["interval", "-0.5", "between 0 and 1"]),
+    "interval of two": (["counterfactual", *PAST, "--interval", "2"], ["interval", "2", "between 0 and 1"]),
+    "interval NaN": (["counterfactual", *PAST, "--interval", "nan"], ["interval", "nan", "between 0 and 1"]),
+    "no posterior draws": (["counterfactual", *PAST, "--draws", "0"], ["draws", "0", "at least 2"]),
+    "too many posterior draws": (["counterfactual", *PAST, "--draws", "1000000000000"], ["draws", "at most 1,000,000"]),
+    "half a year": (["counterfactual", *PAST, "--from-year", "2010.5"], ["--from-year", "'2010.5'", "whole number"]),
+    "minimum NaN": (["compare", "--minimum", "nan"], ["minimum", "nan"]),
+    "minimum infinite": (["compare", "--minimum", "1e999"], ["minimum", "inf"]),
+    "half a draw": (["compare", "--draws", "2.7"], ["--draws", "'2.7'", "whole number"]),
+    "draws with an exponent": (["compare", "--draws", "1e3"], ["--draws", "'1e3'", "whole number"]),
+    "draws with an underscore": (["compare", "--draws", "1_0"], ["--draws", "'1_0'", "whole number"]),
+    "half a seed": (["compare", "--seed", "1.5"], ["--seed", "'1.5'", "whole number"]),
+    "draws too many": (["compare", "--draws", "1000000000000"], ["draws", "at most 1,000,000"]),
+    "horizon too long": (["compare", "--horizon", "1000000000"], ["horizon", "at most 10,000"]),
+    "draws and years too many": (
+        ["compare", "--draws", "1000000", "--horizon", "10000"], ["draws x horizon is 10,000,000,000", "10,000,000"]
+    ),
+    "chains too many": (["fit", "watershed", "none.csv", "--chains", "1e9"], ["--chains", "'1e9'"]),
+    "chains beyond all": (["fit", "watershed", "none.csv", "--chains", "99999"], ["chains", "at most 1,000"]),
+    "warm-up too long": (["fit", "watershed", "none.csv", "--warmup", "9" * 12], ["warmup", "at most 1,000,000"]),
+    "draws in all": (["fit", "watershed", "none.csv", "--draws", "900000"], ["draws", "at most 1,000,000"]),
+    "half an episode": (["train", "srap", "--episodes", "1.5"], ["--episodes", "'1.5'"]),
+    "half a graph": (["reproduce", "srap", "--graphs", "2.5"], ["--graphs", "'2.5'"]),
+    "graphs too many": (["reproduce", "srap", "--graphs", "99999"], ["graphs", "at most 10,000"]),
+    "negative training": (["reproduce", "srap", "--training", "-1"], ["training", "-1", "at least 0"]),
+    "a value beyond single precision": (["compare", *TINY, "--do", "growth=1e39"], ["growth", "1e+39", "3.4e+38"]),
+    "a value nested deeply": (["compare", "--do", "growth=" + "[" * 9999], ["nested too deeply"]),
+    "a value of many dimensions": (["compare", "--do", "growth=" + "[" * 70 + "1" + "]" * 70], ["growth", "number"]),
+    "mechanisms of one name": (
+        ["compare", "--mechanisms", "a/my.toml", "b/my.toml", "--do", "growth=1"], ["a/my.toml", "b/my.toml"]
+    ),
+    "mechanism files of one name": (["compare", "--mechanisms", "a/my.toml", "b/my.toml"], ["a/my.toml", "b/my.toml"]),
+    "mechanism files of one name in a record": (
+        ["fit", "watershed", "years.csv", "--mechanisms", "a/my.toml", "b/my.toml"], ["a/my.toml", "b/my.toml"]
+    ),
+    "a path in a record": (["fit", "watershed", "years.csv"], ["years.csv", "'canary.py'", "--mechanisms"]),
+    "a mechanism with a dotted agent": (["compare", "--mechanisms", "dotted.toml"], ["dotted.toml", "'dam.owner'"]),
+    "a mechanism with a huge number": (["compare", "--mechanisms", "huge.toml"], ["huge.toml", "digits"]),
+    "a mechanism with a large number": (["compare", "--mechanisms", "large.toml"], ["incentive.modifier", "bits"]),
+    "a mechanism nested deeply": (["compare", "--mechanisms", "deep.toml"], ["deep.toml", "nested"]),
+    "a model that exits": (["compare", "exits.py", "--do", "x=0", "--json"], ["exits.py, line 1", "ends the program"]),
+    "a model that exits when it runs": (
+        ["compare", "late.py", "--do", "x=0", "--json"], ["late.py, line 2", "ends the program"]
+    ),
+    "a name longer than any file's": (["compare", "a" * 5000], ["no model is called"]),
+    "a path longer than any file's": (["compare", "a" * 5000 + ".py"], ["no such file"]),
+    "a name that turns the terminal": (["compare", "\x1b[2J\x07"], ["'\\x1b[2J\\x07'"]),
     "interval text": (["compare", "--interval", "wide"], ["--interval", "wide"]),
     "no draws": (["compare", "--draws", "0"], ["draws", "0", "at least 2"]),
     "draws negative": (["compare", "--draws", "-5"], ["draws", "-5"]),
@@ -134,6 +198,12 @@ REFUSED = {
     "missing record": (["fit", "watershed", "none.csv"], ["none.csv", "no such file"]),
     "record of another model": (["fit", "watershed", "project/record.csv"], ["project/record.csv", "'year'"]),
     "no record": (["fit", "watershed"], ["record"]),
+    "mechanisms of a plain model": (
+        ["fit", "project/model.py", "project/record.csv", "--mechanisms", "a/my.toml"], ["plain model", "no mechanisms"]
+    ),
+    "a mechanism of a plain model": (
+        ["fit", "project/model.py", "project/record.csv", "--mechanism", "cost_sharing"], ["plain model"]
+    ),
     "no chains": (["fit", "project/model.py", "project/record.csv", "--chains", "0"], ["chains", "0", "at least 1"]),
     "no warm-up": (["fit", "project/model.py", "project/record.csv", "--warmup", "0"], ["warmup", "0", "at least 1"]),
     "unknown method": (["fit", "watershed", "none.csv", "--method", "gibbs"], ["--method", "gibbs"]),
@@ -156,7 +226,7 @@ REFUSED = {
 def netcdf(name: str, group: str, **attributes: str) -> None:
     import xarray as xr
 
-    tree = xr.DataTree.from_dict({group: xr.Dataset({"x": ("draw", [1.0, 2.0])})})
+    tree = xr.DataTree.from_dict({group: xr.Dataset({"x": (("chain", "draw"), [[1.0, 2.0]])})})
     tree.attrs = attributes
     tree.to_netcdf(name, engine="h5netcdf")
 
@@ -176,6 +246,9 @@ def assert_refused(ran: Ran, *parts: str) -> None:
 def test_bad_input_is_one_sentence_and_leaves_nothing(run, project, tmp_path, case):
     arguments, parts = REFUSED[case]
     Path("empty").touch()
+    for name, text in THERE.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(text)
     netcdf("other.nc", "/results")
     netcdf("bare.nc", "/posterior")
     record = Path("project/record.csv").read_text()
@@ -184,6 +257,48 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(run, project, tmp_path, ca
     out = [] if arguments[0] in ("init", "compere") else ["--out", "results"]
     assert_refused(run(*arguments, *out), *parts)
     assert everything(tmp_path) == before
+
+
+def test_a_model_that_prints_does_not_mix_with_the_answer(run):
+    text = "print('read')\nimport numpyro, numpyro.distributions as dist, jax\ndef model():\n    print('run')\n"
+    text += (
+        "    x = numpyro.sample('x', dist.Normal())\n    jax.debug.print('deep')\n    numpyro.deterministic('y', x)\n"
+    )
+    Path("own.py").write_text(text)
+    ran = run("compare", "own.py", "--do", "x=0", "--do", "x=1", "--draws", "4", "--json", "--out", "results")
+    assert ran.code == 0 and compared(ran.out)["arms"] and "read" in ran.err and "run" in ran.err
+    assert run("compare", "own.py", "--do", "x=0", "--do", "x=1", "--draws", "4", "--quiet").out == ""
+
+
+def test_control_characters_reach_neither_the_terminal_nor_a_page(run):
+    name = "\x1b[2J\x1b]0;owned\x07\u202e"
+    text = "import numpyro, numpyro.distributions as dist\ndef model():\n    x = numpyro.sample('x', dist.Normal())\n"
+    text += f"    numpyro.deterministic({name!r}, x)\nmodel.__name__ = {name!r}\n"
+    Path("own.py").write_text(text)
+    for options in ((), ("--json",)):
+        ran = run("compare", "own.py", "--do", "x=0", "--do", "x=1", "--draws", "4", "--out", "results", *options)
+        assert ran.code == 0 and "owned" in ran.out, ran.err
+        written = ran.out + ran.err + Path("results/report.html").read_text() + Path("results/compare.json").read_text()
+        assert not {"\x1b", "\x07", "\u202e"} & set(written)
+
+
+def test_a_mechanism_of_ones_own_from_the_record_to_the_counterfactual(run):
+    """The file is not needed again: the posterior carries its numbers."""
+    Path("my.toml").write_text(THERE["b/my.toml"])
+    rows = "".join(f"{2001 + i},0.5,0.6,my\n" for i in range(4))
+    Path("years.csv").write_text("year,forest_health,erosion,mechanism\n" + rows)
+    small = ("--method", "svi", "--draws", "40", "--warmup", "20", "--chains", "1", "--quiet", "--out", "fitted")
+    assert run("fit", "watershed", "years.csv", *small, "--mechanisms", "my.toml").code == 0
+    Path("my.toml").unlink()
+    given = ("--posterior", "fitted/posterior.nc", "--draws", "4", "--json", "--out", "results")
+    ran = run("compare", *given, "--horizon", "3", "--do", "mechanism=my", "--do", "mechanism=cost_sharing")
+    assert ran.code == 0 and list(compared(ran.out)["arms"]) == ["my", "cost_sharing"], ran.err
+    ran = run("counterfactual", "watershed", "years.csv", *given, "--do", "mechanism=my")
+    effects = json.loads(ran.out)["outcomes"]["forest_health"]
+    assert ran.code == 0 and {year["effect"]["mean"] for year in effects} == {0.0}  # what was in force
+    with Path("fitted/posterior.nc").open("ab") as file:
+        file.write(b"more")
+    assert_refused(run("compare", *given), "fitted/posterior.nc", "manifest.json")
 
 
 @pytest.mark.parametrize("out", ["taken", "taken/results"])
@@ -248,7 +363,7 @@ def test_compare_prints_one_json_object_and_the_same_again_for_the_same_seed(run
     assert sum(found["decision"]["prob_best"]["erosion"].values()) == pytest.approx(1.0)
     assert everything(Path()) == [
         "results",
-        *(f"results/{name}" for name in ("compare.json", "report.html", "results.nc")),
+        *(f"results/{name}" for name in ("compare.json", "manifest.json", "report.html", "results.nc")),
     ]
     assert json.loads(Path("results/compare.json").read_text()) == found
 
@@ -397,7 +512,7 @@ def test_reproduce_srap(run):
         for measured in claim["measured"].values():
             assert measured["margin"]["graphs"] == 3 and len(measured["averages"]) == 4
     assert result["files"] == {"report": "results/report.html", "results": "results/results.nc"}
-    assert everything(Path("results")) == ["report.html", "reproduce.json", "results.nc"]
+    assert everything(Path("results")) == ["manifest.json", "report.html", "reproduce.json", "results.nc"]
 
 
 TRAINING = (
@@ -419,7 +534,9 @@ def test_train_and_allocate_by_the_policy(run, tmp_path, monkeypatch):
     assert 200 <= result["episodes"] < 220 and result["steps"] >= result["episodes"] and result["seconds"] > 0
     assert result["epsilon"] == pytest.approx(0.99982 ** result["episodes"], abs=2e-3) and result["return"] > 0
     assert set(result["files"]) == {"policy", "curve", "report", "results", "checkpoint"}
-    assert {"train.json", *(Path(file).name for file in result["files"].values())} == set(everything(Path("whole")))
+    assert {"manifest.json", "train.json", *(Path(file).name for file in result["files"].values())} == set(
+        everything(Path("whole"))
+    )
     assert json.loads(Path("whole/train.json").read_text()) == result
     assert "Learning curve" in Path(result["files"]["report"]).read_text()
 
@@ -490,6 +607,19 @@ def test_init_as_json_and_in_an_empty_folder(run):
     assert set(json.loads(ran.out)["files"]) == {path.name for path in Path("there").iterdir()}
     assert run("init", "deep/er", "--quiet") == Ran(0, "", "")
     assert Path("deep/er/README.md").is_file()
+
+
+def test_init_where_it_cannot_be_written(run, tmp_path):
+    Path("file").touch()
+    Path("link").symlink_to("nowhere")
+    for target, said in (("file/deep", "cannot be written to"), ("link", "a link to nothing"), ("/dev/null", "file")):
+        assert_refused(run("init", target), target, said)
+    assert everything(tmp_path) == ["file", "link"]
+    assert run("init", ".").code == 2
+    Path("file").unlink()
+    Path("link").unlink()
+    assert run("init", ".", "--quiet").code == 0  # also where one stands
+    assert everything(tmp_path) == ["README.md", "model.py", "my_contract.toml", "record.csv"]
 
 
 def test_help_and_version(run):

@@ -46,6 +46,23 @@ BAD_WATERSHED = {
     "too few cells": (HEAD + "2001,0.5,0.6\n2002,0.5\n", ["line 3", "2 cells", "3"]),
     "too many cells": (HEAD + "2001,0.5,0.6,0.7\n", ["line 2", "4 cells", "3"]),
     "a quote that is never closed": (HEAD + '2001,"0.5,0.6\n2002,0.5,0.6\n', ["3"]),
+    "a year of thirty digits": (HEAD + f"{10**30},0.5,0.6\n", ["line 2", "'year'", "in [-10000, 10000]"]),
+    "a year with an underscore": (HEAD + "2_001,0.5,0.6\n", ["line 2", "'year'", "'2_001'", "whole number"]),
+    "a number with an underscore": (HEAD + "2001,0.5,1_0\n", ["line 2", "'erosion'", "1_0"]),
+    "beyond single precision": (HEAD + "2001,0.5,1e39\n", ["line 2", "'erosion'", "1e39", "too large", "3.4e+38"]),
+    "below single precision": (HEAD + "2001,0.5,1e-39\n", ["line 2", "'erosion'", "1e-39", "too near zero"]),
+    "a cell too long": (HEAD + f"2001,0.5,{'1' * 1001}\n", ["line 2", "a cell of more than 1,000 characters"]),
+    "a label too long": (
+        f"year,forest_health,erosion,mechanism\n2001,0.5,0.6,{'a' * 300}.toml\n",
+        ["line 2", "'mechanism'", "305 characters", "at most 100"],
+    ),
+    "too many columns": (",".join(map(str, range(100_000))) + "\n", ["line 1", "100,000 cells", "2,000"]),
+    "too many cells in all": (("1," * 1_999 + "1\n") * 2_501, ["line 2501", "5,000,000 cells"]),
+    "too many bytes": ("year\n" + "2001\n" * 10_000_001, ["larger than the 50,000,000 bytes"]),
+    "a path of a mechanism": (
+        "year,forest_health,erosion,mechanism\n2001,0.5,0.6,helper.py\n",
+        ["line 2", "'mechanism'", "no mechanism is called 'helper.py'", "--mechanisms"],
+    ),
     "a column twice": ("year,erosion,erosion\n2001,0.5,0.6\n", ["'erosion'", "twice", "header"]),
     "semicolons": ("year;forest_health;erosion\n2001;0.5;0.6\n", ["'year'", "year;forest_health;erosion"]),
     "counted over blank lines": (HEAD + "\n2001,0.5,0.6\n\n\n2002,1.5,0.6\n", ["line 6", "'forest_health'", "1.5"]),
@@ -64,6 +81,11 @@ BAD_COOPERATION = {
         ["line 4", "'person'", "'1'", "line 3"],
     ),
     "more than one has": (PEOPLE + "1,1,a,2,20\n1,2,a,21,20\n", ["line 3", "'contribution'", "21", "[0, 20]"]),
+    "an endowment that is nearly nothing": (PEOPLE + "1,1,a,0,1e-50\n", ["line 2", "'endowment'", "too near zero"]),
+    "rounds and people that are each too many": (
+        "group,person,mechanism,contribution,endowment,round\n" + "".join(f"1,{i},a,2,20,{i}\n" for i in range(3_000)),
+        ["3,000 rounds of 3,000 people", "5,000,000"],
+    ),
     "less than nothing": (PEOPLE + "1,1,a,-1,20\n", ["line 2", "'contribution'", "-1", "0"]),
     "nothing to give": (PEOPLE + "1,1,a,0,0\n", ["line 2", "'endowment'", "0", "above 0"]),
     "endowment missing": (PEOPLE + "1,1,a,0,\n", ["line 2", "'endowment'", "empty", "above 0"]),
@@ -199,11 +221,34 @@ def test_the_mechanism_goes_on_through_years_without_a_row_with_a_warning(tmp_pa
 
 def test_labels_index_the_arms_in_force(tmp_path):
     own = write(tmp_path / "ours.toml", 'title = "x"\ndescription = "x"\n[incentive]\nmodifier = 1.1\n')
-    rows = [f"2001,0.5,0.6,{own}", "2002,0.5,0.6,no_agreement", f"2003,0.5,0.6,{own}"]
+    rows = ["2001,0.5,0.6,ours", "2002,0.5,0.6,no_agreement", "2003,0.5,0.6,ours"]
     path = write(tmp_path / "record.csv", "year,forest_health,erosion,mechanism\n" + "\n".join(rows))
-    problem = posed("watershed", path)
-    assert list(problem.arms) == ["ours", "no_agreement"]
-    np.testing.assert_array_equal(problem.labels, [0, 1, 0])
+    for given in (own, str(own), ba.load_mechanism(own)):
+        problem = pose(ba.load_model("watershed"), path, mechanisms=[given])
+        assert list(problem.arms) == ["ours", "no_agreement"]
+        np.testing.assert_array_equal(problem.labels, [0, 1, 0])
+    assert float(problem.arms["ours"].modifier) == np.float32(1.1)
+    assert "'ours'" in refusal("watershed", path) and "--mechanisms" in refusal("watershed", path)
+
+
+def test_a_mechanism_that_was_in_force_throughout_by_name_or_path(tmp_path):
+    own = write(tmp_path / "ours.toml", 'title = "x"\ndescription = "x"\n[incentive]\nmodifier = 1.1\n')
+    path = write(tmp_path / "record.csv", GOOD)
+    for mechanism, mechanisms in ((str(own), []), ("ours", [own])):
+        problem = pose(ba.load_model("watershed"), path, mechanism=mechanism, mechanisms=mechanisms)
+        assert (list(problem.arms), problem.mechanism, list(problem.mechanisms)) == (["ours"], "ours", ["ours"])
+
+
+def test_what_a_file_means_beside_a_shipped_name_or_for_no_year_is_said(tmp_path):
+    text = 'title = "x"\ndescription = "x"\n[incentive]\nmodifier = 1.1\n'
+    ours, idle = write(tmp_path / "cost_sharing.toml", text), write(tmp_path / "idle.toml", text)
+    path = write(tmp_path / "record.csv", "year,forest_health,erosion,mechanism\n2001,0.5,0.6,cost_sharing\n")
+    problem = pose(ba.load_model("watershed"), path, mechanisms=[ours, idle])
+    assert float(problem.arms["cost_sharing"].modifier) == np.float32(1.1)
+    assert problem.warnings == [
+        f"'cost_sharing' means {ours} here, not the shipped mechanism",
+        "in no year in force: idle",
+    ]
 
 
 def test_without_a_mechanism_none_is_assumed_with_a_warning(tmp_path):

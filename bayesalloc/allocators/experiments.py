@@ -31,6 +31,7 @@ from bayesalloc.allocators.evaluate import Allocation
 from bayesalloc.allocators.instances import Setting, arrivals, draw_network
 from bayesalloc.errors import InputError, listed
 from bayesalloc.library import content
+from bayesalloc.workers import follow_parent
 
 MEASURES = {
     "published": "published package size; a negotiation pays what its confirmations charge hop by hop",
@@ -245,7 +246,8 @@ def run(
         measured is NaN, and so is an optimum that was not proven; a method that there is not yet is left out.
     """
     found = {e.id: _empty(e, effort) for e in experiments}
-    pool = ProcessPoolExecutor(effort.workers, multiprocessing.get_context("spawn")) if effort.workers else None
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(effort.workers, spawn, follow_parent) if effort.workers else None
     cells, waiting, optima = [], {}, []
     with tqdm(desc="instances", disable=not progress, leave=False) as bar:
         for cell in _cells(experiments, effort, seed):

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
+from bayesalloc import limits
 from bayesalloc.checking import checked
 from bayesalloc.effects import decisions, environments, plain
 from bayesalloc.effects.arms import REPLICATES, Arm, Simulated
@@ -22,6 +23,7 @@ from bayesalloc.following import Model
 from bayesalloc.inference.draws import cautions
 from bayesalloc.inference.names import escaped, unescaped
 from bayesalloc.inference.posing import restore
+from bayesalloc.library import is_path
 
 PER_DRAW = 10_000  # elements of an outcome up to which its effects are kept for every draw
 CONSTANT = 1e-5  # of the size of its elements: a sum that varies less is the same in all draws and arms
@@ -69,13 +71,11 @@ def compare(
         InputError: for arms, counts or probabilities that cannot be used.
         InterventionError: see `bayesalloc.do`.
     """
-    if not 0 < interval < 1:
-        raise InputError(f"interval is {interval:g}; it must be between 0 and 1")
-    for name, count, least in (("draws", draws, 2), ("horizon", horizon, 2), ("futures", futures or 1, 1)):
-        if count < least:
-            raise InputError(f"{name} is {count}; it must be at least {least}")
+    limits.probability("interval", interval)
+    limits.counted(draws=draws, horizon=horizon, futures=futures)
     model = checked(model) if isinstance(model, Environment) else model
-    problem = None if posterior is None else restore(model, posterior, data)
+    named_again = [] if isinstance(arms, Mapping) else [*filter(is_path, arms or ())]
+    problem = None if posterior is None else restore(model, posterior, data, mechanisms=named_again)
     if isinstance(model, Environment):
         env = model if problem is None or problem.environment is None else problem.environment
         named = _arms(env, arms)

@@ -1,7 +1,8 @@
 """What would have happened in the recorded years: the record's own noise, replayed under another intervention."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpyro import handlers
 
+from bayesalloc import limits
 from bayesalloc.effects.environments import alike, posterior_params, prior_sites
 from bayesalloc.environment import Environment, stack
 from bayesalloc.errors import InputError, listed
@@ -16,6 +18,7 @@ from bayesalloc.following import Model, seed_by_name
 from bayesalloc.inference.draws import cautions, thinned
 from bayesalloc.inference.posing import restore, trace_of
 from bayesalloc.intervene import Setting, in_words
+from bayesalloc.mechanism import Mechanism
 from bayesalloc.simulate import rollout, schedule
 
 
@@ -24,6 +27,7 @@ def counterfactual(
     posterior: xr.DataTree,
     arm: str | Mapping[str, Setting],
     *,
+    mechanisms: Iterable[str | Path | Mechanism] = (),
     from_year: int | None = None,
     draws: int = 500,
     interval: float = 0.89,
@@ -37,6 +41,7 @@ def counterfactual(
         model: the environment that was fitted.
         posterior: a tree from `fit`.
         arm: the name or path of an action, or {site: value}.
+        mechanisms: the Python mechanisms that were in force, whose code a posterior does not carry.
         from_year: the first year of the intervention; None: the first recorded.
         draws: posterior draws to use.
         interval: probability of the equal-tailed intervals.
@@ -53,7 +58,9 @@ def counterfactual(
             "a counterfactual needs an environment, whose noise is written apart from what the intervention changes;"
             " a plain model can be compared under interventions (`bayesalloc compare`)"
         )
-    problem = restore(model, posterior)
+    limits.counted(draws=draws)
+    limits.probability("interval", interval)
+    problem = restore(model, posterior, mechanisms)
     env, years = problem.environment, problem.years
     assert env is not None
     first = years[0] if from_year is None else from_year

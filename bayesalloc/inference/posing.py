@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +12,17 @@ import numpy as np
 import xarray as xr
 from numpyro import handlers
 
+from bayesalloc import library
 from bayesalloc.checking import checked, known_arms
 from bayesalloc.environment import Environment, as_model
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import Model, seed_by_name
+from bayesalloc.inference.files import check_sites, latent_sites
 from bayesalloc.inference.given import STATIC, Given, Record, as_table, given, is_frame
+from bayesalloc.inference.labels import carried_mechanisms, meant
 from bayesalloc.inference.names import escaped, unescaped
 from bayesalloc.inference.starting import startable
+from bayesalloc.mechanism import Mechanism
 from bayesalloc.records import Table
 
 
@@ -38,6 +42,8 @@ class Problem(NamedTuple):
         categories: for keywords that were text, what the codes stand for.
         record: what the record is called.
         text: the record of an environment as CSV text.
+        mechanism: the label of the mechanism in force throughout; "" where the record says.
+        mechanisms: label -> mechanism, of the labels that are explained by a file.
     """
 
     name: str
@@ -52,10 +58,17 @@ class Problem(NamedTuple):
     categories: dict[str, list[str]] = {}
     record: str = ""
     text: str = ""
+    mechanism: str = ""
+    mechanisms: Mapping[str, Mechanism] = {}
 
 
 def pose(
-    model: Environment | Model, record: Record, *, mechanism: str | None = None, data: Mapping[str, Any] | None = None
+    model: Environment | Model,
+    record: Record,
+    *,
+    mechanism: str | None = None,
+    mechanisms: Iterable[str | Path | Mechanism] = (),
+    data: Mapping[str, Any] | None = None,
 ) -> Problem:
     """The inference problem of a model and a record.
 
@@ -65,13 +78,18 @@ def pose(
     Args:
         model: an environment, or a plain NumPyro model function.
         record: a CSV file, a data frame, or a mapping of arrays.
-        mechanism: the mechanism in force in every row, where the record has no such column.
+        mechanism: the mechanism in force in every row, where the record has no such column; a name or a path.
+        mechanisms: what labels of the record mean beside the shipped names: paths of mechanisms, or mechanisms. A
+            label of the record is never taken as a path.
         data: further keywords of a plain model.
 
     Raises:
         InputError: naming file, column, row and what is allowed.
     """
+    mechanisms = list(mechanisms)
     if not isinstance(model, Environment):
+        if mechanism or mechanisms:
+            raise InputError("a plain model has no mechanisms that could be in force; give none")
         return _plain(model, given(model, record, data), called(record))
     if data:
         raise InputError(f"{model.name} is an environment: it reads '{listed(data)}' from the record or not at all")
@@ -80,34 +98,44 @@ def pose(
         raise InputError(f"{model.name} cannot be fitted: it does not say how to read a record")
     table = as_table(record)
     table.used.clear()
+    known = library.load_mechanisms([*mechanisms, *filter(library.is_path, [mechanism])])
+    if library.is_path(mechanism):  # the user's own word, not the record's
+        mechanism = Path(mechanism or "").stem
     recorded = model.read(table, mechanism)
-    env = known_arms(recorded.environment)
+    env = known_arms(library.knowing(recorded.environment, known))
     labels = np.asarray(recorded.labels, dtype=object)
     for label in dict.fromkeys(table.columns.get("mechanism", []) if mechanism is None else []):
         try:
-            env.arms([label])
+            env.arms([library.Label(label)])
         except InputError as error:
             raise table.error(table.columns["mechanism"].index(label), "mechanism", str(error)) from None
-    arms = env.arms(list(dict.fromkeys(labels.ravel().tolist())))
-    loaded = dict(zip(dict.fromkeys(labels.ravel().tolist()), arms, strict=True))  # a path's arm has its file's name
-    places = {name: list(arms).index(loaded[name]) for name in loaded}
+    distinct = [library.Label(label) for label in dict.fromkeys(labels.ravel().tolist())]
+    arms = env.arms(distinct)
+    places = {label: place for place, label in enumerate(distinct)}
     index = np.vectorize(places.__getitem__, otypes=[np.int32])(labels)
     unused = [f"{table.path}: not used: {listed(table.unused())}"] if table.unused() else []
-    warnings = [*recorded.warnings, *unused]
+    warnings = [*recorded.warnings, *meant(known, places), *unused]
     horizon = len(recorded.years)
     return Problem(
         env.name, as_model(env, arms, horizon), recorded.data, env, arms, index, recorded.years, warnings,
-        recorded.noncentered, {}, called(record), table.text(),
+        recorded.noncentered, {}, called(record), table.text(), mechanism or "", known,
     )  # fmt: skip
 
 
-def restore(model: Environment | Model, tree: xr.DataTree, data: Record = None) -> Problem:
+def restore(
+    model: Environment | Model,
+    tree: xr.DataTree,
+    data: Record = None,
+    *,
+    mechanisms: Iterable[str | Path | Mechanism] = (),
+) -> Problem:
     """The inference problem that a posterior came from, by the data that it carries or those beside it.
 
     Args:
         model: an environment, or a plain NumPyro model function.
         tree: any ArviZ tree of the model: from `fit`, or from NumPyro by `arviz.from_numpyro`.
         data: a record, or a mapping of the keywords of a plain model, instead of those that the tree carries.
+        mechanisms: the Python mechanisms that were in force, whose code a posterior does not carry.
 
     Raises:
         InputError: where the data or the posterior are not the model's.
@@ -117,8 +145,12 @@ def restore(model: Environment | Model, tree: xr.DataTree, data: Record = None) 
         if data is None and "record" not in tree.attrs:
             raise InputError(f"{file}: the posterior carries no record, as `bayesalloc fit` has it; give one beside it")
         table = Table(tree.attrs["record_name"], text=tree.attrs["record"]) if data is None else as_table(data)
+        label = tree.attrs.get("mechanism")
+        known = carried_mechanisms(tree, library.load_mechanisms(mechanisms))
         try:
-            problem = pose(model, table, mechanism=tree.attrs.get("mechanism") or None)
+            problem = pose(
+                model, table, mechanism=library.Label(label) if label else None, mechanisms=known.values()
+            )  # fmt: skip
         except InputError as error:
             raise InputError(f"{file} belongs to another model: {error}") from None
     else:
@@ -139,7 +171,7 @@ def restore(model: Environment | Model, tree: xr.DataTree, data: Record = None) 
         problem = _plain(model, found, tree.attrs.get("record_name", "the data") if data is None else called(data))
         if data is None and "keywords" not in tree.attrs:
             _agrees(problem, tree, file)
-    _belongs(problem, tree, file)
+    check_posterior(problem, tree)
     return problem
 
 
@@ -185,26 +217,30 @@ def _agrees(problem: Problem, tree: xr.DataTree, file: str) -> None:
                 )
 
 
-def _belongs(problem: Problem, tree: xr.DataTree, file: str) -> None:
-    """Refuse a posterior that lacks a site of the model, or whose draws are of another shape or no numbers.
+def check_posterior(problem: Problem, tree: xr.DataTree) -> None:
+    """Refuse a posterior that cannot be one of this problem: other sites, labels or years, or impossible values.
 
-    What was observed when it was made may be random now, for want of data beside it.
+    A site that it lacks is refused where an environment needs it. A plain model may do without: what was observed then
+    may be random now, and what descends from an intervention is drawn anew.
+
+    Raises:
+        InputError: naming the file, the site and what is allowed.
     """
+    file = tree.attrs.get("file", "the posterior")
     draws = {unescaped(str(name)): values for name, values in tree["posterior"].data_vars.items()}
-    recorded = tree["observed_data"].data_vars if "observed_data" in tree.children else {}
-    latent = {name: shape for name, (shape, observed) in site_shapes(problem).items() if not observed}
-    for name, shape in latent.items():
-        if name not in draws and escaped(name) in recorded:
-            continue
-        if name not in draws:
+    latent = latent_sites(startable(seed_by_name(problem.model, jax.random.key(0))), **keywords(problem))
+    for name in latent:
+        if problem.environment is not None and name not in draws:
             raise InputError(f"{file} has no site '{name}': it belongs to another model; it has {listed(draws)}")
-        if draws[name].shape[2:] != shape:
-            raise InputError(f"{file}: its site '{name}' has shape {draws[name].shape[2:]}; the model's has {shape}")
-        bad = int((~np.isfinite(draws[name].values)).sum())
+        bad = int((~np.isfinite(draws[name].values)).sum()) if name in draws else 0
         if bad:
             raise InputError(
                 f"{file}: {bad} of {draws[name].size} draws of '{name}' are not numbers: it cannot be used"
             )
+    labels = {} if problem.environment is None else dict(problem.environment.coords)
+    if problem.years:
+        labels["year"] = problem.years
+    check_sites(tree, labels, latent)
 
 
 def keywords(problem: Problem) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Posteriors by NUTS or SVI, as ArviZ trees with named dimensions."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -24,6 +25,7 @@ from bayesalloc.inference.given import Record
 from bayesalloc.inference.posing import Problem, keywords, outcomes_of, pose, trace_of
 from bayesalloc.inference.predicting import predict
 from bayesalloc.inference.starting import for_samplers, improper, samplable
+from bayesalloc.mechanism import Mechanism
 
 DENSE_MAX = 40  # parameters in the dense block of the mass matrix
 PRIOR_DRAWS = 500
@@ -45,6 +47,7 @@ def fit(
     warmup: int = 1000,
     draws: int = 1000,
     mechanism: str | None = None,
+    mechanisms: Iterable[str | Path | Mechanism] = (),
     target_accept: float = 0.95,
     progress: bool = False,
 ) -> xr.DataTree:
@@ -60,7 +63,8 @@ def fit(
         chains: number of chains, run vectorized.
         warmup: warm-up draws per chain.
         draws: draws per chain; SVI takes draws x chains.
-        mechanism: the mechanism in force throughout, where the record does not say.
+        mechanism: the mechanism in force throughout, where the record does not say; a name or a path.
+        mechanisms: what the record's labels mean beside the shipped names: paths of mechanisms, or mechanisms.
         target_accept: NUTS's target acceptance probability; nearer to 1 means smaller steps and fewer divergences.
         progress: whether to show NumPyro's progress bar.
 
@@ -74,7 +78,7 @@ def fit(
     Raises:
         InputError: see `pose`, and for counts below 1, a method that is not there, or a site that it cannot sample.
     """
-    problem = pose(model, record, mechanism=mechanism, data=data)
+    problem = pose(model, record, mechanism=mechanism, mechanisms=mechanisms, data=data)
     for name, (count, least) in {"chains": (chains, 1), "warmup": (warmup, 1), "draws": (draws, 10)}.items():
         if count < least:
             raise InputError(f"{name} is {count}; it must be at least {least}")
@@ -114,7 +118,8 @@ def fit(
     tree.attrs = {
         "model": problem.name,
         "method": method,
-        "mechanism": mechanism or "",
+        "mechanism": problem.mechanism,
+        "mechanisms": json.dumps({label: known.table() for label, known in problem.mechanisms.items()}),
         "arms": json.dumps(list(problem.arms)),
         "sampled": json.dumps(_latent(trace)),
         "information": information,

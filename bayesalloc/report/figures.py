@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
+from bayesalloc.errors import visible
 from bayesalloc.inference.names import unescaped
 from bayesalloc.report import (
     INTERVAL,
@@ -354,7 +355,7 @@ def arm_colours(tree: xr.DataTree) -> dict[str, str]:
 
 def plain(name: str) -> str:
     """A name as matplotlib shows it: `words`, with dollar signs that start no formula."""
-    return words(name).replace("$", r"\$")
+    return visible(words(name)).replace("$", r"\$")
 
 
 def minus(text: str) -> str:

@@ -16,6 +16,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import bayesalloc
+from bayesalloc.errors import visible
 from bayesalloc.inference.names import unescaped
 from bayesalloc.report import (
     INTERVAL,
@@ -140,11 +141,11 @@ def write_page(tree: xr.DataTree, path: str | Path, seed: int, *, verdict: "Verd
 
 
 def write(text: str, path: str | Path) -> Path:
-    """Writes a page; there is never half a file."""
+    """Writes a page, in which names from data show their control characters; there is never half a file."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(visible(text), encoding="utf-8")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

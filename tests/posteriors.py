@@ -1,0 +1,44 @@
+"""Small trees like those of `fit`, from prior draws instead of a sampler: for what only needs a posterior's form."""
+
+import json
+from pathlib import Path
+
+import arviz as az
+import jax
+import numpy as np
+import xarray as xr
+from numpyro import handlers
+
+import bayesalloc as ba
+from bayesalloc.inference.posing import keywords, pose
+from bayesalloc.inference.trees import dimensions
+
+
+def drawn(model, record: str | Path, *, draws: int = 4, **options) -> xr.DataTree:
+    """Prior draws of a model's sites given a record, as `fit` would return a posterior.
+
+    Args:
+        model: as `fit` takes it.
+        record: a CSV file.
+        draws: how many, in one chain.
+        **options: of `pose`.
+    """
+    problem = pose(model, record, **options)
+    keys = jax.random.split(jax.random.key(0), draws)
+    traces = [handlers.trace(ba.seed_by_name(problem.model, key)).get_trace(**keywords(problem)) for key in keys]
+    kinds = ("sample", "deterministic")
+    names = [name for name, site in traces[0].items() if site["type"] in kinds and not site.get("is_observed")]
+    values = {name: np.stack([np.asarray(trace[name]["value"]) for trace in traces])[None] for name in names}
+    observed = {name: np.asarray(s["value"]) for name, s in traces[0].items() if s.get("is_observed")}
+    observed.pop("mechanism", None)
+    dims, coords = dimensions(problem, traces[0], {**values, **{n: v[None, None] for n, v in observed.items()}})
+    tree = az.from_dict({"posterior": values, "observed_data": observed}, dims=dims, coords=coords)
+    tree.attrs = {
+        "model": problem.name,
+        "mechanism": problem.mechanism,
+        "mechanisms": json.dumps({label: known.table() for label, known in problem.mechanisms.items()}),
+        "arms": json.dumps(list(problem.arms)),
+        "record": Path(record).read_text(),
+        "record_name": Path(record).name,
+    }
+    return tree
