@@ -41,7 +41,8 @@ def compare(
     record: Path | None = None,
     interval: float = 0.89,
     minimum: float = 0.0,
-    futures: int | None = None,
+    data: Annotated[list[str] | None, Repeated] = None,
+    futures: Whole | None = None,
     common: Common = DEFAULT,
 ) -> None:
     """Compare mechanisms, or any interventions, on a model and report their effects.
@@ -55,34 +56,38 @@ def compare(
         draws: Parameter draws.
         horizon: Years to simulate.
         posterior: A posterior from `bayesalloc fit`; default: effects under the prior.
-        record: A CSV with the covariates of a plain NumPyro model, where there is no posterior.
+        record: A CSV with the columns of a plain NumPyro model; beside a posterior, in place of the data in it.
         interval: Probability of the intervals.
         minimum: The smallest effect that matters, for the probability of exceeding it.
+        data: A keyword of a plain model that is no column, as J=8; the value is JSON, or else text.
         futures: Courses of chance under each draw; default: 8 to 32, fewer for a model with very many rows.
         common: What every command takes.
     """
     with session(common, "compare", "report.html", "results.nc") as (say, folder):
-        limits.counted(draws=draws, horizon=horizon)
+        limits.counted(draws=draws, horizon=horizon, futures=futures)
         limits.probability("interval", interval)
         if not math.isfinite(minimum):
             raise InputError(f"minimum is {minimum:g}; it must be a number")
 
         import jax
 
-        from bayesalloc import effects, inference, library
+        from bayesalloc import effects, library
         from bayesalloc.environment import Environment
         from bayesalloc.inference.files import save_tree
+        from bayesalloc.inference.given import stated
         from bayesalloc.report import page, tables
 
         loaded = library.load_model(model)
         tree = None if posterior is None else arguments.open_posterior(posterior)
         arms = arguments.interventions(mechanisms, do, environment=isinstance(loaded, Environment), baseline=baseline)
-        if record is not None and (tree is not None or isinstance(loaded, Environment)):
-            raise InputError("--record holds covariates of a plain model without a posterior; fit a record instead")
-        data = None if record is None or tree is not None else inference.pose(loaded, record).data
+        if isinstance(loaded, Environment) and (data or (record is not None and tree is None)):
+            raise InputError(
+                "--record and --data are for plain models; fit a record to an environment instead"
+            )
         result = effects.compare(
             loaded, arms, jax.random.key(common.seed), draws=draws, horizon=horizon, baseline=baseline,
-            posterior=tree, data=data, interval=interval, minimum=minimum, futures=futures,
+            posterior=tree, data=record, keywords=stated(data or ()), interval=interval, minimum=minimum,
+            futures=futures,
         )  # fmt: skip
         files = folder.files("report.html", "results.nc")
         result.attrs["seed"] = common.seed

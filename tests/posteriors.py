@@ -3,15 +3,14 @@
 import json
 from pathlib import Path
 
-import arviz as az
 import jax
 import numpy as np
 import xarray as xr
 from numpyro import handlers
 
 import bayesalloc as ba
+from bayesalloc.inference import trees
 from bayesalloc.inference.posing import keywords, pose
-from bayesalloc.inference.trees import dimensions
 
 
 def drawn(model, record: str | Path, *, draws: int = 4, **options) -> xr.DataTree:
@@ -31,14 +30,23 @@ def drawn(model, record: str | Path, *, draws: int = 4, **options) -> xr.DataTre
     values = {name: np.stack([np.asarray(trace[name]["value"]) for trace in traces])[None] for name in names}
     observed = {name: np.asarray(s["value"]) for name, s in traces[0].items() if s.get("is_observed")}
     observed.pop("mechanism", None)
-    dims, coords = dimensions(problem, traces[0], {**values, **{n: v[None, None] for n, v in observed.items()}})
-    tree = az.from_dict({"posterior": values, "observed_data": observed}, dims=dims, coords=coords)
+    dims, coords = trees.dimensions(problem, traces[0])
+    constant = trees.constants(problem, observed, list(observed))
+    groups = {
+        "posterior": trees.group(values, dims, coords, {"chain": [0], "draw": range(draws)}),
+        "observed_data": trees.group(observed, dims, coords),
+        "constant_data": trees.group(constant, trees.constant_dims(constant, dims, observed), coords),
+    }
+    tree = xr.DataTree.from_dict({name: group for name, group in groups.items() if group})
+    carried = {"record": problem.text}
+    if problem.environment is None:
+        carried = {"keywords": trees.described(keywords(problem), problem.categories)}
     tree.attrs = {
         "model": problem.name,
         "mechanism": problem.mechanism,
         "mechanisms": json.dumps({label: known.table() for label, known in problem.mechanisms.items()}),
         "arms": json.dumps(list(problem.arms)),
-        "record": Path(record).read_text(),
-        "record_name": Path(record).name,
+        "record_name": problem.record,
+        **carried,
     }
     return tree

@@ -127,7 +127,7 @@ def test_a_python_mechanism_is_named_again_and_matched_by_its_name(canary, water
     with pytest.raises(ba.InputError, match=r"'helper' was a Python mechanism; name it again: --mechanisms helper\.py"):
         restore(watershed, tree)
     assert not ran(canary)
-    assert list(restore(watershed, tree, ["helper.py"]).arms) == ["helper"]
+    assert list(restore(watershed, tree, mechanisms=["helper.py"]).arms) == ["helper"]
     arms = ["in/helper.py", "cost_sharing"]
     assert ba.compare(watershed, arms, jax.random.key(0), posterior=tree, draws=2, horizon=2).attrs["draws"] == 2
     done = ba.counterfactual(watershed, tree, "cost_sharing", mechanisms=["helper.py"], draws=2)

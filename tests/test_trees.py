@@ -139,7 +139,7 @@ def test_a_posterior_that_is_not_the_models_is_refused(tree, change, says):
     other = tree.copy()
     other["posterior"] = change(tree["posterior"].to_dataset())
     with pytest.raises(ba.InputError, match=says):
-        restore(line, other)
+        ba.compare(line, {"low": {"given": 0.0}, "high": {"given": 1.0}}, KEY, posterior=other)
 
 
 def test_observed_data_of_another_meaning_are_not_taken_for_keywords():

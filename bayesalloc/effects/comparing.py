@@ -21,8 +21,9 @@ from bayesalloc.environment import Environment, Outcome
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import Model
 from bayesalloc.inference.draws import cautions
+from bayesalloc.inference.given import Record
 from bayesalloc.inference.names import escaped, unescaped
-from bayesalloc.inference.posing import restore
+from bayesalloc.inference.posing import pose, restore
 from bayesalloc.library import is_path
 
 PER_DRAW = 10_000  # elements of an outcome up to which its effects are kept for every draw
@@ -38,7 +39,8 @@ def compare(
     horizon: int = 20,
     baseline: str | None = None,
     posterior: xr.DataTree | None = None,
-    data: Mapping[str, Any] | None = None,
+    data: Record = None,
+    keywords: Mapping[str, Any] | None = None,
     interval: float = 0.89,
     minimum: float = 0.0,
     futures: int | None = None,
@@ -54,7 +56,9 @@ def compare(
         horizon: years to simulate (environments).
         baseline: the control arm; default: the environment's, or the first.
         posterior: a tree from `fit`; None: effects under the prior.
-        data: keywords of a plain model (covariates); default: those of the posterior's record.
+        data: the data of a plain model: its keywords in a mapping, or a record (see `fit`); beside a posterior, instead
+            of those that it carries.
+        keywords: further keywords of a plain model, where `data` is a record.
         interval: probability of the equal-tailed intervals.
         minimum: the smallest effect that matters, for `prob_exceeds`.
         futures: courses of chance per draw; default: as many as 16,000 replicates allow, from 8 to 32, and fewer where
@@ -75,7 +79,9 @@ def compare(
     limits.counted(draws=draws, horizon=horizon, futures=futures)
     model = checked(model) if isinstance(model, Environment) else model
     named_again = [] if isinstance(arms, Mapping) else [*filter(is_path, arms or ())]
-    problem = None if posterior is None else restore(model, posterior, data, mechanisms=named_again)
+    problem = None if posterior is None else restore(
+        model, posterior, data, keywords=keywords, mechanisms=named_again
+    )  # fmt: skip
     if isinstance(model, Environment):
         env = model if problem is None or problem.environment is None else problem.environment
         named = _arms(env, arms)
@@ -87,7 +93,7 @@ def compare(
         if not isinstance(arms, Mapping):
             raise InputError("a plain model is compared under interventions on its sites: give --do SITE=VALUE")
         named = {name: arm if isinstance(arm, Arm) else Arm(sites=arm) for name, arm in arms.items()}
-        given = problem.data if problem is not None else dict(data or {})
+        given = _given(model, data, keywords) if problem is None else problem.data
         simulated = plain.simulate(model, named, rng_key, draws, futures, given, posterior)
         outcomes, coords = {name: Outcome("", "", dims) for name, dims in simulated.dims.items()}, {}
         futures = next(iter([*simulated.means.values(), *simulated.values.values()])).shape[1]
@@ -144,6 +150,13 @@ def ate(model: Environment | Model, treatment: Any, control: Any, rng_key: Array
         for role, arm in (("control", control), ("treatment", treatment))
     }
     return compare(model, arms, rng_key, baseline="control", **options)["effects"].to_dataset()
+
+
+def _given(model: Model, data: Record, keywords: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The keywords of a plain model where there is no posterior: those of a mapping as they are."""
+    if data is None or isinstance(data, Mapping):
+        return {**(data or {}), **(keywords or {})}
+    return pose(model, data, data=keywords).data
 
 
 def _arms(env: Environment, arms: Any) -> dict[str, Arm]:

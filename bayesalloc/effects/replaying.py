@@ -60,7 +60,7 @@ def counterfactual(
         )
     limits.counted(draws=draws)
     limits.probability("interval", interval)
-    problem = restore(model, posterior, mechanisms)
+    problem = restore(model, posterior, mechanisms=mechanisms)
     env, years = problem.environment, problem.years
     assert env is not None
     first = years[0] if from_year is None else from_year

@@ -127,6 +127,7 @@ def restore(
     tree: xr.DataTree,
     data: Record = None,
     *,
+    keywords: Mapping[str, Any] | None = None,
     mechanisms: Iterable[str | Path | Mechanism] = (),
 ) -> Problem:
     """The inference problem that a posterior came from, by the data that it carries or those beside it.
@@ -135,6 +136,7 @@ def restore(
         model: an environment, or a plain NumPyro model function.
         tree: any ArviZ tree of the model: from `fit`, or from NumPyro by `arviz.from_numpyro`.
         data: a record, or a mapping of the keywords of a plain model, instead of those that the tree carries.
+        keywords: further keywords of a plain model.
         mechanisms: the Python mechanisms that were in force, whose code a posterior does not carry.
 
     Raises:
@@ -165,7 +167,7 @@ def restore(
             and (data is None or isinstance(value, STATIC) or wanted[name].default is inspect.Parameter.empty)
         }  # fmt: skip
         try:
-            found = given(model, {} if data is None else data, kept, categories)
+            found = given(model, {} if data is None else data, kept | dict(keywords or {}), categories)
         except InputError as error:
             raise InputError(f"{file} and its data do not fit the model: {error}") from None
         problem = _plain(model, found, tree.attrs.get("record_name", "the data") if data is None else called(data))
