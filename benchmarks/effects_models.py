@@ -174,13 +174,21 @@ def predator_and_prey(harvest, y=None):
     spread = numpyro.sample("spread", dist.HalfNormal(0.3))
     taken = numpyro.sample("harvest", dist.Uniform(0.0, 0.5), obs=harvest)
 
-    def change(z, t, rates, taken):
+    def change(z):
         prey, predator = z
-        return jnp.stack(
-            [rates[0] * prey - rates[1] * prey * predator - taken * prey, rates[2] * predator * (prey - 1)]
-        )
+        return jnp.stack([prey * (rates[0] - rates[1] * predator - taken), rates[2] * predator * (prey - 1.0)])
 
-    z = odeint(change, jnp.array([1.5, 1.0]), TIMES, rates, taken, rtol=1e-6, atol=1e-6)
+    def runge_kutta(z, _):
+        h = TIMES[1] / STEPS
+        first = change(z)
+        second = change(z + h / 2 * first)
+        third = change(z + h / 2 * second)
+        return z + h / 6 * (first + 2 * second + 2 * third + change(z + h * third)), None
+
+    def between(z, _):
+        return jax.lax.scan(runge_kutta, z, None, length=STEPS)[0], z
+
+    _, z = jax.lax.scan(between, jnp.array([1.5, 1.0]), None, length=len(TIMES))
     numpyro.sample("y", dist.LogNormal(jnp.log(z), spread).to_event(2), obs=y)
 
 

@@ -471,14 +471,14 @@ CASES = {
         shares, {"subsidy": 2.0}, {"subsidy": 0.0},
         {"share": [0.25, -0.125, -0.125], "places": [10.0, -5.0, -5.0], "contrast": [4.0, -2.0, -2.0]},
         error=None, draws=300,
-        over={"share": None, "places": None, "contrast": None, "gains": "mean over 3 gains_dim_0"},
+        over={"share": None, "places": None, "contrast": None, "gains": "mean over 3 elements"},
     ),
     "plates and scans": Case(
         grid, {"rain": 1.0}, {"rain": 0.0},
         {"yield": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], "pair": np.tile([1.0, -2.0], (3, 1)),
          "level": np.stack([GROWTH, GROWTH], 1)},
         {"yield": ("site", "year"), "pair": ("arm_", "pair_dim_1"), "level": ("period", "level_dim_1")},
-        over={"yield": "mean over 2 site x 3 year", "pair": "mean over 3 arm_ x 2 pair_dim_1"},
+        over={"yield": "mean over 2 site x 3 year", "pair": "mean over 3 arm_ x 2 elements"},
     ),
     "factors": Case(
         factors, {"price": 1.0}, {"price": 0.0}, {"sales": -3.0}, absent=("balance", "apart"), warns="'balance'"

@@ -208,10 +208,10 @@ def _tabulate(
             tree[group] = xr.Dataset(content, {**axes[group], **there, **counted})
     for group in ("arm_means", "effect_means"):
         for name in tree[group].data_vars if group in tree.children else ():
-            sizes = simulated.sizes(unescaped(str(name)))
-            tree[group][name].attrs["over"] = "mean over " + " x ".join(
-                f"{size} {dim}" for size, dim in zip(sizes, outcomes[unescaped(str(name))].dims, strict=True)
-            )
+            outcome = unescaped(str(name))
+            over = zip(simulated.sizes(outcome), outcomes[outcome].dims, strict=True)
+            shown = (f"{size} {'elements' if dim.startswith(f'{outcome}_dim_') else dim}" for size, dim in over)
+            tree[group][name].attrs["over"] = f"mean over {' x '.join(shown)}"
     return tree
 
 

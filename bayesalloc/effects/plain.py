@@ -286,6 +286,5 @@ def _finished(chunk: Callable[..., dict[str, Any]], *inputs: Any) -> dict[str, A
     try:
         return jax.block_until_ready(chunk(*inputs))
     except eqx.EquinoxRuntimeError as error:
-        lines = str(error).strip().splitlines()
-        said = [line for line in lines if "EquinoxRuntimeError: " in line] or lines  # below a stack, or alone
-        raise InterventionError(said[-1 if len(said) < len(lines) else 0].rpartition("RuntimeError: ")[2]) from None
+        said = str(error).rpartition("EquinoxRuntimeError: ")[2]  # after a stack, or all there is
+        raise InterventionError(said.strip().splitlines()[0]) from None
