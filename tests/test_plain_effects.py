@@ -312,6 +312,16 @@ def drawn_past(y, gaps):
         numpyro.sample("gap", dist.Normal(dose, 1.0), obs=jnp.where(there, gaps, 0.0))
 
 
+def forecast(y, known):
+    """A record that ends before the scan does, as in forecasts; and what starts from a record has no recorded lag."""
+    x = rain()
+    with handlers.condition(data={"y": y[1:]}):
+        scan(lambda b, s: level(b, s, x, "y"), y[0], None, length=3)
+    with handlers.condition(data={"known": known}):
+        _, known = scan(lambda c, _: (c, numpyro.sample("known", dist.Normal(10.0, 1e-4))), 0.0, None, length=3)
+    numpyro.deterministic("product", known * x)
+
+
 def programs():
     """What JAX can compute with: loops, branches, derivatives, callbacks, and what is no array of numbers."""
     x = numpyro.sample("x", dist.Normal())
@@ -498,6 +508,10 @@ CASES = {
         drawn_past, {"dose": 1.0}, {"dose": 0.0},
         {"y": np.cumsum(0.8 ** np.arange(3)), "count": [1.0, 2.0, 3.0], "gap": np.ones(2)},
         data={"y": SERIES, "gaps": np.array([1.0, np.nan], np.float32)},
+    ),
+    "a record shorter than its scan": Case(
+        forecast, {"rain": 1.0}, {"rain": 0.0}, {"y": GROWTH, "product": [1.0, 2.0, 10.0]}, error=1e-3,
+        held=("known",), drawn=("y",), data={"y": SERIES, "known": SERIES[:2]},
     ),
     "programs": Case(
         programs, {"x": 3.0}, {"x": 0.0}, PROGRAMS, absent=("unrelated", "pair", "imaginary"),
@@ -710,6 +724,15 @@ def test_effects_of_groups_keep_their_posterior_values(model, site, shape):
     effect = found.values["y"][:, :, 1] - found.values["y"][:, :, 0]
     np.testing.assert_allclose(effect, np.broadcast_to(2.0 * values, effect.shape), atol=1e-5)
     assert found.held == [site]
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"), [(grouped_in_plate, (4,)), (grouped_in_scan, (2,)), (grouped_in_nested_scans, (2, 3))]
+)
+def test_a_posterior_of_a_record_of_another_size_is_refused(model, shape):
+    rows = np.zeros((3, 2) if model is grouped_in_nested_scans else 3, np.float32)
+    with pytest.raises(ba.InputError, match="site 'effect' has shape .* record of another size"):
+        given(model, {"rain": 2.0}, {"rain": 0.0}, {"effect": np.ones((4, *shape))}, {"y": rows})
 
 
 def test_a_centred_mediator_is_drawn_anew_and_of_another_the_noise_is_kept():
