@@ -260,6 +260,8 @@ def grid():
     with numpyro.plate("arm", 3):
         numpyro.sample("pair", dist.MultivariateNormal(x * jnp.array([1.0, -2.0]), jnp.eye(2)))
     scan(lambda b, s: level(b, s, x * jnp.ones(2)), jnp.zeros(2), None, length=3)
+    numpyro.sample("period", dist.Normal(x, 1.0))
+    numpyro.sample("treatment", dist.Normal(x, 1.0))
 
 
 def factors():
@@ -486,8 +488,8 @@ CASES = {
     "plates and scans": Case(
         grid, {"rain": 1.0}, {"rain": 0.0},
         {"yield": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], "pair": np.tile([1.0, -2.0], (3, 1)),
-         "level": np.stack([GROWTH, GROWTH], 1)},
-        {"yield": ("site", "year"), "pair": ("arm_", "pair_dim_1"), "level": ("period", "level_dim_1")},
+         "level": np.stack([GROWTH, GROWTH], 1), "period": 1.0, "treatment%": 1.0},
+        {"yield": ("site", "year"), "pair": ("arm_", "pair_dim_1"), "level": ("period_", "level_dim_1")},
         over={"yield": "mean over 2 site x 3 year", "pair": "mean over 3 arm_ x 2 elements"},
     ),
     "factors": Case(
