@@ -30,6 +30,7 @@ class Following(Messenger):
 
     scopes: tuple[handlers.scope, ...] = ()
     masks: tuple[Any, ...] = ()
+    horizons: tuple[int | None, ...] = ()  # periods of the scans around
 
     def name(self, msg: Message) -> str:
         """The site's name in the whole program."""
@@ -107,6 +108,7 @@ class Following(Messenger):
             handler = self.inside(period, horizon)
             if isinstance(handler, Following):
                 handler.scopes, handler.masks = scopes, masks
+                handler.horizons = self.horizons if period is None else (*self.horizons, horizon)
             return handler
 
         return inside
@@ -221,16 +223,13 @@ class Held(Following):
         values: Mapping[str, ArrayLike],
         drawn: Collection[str] | None = None,
         periods: tuple[Array, ...] = (),
-        horizons: tuple[int | None, ...] = (),
     ) -> None:
-        self.values, self.drawn, self.periods, self.horizons = values, drawn, periods, horizons
+        self.values, self.drawn, self.periods = values, drawn, periods
         super().__init__()
 
     def inside(self, period: Array | None, horizon: int | None) -> Messenger:
         """See the base class."""
-        if period is None:
-            return Held(self.values, self.drawn, self.periods, self.horizons)
-        return Held(self.values, self.drawn, (*self.periods, period), (*self.horizons, horizon))
+        return Held(self.values, self.drawn, self.periods if period is None else (*self.periods, period))
 
     def site(self, msg: Message) -> None:
         """See the base class."""
