@@ -542,7 +542,7 @@ CASES = {
         {"real": dist.Normal(3.0, 0.5), "positive": dist.Exponential(0.5), "count": dist.Bernoulli(0.2),
          "on": dist.Bernoulli(0.9), "kind": dist.Categorical(jnp.array([0.0, 0.5, 0.5])),
          "share": dist.Uniform(0.0, 0.5), "few": dist.DiscreteUniform(0, 5),
-         "two": dist.Normal(jnp.array([4.0, 5.0]), 1.0)},
+         "two": dist.Delta(jnp.array([4.0, 5.0]))},
         {"real": 0.0, "positive": 1.0, "count": 0, "on": 0, "kind": 0, "share": 0.0, "few": 0, "two": 0.0},
         {"real shown": 3.0, "positive shown": 1.0, "count shown": 0.2, "on shown": 0.9, "kind shown": 1.5,
          "share shown": 0.25, "few shown": 2.5, "two shown": [4.0, 5.0]},
