@@ -354,7 +354,9 @@ def _scan(parameters: Mapping[str, Any], labels: list[Labels], found: Any, conte
     def once(carry: list[Labels]) -> list[Labels]:
         return _flow(body, [*consts, *carry, *xs], found, context)
 
-    carry = _fixpoint(lambda carry: once(carry)[:n_carry], labels[n_consts : n_consts + n_carry])
+    # where a series starts may come from a record without a recorded lag
+    start = [frozenset(label for label in each if isinstance(label, str)) for each in labels[n_consts:][:n_carry]]
+    carry = _fixpoint(lambda carry: once(carry)[:n_carry], start)
     return [*carry, *once(carry)[n_carry:]]
 
 

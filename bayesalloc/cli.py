@@ -81,9 +81,7 @@ def compare(
         tree = None if posterior is None else arguments.open_posterior(posterior)
         arms = arguments.interventions(mechanisms, do, environment=isinstance(loaded, Environment), baseline=baseline)
         if isinstance(loaded, Environment) and (data or (record is not None and tree is None)):
-            raise InputError(
-                "--record and --data are for plain models; fit a record to an environment instead"
-            )
+            raise InputError("--record and --data are for plain models; fit a record to an environment instead")
         result = effects.compare(
             loaded, arms, jax.random.key(common.seed), draws=draws, horizon=horizon, baseline=baseline,
             posterior=tree, data=record, keywords=stated(data or ()), interval=interval, minimum=minimum,

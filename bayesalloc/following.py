@@ -30,6 +30,7 @@ class Following(Messenger):
 
     scopes: tuple[handlers.scope, ...] = ()
     masks: tuple[Any, ...] = ()
+    horizons: tuple[int | None, ...] = ()  # periods of the scans around
 
     def name(self, msg: Message) -> str:
         """The site's name in the whole program."""
@@ -107,6 +108,7 @@ class Following(Messenger):
             handler = self.inside(period, horizon)
             if isinstance(handler, Following):
                 handler.scopes, handler.masks = scopes, masks
+                handler.horizons = self.horizons if period is None else (*self.horizons, horizon)
             return handler
 
         return inside
@@ -117,15 +119,44 @@ def _giving(body: Model, given: list[tuple[str, Any]], period: Array | None, hor
     for kind, values in given:
         if kind == "replay":
             values = {name: site["value"] for name, site in values.items() if site["type"] == "sample"}
+        if not callable(values):
+            values = {name: jnp.asarray(value) for name, value in values.items()}
         if period is None:
             choose = partial(_value_in_branch, values)
         else:
-            choose = partial(_subs_wrapper, values, period, horizon)
+            choose = partial(_value_in_period, values, period, horizon)
+            body = body if callable(values) else _GivenInPart(body, values, period, horizon)
         if kind == "condition":
             body = handlers.condition(body, condition_fn=choose)
         else:
             body = handlers.substitute(body, substitute_fn=choose)
     return body
+
+
+class _GivenInPart(Messenger):
+    """Gives a site in a scan the values that there are, which end before the scan does: what follows is drawn."""
+
+    beyond = Following.beyond
+
+    def __init__(self, fn: Model, values: Mapping[str, Array], period: Array, horizon: int | None) -> None:
+        self.values, self.period, self.horizon = values, period, horizon
+        super().__init__(fn)
+
+    def process_message(self, msg: Message) -> None:
+        """NumPyro's hook."""
+        value = self.values.get(msg.get("name", ""))
+        if msg["type"] != "sample" or value is None:
+            return
+        n_dims = len(msg["kwargs"].get("sample_shape", ())) + len(msg["fn"].shape())
+        if value.ndim == n_dims + 1 and len(value) < (self.horizon or 0):
+            there = self.period < len(value)
+            msg["given_in_part"] = True
+            msg["value"] = jnp.where(there, value[jnp.minimum(self.period, len(value) - 1)], self.beyond(msg))
+            msg["is_observed"] = True
+
+
+def _value_in_period(values: Any, period: Array, horizon: int | None, site: Message) -> Any:
+    return None if site.get("given_in_part") else _subs_wrapper(values, period, horizon, site)
 
 
 def _value_in_branch(values: Any, site: Message) -> Any:
@@ -206,10 +237,16 @@ class Held(Following):
             return
         name = self.name(msg)
         if name in self.values:
-            value = jnp.asarray(self.values[name])[self.periods]
+            value = jnp.asarray(self.values[name])
             if msg["type"] == "sample":
-                value = value.reshape(tuple(msg["kwargs"].get("sample_shape", ())) + tuple(msg["fn"].shape()))
-            msg["value"] = value
+                shape = tuple(msg["kwargs"].get("sample_shape", ())) + tuple(msg["fn"].shape())
+                if [n for n in value.shape if n > 1] != [n for n in (*self.horizons, *shape) if n and n > 1]:
+                    raise InputError(
+                        f"site '{name}' has shape {(*self.horizons, *shape)} here, and {value.shape} in the posterior:"
+                        " it was fitted to a record of another size"
+                    )
+                value = value.reshape(*self.horizons, *shape)
+            msg["value"] = value[self.periods]
         elif msg["type"] == "sample" and msg["value"] is None and msg["kwargs"].get("rng_key") is not None:
             raise InputError(
                 f"the model brings a seed of its own to site '{name}' (handlers.seed, or rng_key=): leave it out, since"

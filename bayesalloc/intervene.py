@@ -133,6 +133,8 @@ class Intervention(Following):
     def _value(self, name: str, msg: Message) -> Array:
         fn, given = msg["fn"], self.data[name]
         shape = tuple(msg["kwargs"].get("sample_shape", ())) + tuple(fn.shape())
+        if isinstance(given, dist.Delta):
+            given = given.v
         if isinstance(given, dist.Distribution):
             return self._drawn(name, msg, given, shape)
         if callable(given):

@@ -35,7 +35,7 @@ def site_dims(trace: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         shape = jnp.shape(site["value"])
         names: list[str | None] = [None] * len(shape)
         if site.get("_control_flow_done") and shape:
-            names[0] = _of_size("period", shape[0], sizes)
+            names[0] = _of_size("period_" if "period" in random else "period", shape[0], sizes)
         for axis, plate, size in _plates(site, shape):
             wanted = f"{plate}_" if plate in RESERVED or plate in random else plate
             if names[axis] is None and sizes.setdefault(wanted, size) == size:

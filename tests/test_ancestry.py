@@ -183,6 +183,7 @@ def in_scan(y, carried):
     [
         (lambda y: in_scan(y, carried=True), {"y"}),
         (lambda y: in_scan(y, carried=False), set()),
+        (lambda y: scan(lambda b, s: (numpyro.sample("y", dist.Normal(b, 1.0), obs=s), None), y[0], y[1:]), set()),
         (lambda y: numpyro.sample("y", dist.Normal(y[:-1], 1.0), obs=y[1:]), {"y"}),
         (lambda y: numpyro.sample("y", dist.Normal(jnp.roll(y, 1), 1.0).mask(~jnp.isnan(y)), obs=y), {"y"}),
         (lambda y: numpyro.sample("y", dist.Normal(0.0, 1.0).mask(~jnp.isnan(y)), obs=jnp.nan_to_num(y)), set()),

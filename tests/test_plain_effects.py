@@ -260,6 +260,8 @@ def grid():
     with numpyro.plate("arm", 3):
         numpyro.sample("pair", dist.MultivariateNormal(x * jnp.array([1.0, -2.0]), jnp.eye(2)))
     scan(lambda b, s: level(b, s, x * jnp.ones(2)), jnp.zeros(2), None, length=3)
+    numpyro.sample("period", dist.Normal(x, 1.0))
+    numpyro.sample("treatment", dist.Normal(x, 1.0))
 
 
 def factors():
@@ -310,6 +312,16 @@ def drawn_past(y, gaps):
     there = ~jnp.isnan(gaps)
     with numpyro.plate("row", len(gaps)), handlers.mask(mask=there):
         numpyro.sample("gap", dist.Normal(dose, 1.0), obs=jnp.where(there, gaps, 0.0))
+
+
+def forecast(y, known):
+    """A record that ends before the scan does, as in forecasts; and what starts from a record has no recorded lag."""
+    x = rain()
+    with handlers.condition(data={"y": y[1:]}):
+        scan(lambda b, s: level(b, s, x, "y"), y[0], None, length=3)
+    with handlers.condition(data={"known": known}):
+        _, known = scan(lambda c, _: (c, numpyro.sample("known", dist.Normal(10.0, 1e-4))), 0.0, None, length=3)
+    numpyro.deterministic("product", known * x)
 
 
 def programs():
@@ -476,8 +488,8 @@ CASES = {
     "plates and scans": Case(
         grid, {"rain": 1.0}, {"rain": 0.0},
         {"yield": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], "pair": np.tile([1.0, -2.0], (3, 1)),
-         "level": np.stack([GROWTH, GROWTH], 1)},
-        {"yield": ("site", "year"), "pair": ("arm_", "pair_dim_1"), "level": ("period", "level_dim_1")},
+         "level": np.stack([GROWTH, GROWTH], 1), "period": 1.0, "treatment%": 1.0},
+        {"yield": ("site", "year"), "pair": ("arm_", "pair_dim_1"), "level": ("period_", "level_dim_1")},
         over={"yield": "mean over 2 site x 3 year", "pair": "mean over 3 arm_ x 2 elements"},
     ),
     "factors": Case(
@@ -498,6 +510,10 @@ CASES = {
         drawn_past, {"dose": 1.0}, {"dose": 0.0},
         {"y": np.cumsum(0.8 ** np.arange(3)), "count": [1.0, 2.0, 3.0], "gap": np.ones(2)},
         data={"y": SERIES, "gaps": np.array([1.0, np.nan], np.float32)},
+    ),
+    "a record shorter than its scan": Case(
+        forecast, {"rain": 1.0}, {"rain": 0.0}, {"y": GROWTH, "product": [1.0, 2.0, 10.0]}, error=1e-3,
+        held=("known",), drawn=("y",), data={"y": SERIES, "known": SERIES[:2]},
     ),
     "programs": Case(
         programs, {"x": 3.0}, {"x": 0.0}, PROGRAMS, absent=("unrelated", "pair", "imaginary"),
@@ -526,7 +542,7 @@ CASES = {
         {"real": dist.Normal(3.0, 0.5), "positive": dist.Exponential(0.5), "count": dist.Bernoulli(0.2),
          "on": dist.Bernoulli(0.9), "kind": dist.Categorical(jnp.array([0.0, 0.5, 0.5])),
          "share": dist.Uniform(0.0, 0.5), "few": dist.DiscreteUniform(0, 5),
-         "two": dist.Normal(jnp.array([4.0, 5.0]), 1.0)},
+         "two": dist.Delta(jnp.array([4.0, 5.0]))},
         {"real": 0.0, "positive": 1.0, "count": 0, "on": 0, "kind": 0, "share": 0.0, "few": 0, "two": 0.0},
         {"real shown": 3.0, "positive shown": 1.0, "count shown": 0.2, "on shown": 0.9, "kind shown": 1.5,
          "share shown": 0.25, "few shown": 2.5, "two shown": [4.0, 5.0]},
@@ -710,6 +726,15 @@ def test_effects_of_groups_keep_their_posterior_values(model, site, shape):
     effect = found.values["y"][:, :, 1] - found.values["y"][:, :, 0]
     np.testing.assert_allclose(effect, np.broadcast_to(2.0 * values, effect.shape), atol=1e-5)
     assert found.held == [site]
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"), [(grouped_in_plate, (4,)), (grouped_in_scan, (2,)), (grouped_in_nested_scans, (2, 3))]
+)
+def test_a_posterior_of_a_record_of_another_size_is_refused(model, shape):
+    rows = np.zeros((3, 2) if model is grouped_in_nested_scans else 3, np.float32)
+    with pytest.raises(ba.InputError, match="site 'effect' has shape .* record of another size"):
+        given(model, {"rain": 2.0}, {"rain": 0.0}, {"effect": np.ones((4, *shape))}, {"y": rows})
 
 
 def test_a_centred_mediator_is_drawn_anew_and_of_another_the_noise_is_kept():
