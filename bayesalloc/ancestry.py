@@ -23,6 +23,10 @@ from numpyro.primitives import Messenger
 
 from bayesalloc.following import Following, Message, Model, seed_by_name
 
+BACKWARDS = (
+    "stands in a scan that runs in reverse, whose draws NumPyro keeps in one order or the other, as the model has it:"
+    " scan forwards, over reversed data"
+)
 Labels = frozenset[Any]  # names of random sites, and `_Data` for what was recorded
 NOTHING: Labels = frozenset()
 
@@ -36,12 +40,14 @@ class Site(NamedTuple):
         factor: whether it only adds to the density: a `factor`, or a distribution "observed" to be what the program
             computes from other sites.
         horizon: periods of the scan that it stands in, or None.
+        backwards: whether that scan runs in reverse.
     """
 
     kind: str
     observed: bool = False
     factor: bool = False
     horizon: int | None = None
+    backwards: bool = False
 
 
 class Ancestry(NamedTuple):
@@ -173,7 +179,8 @@ class _Opened(Following):
             return
         name = self.name(msg)
         if kind == "param":
-            self.sites[name] = Site("param")
+            if has_values(msg):
+                self.sites[name] = Site("param")
             return
         if kind == "deterministic":
             self.sites[name] = Site("deterministic", horizon=self.horizon)
@@ -184,7 +191,7 @@ class _Opened(Following):
         bare = unwrapped(fn)
         factor = isinstance(bare, dist.Unit)
         observed = given is not None
-        self.sites[name] = Site("sample", observed, factor, self.horizon)
+        self.sites[name] = Site("sample", observed, factor, self.horizon, self.backwards)
         like: Any = given
         if not observed:
             shape = tuple(msg["kwargs"].get("sample_shape", ())) + tuple(fn.shape())
@@ -192,6 +199,11 @@ class _Opened(Following):
             like = jax.ShapeDtypeStruct(shape, jnp.result_type(int if discrete else float))
         # what is drawn does not depend on a mask
         msg["value"] = _through(name, _arrays(bare), [given] if observed else [], like, fresh=not factor)
+
+
+def has_values(param: Message) -> bool:
+    """Whether a `param` is one: a network whose weights have priors leaves an empty one."""
+    return not param["args"] or any(_is_array(leaf) for leaf in jax.tree.leaves(param["args"]))
 
 
 def unwrapped(fn: Any) -> Any:

@@ -133,8 +133,11 @@ def _distribution(value: str) -> Any:
         else:
             places.append(parsed)
     try:
-        return kind(*places, **names, validate_args=True)
-    except (TypeError, ValueError, AssertionError) as error:
+        made = kind(*places, **names, validate_args=True)
+        if made.support is not None:
+            return made
+        raise ValueError("it says not what values it takes")
+    except (TypeError, ValueError, AssertionError, AttributeError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "its numbers do not fit"
         raise InputError(f"{name} cannot be made of these numbers: {reason}") from None
 

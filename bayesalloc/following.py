@@ -31,6 +31,7 @@ class Following(Messenger):
     scopes: tuple[handlers.scope, ...] = ()
     masks: tuple[Any, ...] = ()
     horizons: tuple[int | None, ...] = ()  # periods of the scans around
+    backwards: bool = False  # whether one of them runs in reverse
 
     def name(self, msg: Message) -> str:
         """The site's name in the whole program."""
@@ -56,7 +57,7 @@ class Following(Messenger):
         elif msg["fn"] is scan_wrapper:
             body, init, xs, length, reverse = msg["args"]
             length = jnp.shape(jax.tree.leaves(xs)[0])[0] if length is None else length
-            given, inside = self._given(msg), self._within()
+            given, inside = self._given(msg), self._within(backwards=reverse)
 
             def followed(carry: Any, period_and_x: tuple[Array, Any]) -> Any:
                 period, x = period_and_x
@@ -99,7 +100,7 @@ class Following(Messenger):
         default_process_message(msg)
         return msg["value"]
 
-    def _within(self) -> Callable[[Array | None, int | None], Messenger]:
+    def _within(self, *, backwards: bool = False) -> Callable[[Array | None, int | None], Messenger]:
         between = _PYRO_STACK[_PYRO_STACK.index(self) + 1 :]
         scopes = (*(h for h in reversed(between) if isinstance(h, handlers.scope)), *self.scopes)
         masks = (*(h.mask for h in between if isinstance(h, handlers.mask)), *self.masks)
@@ -107,7 +108,7 @@ class Following(Messenger):
         def inside(period: Array | None, horizon: int | None) -> Messenger:
             handler = self.inside(period, horizon)
             if isinstance(handler, Following):
-                handler.scopes, handler.masks = scopes, masks
+                handler.scopes, handler.masks, handler.backwards = scopes, masks, self.backwards or backwards
                 handler.horizons = self.horizons if period is None else (*self.horizons, horizon)
             return handler
 

@@ -104,10 +104,12 @@ def compare(
     control = baseline or default
     if control not in named:
         raise InputError(f"the baseline '{control}' is not among the arms {listed(named)}")
-    tree = _tabulate(simulated, [*named], control, outcomes, coords, interval, minimum)
+    with np.errstate(all="ignore"):  # what is not finite is said below
+        tree = _tabulate(simulated, [*named], control, outcomes, coords, interval, minimum)
     if env is not None and simulated.refusal is not None:
         tree["agents"] = decisions.agents(simulated, env, list(named))
     tree["decision"] = decisions.decision(simulated.values, outcomes, coords, list(named))
+    warnings = [*([] if posterior is None else cautions(posterior)), *simulated.warnings, *_infinite(tree)]
     tree.attrs = {
         "model": name,
         "kind": "interventional",
@@ -119,7 +121,7 @@ def compare(
         "minimum": minimum,
         "control": control,
         "payoff": env.payoff if env is not None else "",
-        "warnings": json.dumps([*([] if posterior is None else cautions(posterior)), *simulated.warnings]),
+        "warnings": json.dumps(warnings),
         "held": json.dumps(simulated.held),
         "drawn": json.dumps(simulated.drawn),
         "units": json.dumps({name: outcome._asdict() for name, outcome in outcomes.items()}),
@@ -228,6 +230,21 @@ def _tabulate(
             shown = (f"{size} {'elements' if dim.startswith(f'{outcome}_dim_') else dim}" for size, dim in over)
             tree[group][name].attrs["over"] = f"mean over {' x '.join(shown)}"
     return tree
+
+
+def _infinite(tree: xr.DataTree) -> list[str]:
+    """Sentences on outcomes that are not finite somewhere."""
+    found = []
+    for name, values in tree["values"].data_vars.items():
+        bad = np.isfinite(values) == 0
+        arms = [str(arm) for arm in values["arm"].values if bad.sel(arm=arm).any()]
+        if arms:
+            share = 100 * float(bad.mean())
+            found.append(
+                f"'{unescaped(str(name))}' is not a finite number in {share:.3g} % of what was simulated (under"
+                f" {listed(arms)}): it has no effect to speak of"
+            )
+    return found
 
 
 _STATISTICS = {

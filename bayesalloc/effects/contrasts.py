@@ -41,7 +41,7 @@ def contrast(
     `one_high` the effect in one single future. The variance of a single future's effect is split by analysis of
     variance into `var_parameter` (between draws) and `var_process` (between futures of a draw); `var_monte_carlo` is
     the variance of `ate` itself. `prob_exceeds` is the probability that the average effect is larger in size than
-    `minimum`.
+    `minimum`. Where an effect is not finite in some draw, there is no probability.
     """
     effect = treated - control
     n_draws, n_futures = effect.shape[:2]
@@ -55,8 +55,9 @@ def contrast(
     mean, base = effect.mean((0, 1)), control.mean((0, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(np.abs(base) > 1e-12, mean / np.abs(base), np.nan)
-    positive = (given > 0).mean(0) + 0.5 * (given == 0).mean(0)
-    exceeds = (np.abs(given) > minimum).mean(0)
+    known = np.isfinite(given).all(0)
+    positive = np.where(known, (given > 0).mean(0) + 0.5 * (given == 0).mean(0), np.nan)
+    exceeds = np.where(known, (np.abs(given) > minimum).mean(0), np.nan)
     return np.stack([
         mean, low, high, np.sqrt(between / n_draws), relative, positive, exceeds, one_low, one_high,
         parameter, process, between / n_draws,

@@ -28,7 +28,7 @@ def agents(simulated: Simulated, env: Environment, arms: list[str]) -> xr.Datase
     return xr.Dataset(
         {
             "payoff": (dims, mean),
-            "would_refuse": (dims, (expected(gain) < 0).mean(0)),
+            "would_refuse": (dims, np.where(np.isfinite(gain).all((0, 1)), (expected(gain) < 0).mean(0), np.nan)),
             "gain_over_refusal": (dims, gain.mean((0, 1))),
             "deviation_gain": (dims, (simulated.deviation - payoff).mean((0, 1))),
             "gini": (("arm",), gini(mean)),

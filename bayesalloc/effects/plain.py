@@ -20,7 +20,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 from numpyro import distributions as dist, handlers
 
-from bayesalloc.ancestry import Ancestry, ancestry
+from bayesalloc.ancestry import BACKWARDS, Ancestry, ancestry, has_values
 from bayesalloc.effects.arms import REPLICATES, Arm, Simulated
 from bayesalloc.errors import InputError, InterventionError, listed
 from bayesalloc.following import Following, Held, Message, Model, seed_by_name
@@ -78,8 +78,7 @@ def plan(found: Ancestry, arms: Mapping[str, Arm]) -> Plan:
         for name in outcomes
         if name in found.lagged
     ]
-    moved = {name for name in found.bypassed if name in fixed or name in responding}
-    for name in moved:
+    for name in [name for name in found.bypassed if name in fixed or name in responding]:
         past = [other for other in found.bypassed[name] if other in responding or other in found.observed]
         if past:
             warnings.append(
@@ -120,12 +119,14 @@ def simulate(
             chosen(**data)
         return trace
 
-    held = {} if posterior is None else _posterior_values(sites, posterior, draws)
+    held = {} if posterior is None else _posterior_values(sites, found, posterior, draws)
     one = {name: values[0] for name, values in held.items()}
     shapes, dims = _tried(lambda name: run(name, key, one), sites, [*arms])
     fixed = {site for arm in arms.values() for site in arm.sites}
     outcomes = [name for name in sites.outcomes if name in shapes]
-    if len(arms) > 1 and not outcomes:
+    if not fixed:
+        raise InputError("no arm intervenes on anything: give --do SITE=VALUE")
+    if not outcomes:
         unused = fixed & found.observed
         hint = f"; the model may compute with the data instead of the value of '{listed(unused)}'" if unused else ""
         raise InputError(
@@ -182,11 +183,17 @@ def simulate(
     )
 
 
-def _posterior_values(sites: Plan, posterior: xr.DataTree, draws: int) -> dict[str, Array]:
+def _posterior_values(sites: Plan, found: Ancestry, posterior: xr.DataTree, draws: int) -> dict[str, Array]:
+    for name in sites.latent:
+        if found.sites[name].backwards:
+            raise InputError(f"'{name}' {BACKWARDS}")
     samples = thinned(posterior, draws)
     missing = [name for name in sites.latent if name not in samples]
     if missing:
-        raise InputError(f"the posterior has no site '{listed(missing)}': it belongs to another model")
+        raise InputError(
+            f"the posterior has no site '{listed(missing)}', which the effect needs: it belongs to another model, or"
+            " was made with that site summed out"
+        )
     return {name: samples[name] for name in sites.latent}
 
 
@@ -206,7 +213,7 @@ class _Drawable(Following):
                     f"plate '{self.name(msg)}' takes {subsample} of {size} at random: effects need all of them; give"
                     " the model no subsample_size here"
                 )
-        elif msg["type"] == "param" and msg["value"] is None:
+        elif msg["type"] == "param" and msg["value"] is None and has_values(msg):
             raise InputError(
                 f"'{self.name(msg)}' is a parameter without a prior (numpyro.param), which has no value here; give it a"
                 " prior, or a posterior that holds it"
@@ -217,8 +224,8 @@ class _Drawable(Following):
                 jax.eval_shape(lambda key: fn.sample(key, msg["kwargs"].get("sample_shape", ())), jax.random.key(0))
             except NotImplementedError:
                 raise InputError(
-                    f"site '{self.name(msg)}' cannot be drawn: {type(fn).__name__} has no random numbers (an improper"
-                    " prior, for instance); give it a proper prior, or a posterior that holds it"
+                    f"'{self.name(msg)}' cannot be drawn: {type(fn).__name__} has no random numbers (an improper prior,"
+                    " for instance); give it a proper distribution, or, where no intervention reaches it, a posterior"
                 ) from None
 
 

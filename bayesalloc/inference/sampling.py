@@ -15,7 +15,7 @@ from numpyro import handlers
 from numpyro.infer import MCMC, NUTS, SVI, Trace_ELBO, autoguide, init_to_sample, init_to_uniform
 from numpyro.infer.reparam import LocScaleReparam
 
-from bayesalloc.ancestry import ancestry, outcomes
+from bayesalloc.ancestry import BACKWARDS, ancestry, outcomes
 from bayesalloc.environment import Environment, as_model
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import Model
@@ -88,6 +88,10 @@ def fit(
         raise InputError(f"target-accept is {target_accept:g}; it must be in [0.5, 1)")
     trace = trace_of(problem)
     samplable(trace, method)
+    found = ancestry(problem.model, keywords(problem))
+    backwards = [name for name in found.latent if found.sites[name].backwards]
+    if backwards:
+        raise InputError(f"'{listed(backwards)}' {BACKWARDS}")
     run_key, prior_key, predictive_key = jax.random.split(rng_key, 3)
     given = keywords(problem)
     if method == "nuts":
@@ -96,7 +100,7 @@ def fit(
         posterior, stats = _svi(problem, given, run_key, (chains, warmup, draws), progress=progress)
     posterior = {name: np.asarray(values) for name, values in posterior.items()}
     recorded = trees.observed(trace, trace_of(problem, 1))
-    of_record = {name: recorded[name] for name in outcomes(ancestry(problem.model, given))}
+    of_record = {name: recorded[name] for name in outcomes(found)}
     groups, information, warnings = _implied(problem, trace, posterior, of_record, (predictive_key, prior_key))
     constant = trees.constants(problem, recorded, list(of_record))
     dims, coords = trees.dimensions(problem, trace)
