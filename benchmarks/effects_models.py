@@ -24,8 +24,8 @@ from scipy.integrate import solve_ivp
 from scipy.special import expit
 from scipy.stats import multivariate_normal, norm
 
-from bayesalloc.effects import plain
-from bayesalloc.effects.arms import Arm
+import bayesalloc as ba
+from bayesalloc.inference.names import escaped
 
 DRAWS, FUTURES = 200, 32
 ROUNDING = 2e-4  # of the largest effect of the outcome: sums and differences in float32
@@ -356,9 +356,11 @@ def measured(name: str, kind: Kind) -> dict[str, Any]:
     mcmc = MCMC(NUTS(kind.model), num_warmup=DRAWS, num_samples=DRAWS, progress_bar=False)
     mcmc.run(jax.random.key(1), **data)
     tree = az.from_numpyro(mcmc)
-    arms = {"control": Arm(sites=kind.control), "treatment": Arm(sites=kind.treatment)}
-    found = plain.simulate(kind.model, arms, jax.random.key(2), DRAWS, FUTURES, kind.data, tree)
-    values = found.values[kind.outcome]
+    found = ba.compare(
+        kind.model, {"control": kind.control, "treatment": kind.treatment}, jax.random.key(2), draws=DRAWS,
+        futures=FUTURES, posterior=tree, data=kind.data,
+    )  # fmt: skip
+    values = found["values"][escaped(kind.outcome)].values
     effect = (values[:, :, 1] - values[:, :, 0]).reshape(DRAWS, FUTURES, -1).astype(float)
     right = kind.by_hand({key: np.asarray(value) for key, value in mcmc.get_samples().items()}, kind.data)
     right = right.reshape(DRAWS, -1).mean(0)
@@ -374,8 +376,8 @@ def measured(name: str, kind: Kind) -> dict[str, Any]:
         "mc_error": float(mean_error),
         "worst_of_mean": float(abs(difference.mean()) / (mean_error + rounding / 4)),
         "worst_element": float((np.abs(difference) / (error + rounding / 4)).max()),
-        "held": found.held,
-        "drawn": found.drawn,
+        "held": json.loads(found.attrs["held"]),
+        "drawn": json.loads(found.attrs["drawn"]),
     }
 
 

@@ -199,3 +199,10 @@ def test_names_with_a_slash_inside_a_scan_too():
 def test_escaped_names_are_reversible_and_have_no_slash(name):
     assert unescaped(escaped(name)) == name
     assert "/" not in escaped(name)
+
+
+def test_a_posterior_from_elsewhere_may_hold_what_is_true_or_false(tree):
+    other = xr.DataTree.from_dict(
+        {"posterior": tree["posterior"].to_dataset().assign(steep=tree["posterior"]["slope"] > 1)}
+    )
+    assert diagnose(other).rhat_max is not None

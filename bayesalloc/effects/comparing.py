@@ -82,6 +82,7 @@ def compare(
     problem = None if posterior is None else restore(
         model, posterior, data, keywords=keywords, mechanisms=named_again
     )  # fmt: skip
+    given: Mapping[str, Any] = {}
     if isinstance(model, Environment):
         env = model if problem is None or problem.environment is None else problem.environment
         named = _arms(env, arms)
@@ -114,6 +115,7 @@ def compare(
         "model": name,
         "kind": "interventional",
         "basis": "prior" if posterior is None else "posterior",
+        "recorded": int(posterior is not None or (env is None and bool(given))),
         "draws": draws,
         "futures": futures,
         "horizon": horizon if isinstance(model, Environment) else 0,

@@ -46,7 +46,7 @@ def diagnose(tree: xr.DataTree) -> Verdict:
     """
     posterior = tree["posterior"].to_dataset()
     sampled = [escaped(name) for name in json.loads(tree.attrs["sampled"])] if "sampled" in tree.attrs else posterior
-    chosen = posterior[list(sampled)]
+    chosen = posterior[list(sampled)].map(lambda values: values.astype(int) if values.dtype == bool else values)
     checks = _checks(tree)
     doubts = _doubts(checks)
     note = f"; {doubts}" if doubts else ""

@@ -301,7 +301,8 @@ def intervention(tree: xr.DataTree) -> str:
 
 def setting(tree: xr.DataTree) -> str:
     """How a comparison was made, in one line."""
-    basis = "given the record (posterior)" if tree.attrs["basis"] == "posterior" else "under the prior (no record used)"
+    prior = "under the prior, at the data given" if tree.attrs.get("recorded") else "under the prior (no record used)"
+    basis = "given the record (posterior)" if tree.attrs["basis"] == "posterior" else prior
     years = f", {tree.attrs['horizon']} years" if tree.attrs["horizon"] else ""
     return (
         f"interventional effects {basis}; {tree.attrs['draws']} draws of the parameters x {tree.attrs['futures']}"

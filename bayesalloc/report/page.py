@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("numpyro", "jax", "arviz", "xarray", "numpy")
 
+AT_DATA = "based on the prior, at the data given"
 BASIS = {"prior": "based on the prior: no record was used", "posterior": "based on the posterior: given the record"}
 EFFECT_TERMS = {
     "average effect [low, high]": "the difference between two arms, averaged over chance; it lies in the brackets with"
@@ -183,7 +184,7 @@ def _comparison(tree: xr.DataTree) -> Iterator[str]:
     control, level = words(tree.attrs["control"]), f"{100 * tree.attrs['interval']:.0f} %"
     main, scalar = main_outcomes(tree), main_outcomes(tree, directed=False)
     with_agents, with_choice = "agents" in tree.children, bool(group(tree, "decision").sizes.get("criterion"))
-    yield _tags("interventional: what would happen", BASIS[tree.attrs["basis"]])
+    yield _tags("interventional: what would happen", _basis(tree))
     yield answer(comparison_sentences(tree, words), notes(tree))
     meanings = EFFECT_TERMS | (AGENT_TERMS if with_agents else {}) | (DECISION_TERMS if with_choice else {})
     yield section("How to read it") + terms(meanings, level)
@@ -228,7 +229,7 @@ def _comparison(tree: xr.DataTree) -> Iterator[str]:
     yield section("How it was made") + terms({
         "model": tree.attrs["model"],
         "kind": "interventional: fresh chance, the same in all arms, so that they differ only by what was done",
-        "parameters": f"{tree.attrs['draws']} draws; {BASIS[tree.attrs['basis']]}",
+        "parameters": f"{tree.attrs['draws']} draws; {_basis(tree)}",
         "chance": f"{tree.attrs['futures']} futures per draw" + (f", {horizon} years each" if horizon else ""),
         "intervals": f"equal-tailed, {level}",
         "arms": ", ".join(group(tree, "arms")["arm"].values.tolist()),
@@ -319,6 +320,11 @@ def _counterfactual(tree: xr.DataTree) -> Iterator[str]:
         "intervals": f"equal-tailed, {level}",
     })  # fmt: skip
     yield _measures(tree)
+
+
+def _basis(tree: xr.DataTree) -> str:
+    at_data = tree.attrs["basis"] == "prior" and tree.attrs.get("recorded")
+    return AT_DATA if at_data else BASIS[tree.attrs["basis"]]
 
 
 def _when(tree: xr.DataTree) -> str:
