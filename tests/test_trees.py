@@ -205,4 +205,4 @@ def test_a_posterior_from_elsewhere_may_hold_what_is_true_or_false(tree):
     other = xr.DataTree.from_dict(
         {"posterior": tree["posterior"].to_dataset().assign(steep=tree["posterior"]["slope"] > 1)}
     )
-    assert diagnose(other).rhat_max is not None
+    assert ba.diagnose(other).rhat_max is not None

@@ -65,9 +65,10 @@ def diagnose(tree: xr.DataTree) -> Verdict:
         there = everything[np.isfinite(everything)]
         return float(which(there)) if there.size else None
 
-    rhat = extreme(az.rhat(chosen), np.max) if posterior.sizes["chain"] > 1 else None
-    bulk = extreme(az.ess(chosen, method="bulk"), np.min)
-    tail = extreme(az.ess(chosen, method="tail"), np.min)
+    with np.errstate(divide="ignore", invalid="ignore"):  # what never varies has neither
+        rhat = extreme(az.rhat(chosen), np.max) if posterior.sizes["chain"] > 1 else None
+        bulk = extreme(az.ess(chosen, method="bulk"), np.min)
+        tail = extreme(az.ess(chosen, method="tail"), np.min)
     effective = min(bulk or 0.0, tail or 0.0)
     stats = tree["sample_stats"].to_dataset() if "sample_stats" in tree.children else {}
     divergences = int(stats["diverging"].sum()) if "diverging" in stats else None
