@@ -132,14 +132,23 @@ def ancestry(model: Model, data: Mapping[str, Any] | None = None) -> Ancestry:
 
 
 def outcomes(found: Ancestry) -> list[str]:
-    """Observed sites that a fit is about: they have a latent ancestor, and no observed site descends from them."""
+    """Observed sites that a fit is about: they have a latent ancestor, and no observed site descends from them.
+
+    A covariate whose record another reads, and not its site, has a descendant too; not so where each reads the other's
+    past.
+    """
     has_descendant = {
         name for other in found.observed for name in found.parents[other] if other != name and name in found.observed
+    }
+    is_read = {
+        name
+        for name, others in found.bypassed.items()
+        if any(other in found.observed and name not in found.bypassed[other] for other in others)
     }
     return [
         name
         for name in found.sites
-        if name in found.observed - has_descendant
+        if name in found.observed - has_descendant - is_read
         and not found.sites[name].factor
         and found.parents[name] & found.latent
     ]

@@ -5,6 +5,7 @@ An intervention here follows the program into scans and branches, and finding no
 value, moved by a function of the value it would have had, or drawn from another distribution.
 """
 
+import functools
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -284,6 +285,7 @@ def do(model: Model, data: Mapping[str, Setting], *, start: int | None = None, s
     """
     Intervention(data, start=start, stop=stop)  # refuses at once what it can
 
+    @functools.wraps(model, updated=())
     def intervened(*args: Any, **kwargs: Any) -> Any:
         intervention = Intervention(data, start=start, stop=stop)
         with intervention:
@@ -291,5 +293,4 @@ def do(model: Model, data: Mapping[str, Setting], *, start: int | None = None, s
         intervention.check()
         return result
 
-    intervened.__name__ = getattr(model, "__name__", "model")
     return intervened

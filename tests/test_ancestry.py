@@ -159,6 +159,24 @@ def test_what_is_observed_and_what_a_fit_is_about():
     assert not found.lagged
 
 
+def covariate_by_its_record(x, y):
+    numpyro.sample("x", dist.Normal(normal("mean"), 1.0).expand([len(x)]), obs=x)
+    numpyro.sample("y", dist.Normal(normal("slope") * x, 1.0), obs=y)
+
+
+def each_reads_the_others_past(x, y):
+    slope = normal("slope")
+    numpyro.sample("x", dist.Normal(slope * y[:-1], 1.0), obs=x[1:])
+    numpyro.sample("y", dist.Normal(slope * x[:-1], 1.0), obs=y[1:])
+
+
+@pytest.mark.parametrize(
+    ("model", "about"), [(covariate_by_its_record, ["y"]), (each_reads_the_others_past, ["x", "y"])]
+)
+def test_a_covariate_that_is_read_from_its_record_is_no_outcome(model, about):
+    assert outcomes(ancestry(model, {"x": np.ones(3), "y": np.ones(3)})) == about
+
+
 def test_observed_by_handlers():
     def model():
         x = normal("x")

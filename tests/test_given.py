@@ -8,6 +8,7 @@ import numpyro.distributions as dist
 import pandas as pd
 import pytest
 from numpyro import handlers
+from numpyro.infer.reparam import LocScaleReparam
 
 import bayesalloc as ba
 from bayesalloc.inference import pose, restore
@@ -48,6 +49,20 @@ def test_a_data_frame_is_read_like_its_csv(tmp_path):
     np.testing.assert_array_equal(found.data["y"], same.data["y"])
     assert found.categories == same.categories == {"school": ["north", "south", "east"]}
     assert any("note" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda model: handlers.reparam(model, config={"level": LocScaleReparam(0.0)}),
+        lambda model: handlers.mask(handlers.scope(model, prefix="in"), mask=True),
+        lambda model: ba.do(handlers.condition(model, {}), {"level": 0.0}),
+    ],
+)
+def test_a_model_under_handlers_has_its_keywords(around):
+    """Else it is handed every column, and after a fit none."""
+    found = pose(around(schools), FRAME)
+    assert set(found.data) == {"school", "y"} and any("note" in warning for warning in found.warnings)
 
 
 def test_an_environment_reads_mappings_and_frames(watershed):

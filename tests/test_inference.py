@@ -1,6 +1,7 @@
 """Posteriors: named dimensions, gaps, verdicts, SVI, recovery of known parameters."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+import scipy.stats
 import xarray as xr
 
 import bayesalloc as ba
@@ -89,6 +91,36 @@ def test_conjugate_posterior(method, data):
     verdict = ba.diagnose(tree)
     assert verdict.usable, verdict.why
     assert (verdict.pareto_k is None) == (method == "nuts")
+
+
+@pytest.mark.parametrize(
+    ("posterior", "usable", "says"),
+    [
+        (scipy.stats.norm(0.0, 0.5).logpdf, True, "Pareto k of the guide is -"),
+        (scipy.stats.t(1).logpdf, False, "Pareto k of the guide is .*above 0.7"),
+        (scipy.stats.norm.logpdf, True, "Pareto k of the guide is 0.00"),
+        (scipy.stats.uniform(0.0, 0.01).logpdf, False, "is unknown: it takes 30 draws with finite weights"),
+    ],
+)
+def test_a_normal_guide_is_judged_by_the_tails_that_it_misses(posterior, usable, says):
+    """Weights p/q of draws from q are bounded where the posterior's tails are lighter, and have none where heavier."""
+    x = np.random.default_rng(0).normal(size=1000)
+    with np.errstate(divide="ignore"):
+        ratio = posterior(x) - scipy.stats.norm.logpdf(x)
+    groups = {"posterior": {"x": x}, "sample_stats": {"log_ratio": ratio}}
+    dims = ("chain", "draw")
+    tree = xr.DataTree.from_dict({
+        group: xr.Dataset({k: (dims, v[None]) for k, v in values.items()}) for group, values in groups.items()
+    })  # fmt: skip
+    tree.attrs["method"] = "svi"
+    verdict = ba.diagnose(tree)
+    assert verdict.usable == usable
+    assert re.search(says, verdict.why)
+
+
+def test_svi_with_a_handful_of_draws_is_not_usable(data):
+    verdict = ba.diagnose(ba.fit(gaussian, data[0], KEY, method="svi", warmup=1, draws=10, chains=1))
+    assert verdict.pareto_k is None and not verdict.usable
 
 
 def test_a_bad_fit_is_called_so(data):

@@ -583,6 +583,18 @@ def test_closed_forms(case):
     assert not set(held) & set(drawn)
 
 
+def test_counts_beyond_32_bits_are_no_numbers():
+    """JAX draws at the end of the type there, of which no mean would be right."""
+
+    def counts():
+        numpyro.sample("y", dist.Poisson(jnp.exp(30.0 + numpyro.sample("x", dist.Normal(0.0, 1e-3)))))
+
+    tree = ba.compare(counts, {"few": {"x": -30.0}, "many": {"x": 0.0}}, KEY, draws=8)
+    assert np.isnan(tree["effects"]["y"].sel(statistic="ate")).all()
+    (warning,) = json.loads(tree.attrs["warnings"])
+    assert "under many" in warning and "beyond 32-bit whole numbers" in warning
+
+
 def test_a_latent_site_is_one_draw_for_arms_and_futures():
     tree = ba.compare(chain, {"no": {"a": 0.0}, "yes": {"a": 1.0}}, KEY, draws=50, futures=4)
     held = tree["values"]["held"].values  # draw, future, arm: the slope is that of the draw

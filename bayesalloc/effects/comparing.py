@@ -243,8 +243,8 @@ def _infinite(tree: xr.DataTree) -> list[str]:
         if arms:
             share = 100 * float(bad.mean())
             found.append(
-                f"'{unescaped(str(name))}' is not a finite number in {share:.3g} % of what was simulated (under"
-                f" {listed(arms)}): it has no effect to speak of"
+                f"'{unescaped(str(name))}' is not a finite number (or beyond 32-bit whole numbers) in {share:.3g} %"
+                f" of what was simulated (under {listed(arms)}): it has no effect to speak of"
             )
     return found
 

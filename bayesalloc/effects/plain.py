@@ -147,9 +147,7 @@ def simulate(
 
         def future(index: Array) -> dict[str, Array]:
             traces = {name: run(name, jax.random.fold_in(draw_key, 1 + index), given) for name in arms}
-            return {
-                site: jnp.stack([jnp.asarray(traces[name][site]["value"], float) for name in arms]) for site in outcomes
-            }
+            return {site: jnp.stack([_number(traces[name][site]["value"]) for name in arms]) for site in outcomes}
 
         every = jax.lax.map(future, jnp.arange(futures), batch_size=max(1, min(futures, 2**16 // max(largest, 1))))
         means = {site: _mean(values, 2) for site, values in every.items() if values.ndim > 2}
@@ -250,6 +248,16 @@ def _tried(
 
     jax.eval_shape(trace)
     return shapes, {name: dims.get(name, ()) for name in shapes}
+
+
+def _number(value: Any) -> Array:
+    """A value as a float; NaN where a whole number is at the end of 32 bits, as a count drawn beyond them is."""
+    value = jnp.asarray(value)
+    number = value.astype(float)
+    if not jnp.issubdtype(value.dtype, jnp.integer):
+        return number
+    ends = jnp.iinfo(value.dtype)
+    return jnp.where((value == ends.max) | ((value == ends.min) & (ends.min < 0)), jnp.nan, number)
 
 
 def _mean(values: Array, first: int) -> Array:

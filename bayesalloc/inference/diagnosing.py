@@ -12,6 +12,8 @@ from bayesalloc.errors import listed
 from bayesalloc.inference.names import escaped, unescaped
 
 RHAT_MAX, ESS_MIN, PARETO_K_MAX = 1.01, 400.0, 0.7  # Vehtari et al. 2021, Bayesian Analysis 16:667; 2024, JMLR 25:72
+PARETO_DRAWS = 30  # with fewer the tail has too few draws to fit a Pareto distribution to
+EQUAL_WEIGHTS = 1e-4  # range of log weights below which they are one, but for rounding
 INFORMATION_MIN = 0.05  # standard deviation of the log likelihood, below which prior and posterior are the same
 
 
@@ -54,8 +56,10 @@ def diagnose(tree: xr.DataTree) -> Verdict:
     faults = [f"draws of '{listed(broken)}' are not finite numbers"] if broken else []
     if tree.attrs.get("method") == "svi":
         k = _pareto_k(tree["sample_stats"].to_dataset()["log_ratio"].values.ravel())
-        good = k <= PARETO_K_MAX
-        faults += [] if good else [f"Pareto k of the guide is {k:.2f} (above {PARETO_K_MAX})"]
+        if k is None:
+            faults.append(f"Pareto k of the guide is unknown: it takes {PARETO_DRAWS} draws with finite weights")
+        elif k > PARETO_K_MAX:
+            faults.append(f"Pareto k of the guide is {k:.2f} (above {PARETO_K_MAX})")
         faults += _taught_nothing(tree)
         why = "; ".join(faults) or f"Pareto k of the guide is {k:.2f} (at most {PARETO_K_MAX})"
         return Verdict(None, None, None, None, k, not faults, why + note, checks, doubts)
@@ -145,10 +149,16 @@ def predictive_check(tree: xr.DataTree, name: str) -> dict[str, float]:
     }
 
 
-def _pareto_k(log_ratios: np.ndarray) -> float:
+def _pareto_k(log_weights: np.ndarray) -> float | None:
+    """Pareto k of importance weights, large where the guide misses tails; None where it cannot be told."""
     from arviz_stats.base import array_stats
 
-    return float(array_stats.psislw(log_ratios)[1])
+    there = log_weights[~np.isneginf(log_weights)].astype(float)  # what the posterior rules out has no weight
+    if len(there) < PARETO_DRAWS or not np.isfinite(there).all():
+        return None
+    if np.ptp(there) < EQUAL_WEIGHTS:
+        return 0.0
+    return float(array_stats.psislw(-there)[1])  # which takes densities that are left out, so divided by
 
 
 def summary(tree: xr.DataTree, names: list[str] | None = None) -> xr.Dataset:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array
 from numpyro import handlers
 from numpyro.infer.util import log_density
+from numpyro.primitives import Messenger
 
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import Model, seed_by_name
@@ -105,7 +106,7 @@ def given(
     Raises:
         InputError: naming what is missing, what there is, and what is allowed.
     """
-    wanted, where = inspect.signature(model).parameters, "the data"
+    wanted, where = parameters(model), "the data"
     anything = any(parameter.kind == inspect.Parameter.VAR_KEYWORD for parameter in wanted.values())
     asked = dict(data or {}) | (dict(record) if isinstance(record, Mapping) else {})
     strange = [] if anything else [name for name in asked if name not in wanted]
@@ -140,6 +141,15 @@ def given(
     warnings += [f"{where}: not used: {listed(unused)}"] if unused else []
     coded = {name: column.categories for name, column in chosen.items() if column.categories}
     return Given(values, {**(categories or {}), **coded}, warnings)
+
+
+def parameters(model: Model) -> Mapping[str, inspect.Parameter]:
+    """The keywords of a model, also under handlers and `do`, which hide its signature."""
+    inside: Any = model
+    while inside is not None:
+        model = inside
+        inside = model.fn if isinstance(model, Messenger) else getattr(model, "__wrapped__", None)
+    return inspect.signature(model).parameters
 
 
 VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)

@@ -18,7 +18,7 @@ from bayesalloc.environment import Environment, as_model
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import Model, seed_by_name
 from bayesalloc.inference.files import check_sites, latent_sites
-from bayesalloc.inference.given import STATIC, Given, Record, as_table, given, is_frame
+from bayesalloc.inference.given import STATIC, Given, Record, as_table, given, is_frame, parameters
 from bayesalloc.inference.labels import carried_mechanisms, meant
 from bayesalloc.inference.names import escaped, unescaped
 from bayesalloc.inference.starting import startable
@@ -157,7 +157,7 @@ def restore(
             raise InputError(f"{file} belongs to another model: {error}") from None
     else:
         carried, categories = _carried(tree)
-        wanted = inspect.signature(model).parameters
+        wanted = parameters(model)
         data = data if data is None or isinstance(data, Mapping) or is_frame(data) else as_table(data)
         beside = set() if data is None else set(data if isinstance(data, Mapping) else map(str, data.columns))
         kept = {
