@@ -180,9 +180,9 @@ def _minding(path: Path) -> Iterator[None]:
     """While a user's file runs: what it raises is its fault, and it ends nobody else's program."""
     try:
         yield
-    except InputError:
+    except (InputError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # sys.exit among them
         raise _raised(path, error) from error
 
 

@@ -54,6 +54,25 @@ def refusing() -> Iterator[None]:
 
 
 @contextmanager
+def _apart() -> Iterator[None]:
+    """Whatever a user's model prints, in Python or beneath it, goes to stderr: it is no part of the answer."""
+    with redirect_stdout(sys.stderr):
+        try:
+            kept = os.dup(1)
+            os.dup2(2, 1)
+        except OSError:  # one of them is closed: nothing could be mixed
+            yield
+            return
+        try:
+            yield
+        finally:
+            if sys.__stdout__ is not None:
+                sys.__stdout__.flush()
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+@contextmanager
 def session(common: Common, command: str, *names: str) -> Iterator[tuple[Callable[[Any, dict], None], runs.Folder]]:
     """One command's run: devices, results folder, and `say(text, json)` for its answer.
 
@@ -72,7 +91,7 @@ def session(common: Common, command: str, *names: str) -> Iterator[tuple[Callabl
         target = common.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}"
         answer: list[tuple[Any, dict]] = []
         with runs.folder(target, command, f"{command}.json", *names) as folder:
-            with redirect_stdout(sys.stderr):  # whatever a user's model prints is no part of the answer
+            with _apart():
                 yield lambda text, fields: answer.append((text, fields)), folder
             for _, fields in answer:
                 (folder.path / f"{command}.json").write_text(json.dumps(fields, indent=1, allow_nan=False) + "\n")

@@ -270,6 +270,14 @@ def test_a_model_that_prints_does_not_mix_with_the_answer(run):
     assert run("compare", "own.py", "--do", "x=0", "--do", "x=1", "--draws", "4", "--quiet").out == ""
 
 
+def test_what_a_model_writes_beneath_python_does_not_mix_with_the_answer(tmp_path):
+    text = "import os, sys\nos.write(1, b'beneath')\nsys.__stdout__.write('beside')\n"
+    (tmp_path / "own.py").write_text(f"{text}raise BaseException('of mine')\n")
+    ran = spawn("compare", "own.py", "--do", "x=0", "--json", "--out", "results", folder=tmp_path)
+    assert ran.returncode == 2 and ran.stdout == ""
+    assert "beneath" in ran.stderr and "beside" in ran.stderr and "own.py, line 4: raised BaseException" in ran.stderr
+
+
 def test_control_characters_reach_neither_the_terminal_nor_a_page(run):
     name = "\x1b[2J\x1b]0;owned\x07\u202e"
     text = "import numpyro, numpyro.distributions as dist\ndef model():\n    x = numpyro.sample('x', dist.Normal())\n"

@@ -25,7 +25,7 @@ from tests import mutations
 from tests.posteriors import drawn
 
 COUNT = int(os.environ.get("BAYESALLOC_FUZZ", "40"))
-SECONDS = 10.0
+SECONDS = 10.0  # of processor time: a busy machine is no fault
 KILOBYTES = 1_000_000
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -241,7 +241,7 @@ def test_malformed_inputs(place, monkeypatch, name):
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refused = 0
     for seed in range(COUNT):
-        rng, start = np.random.default_rng([seed, *name.encode()]), time.perf_counter()
+        rng, start = np.random.default_rng([seed, *name.encode()]), time.process_time()
         try:
             ATTEMPTS[name](rng, place)
         except ba.InputError as error:
@@ -249,7 +249,7 @@ def test_malformed_inputs(place, monkeypatch, name):
             assert str(error), seed
         except Exception as error:
             raise AssertionError(f"seed {seed}: {type(error).__name__}: {error}") from error
-        assert time.perf_counter() - start < SECONDS, f"seed {seed}: {time.perf_counter() - start:.1f} s"
+        assert time.process_time() - start < SECONDS, f"seed {seed}: {time.process_time() - start:.1f} s"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < KILOBYTES
     assert refused or name == "a command's options" or name == "a manifest"
     assert not (place.folder / "CODE_RAN").exists()
@@ -262,7 +262,7 @@ def test_bytes_of_a_posterior_without_a_seal(place):
     for seed in range(COUNT):
         path = place.folder / "unsealed.nc"
         path.write_bytes(mutations.of_bytes(np.random.default_rng(seed), whole))
-        start = time.perf_counter()
+        start = time.process_time()
         with contextlib.suppress(ba.InputError):
             open_posterior(path)
-        assert time.perf_counter() - start < SECONDS, seed
+        assert time.process_time() - start < SECONDS, seed

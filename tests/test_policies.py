@@ -13,6 +13,7 @@ from bayesalloc.allocators import allocate, cen_grd_plus, evaluate, make_problem
 from bayesalloc.allocators.instances import Setting, arrivals, draw_network, read_setting
 from bayesalloc.allocators.sequential import greedy, in_sequence
 from bayesalloc.following import seed_by_name
+from bayesalloc.runs import NotWritten
 
 KEY = jax.random.key(3)
 SMALL = Setting(agents=4, tasks=(1, 2), provider_stock=(3, 5))
@@ -88,7 +89,7 @@ def test_a_failed_write_leaves_the_file_that_was_there(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(leaves.os, "fsync", full)
-    with pytest.raises(ba.InputError, match="No space left"):
+    with pytest.raises(NotWritten, match="No space left"):
         policies.save_policy(path, policy("ours"))
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 

@@ -161,6 +161,7 @@ DAMAGED = {
     "a gigabyte that is filled and not stored": (in_file(bomb), "bytes of values"),
     "a loop of groups": (in_file(looping), "stands in two places"),
     "a loop of soft links": (in_file(soft), "/posterior/soft is a link"),
+    "groups in groups": (in_file(lambda file: file.create_group("/".join("g" * 60))), "more than 50 deep"),
     "an external link": (in_file(external), "/posterior/outside is a link"),
     "a virtual dataset": (in_file(virtual), "in another file"),
     "values stored outside": (in_file(stored_outside), "in another file"),
@@ -194,6 +195,16 @@ DAMAGED = {
     "arms nested deeply": (attribute("arms", "[" * 50_000), "'arms' is not a JSON list"),
     "usable text": (attribute("usable", "yes"), "'usable' is not"),
     "usable without a reason": (attribute("usable", 0), "lacks 'why'"),
+    "information that is text": (attribute("information", "much"), "'information' is not a number"),
+    "a sampled site that is not there": (attribute("sampled", '["other"]'), "'sampled' lists the sites 'other'"),
+    "no sampled site": (attribute("sampled", "[]"), "'sampled' lists the sites 'none'"),
+    "a guide without its ratios": (attribute("method", "svi"), "lacks 'log_ratio'"),
+    "doubts that are numbers": (attribute("doubts", 1.5), "'doubts' is not text"),
+    "keywords that are a number": (attribute("keywords", 3), "'keywords' is not text"),
+    "results of compare": (
+        in_tree(lambda tree: tree.attrs.update(kind="interventional", basis="prior")),
+        "holds the results of `bayesalloc compare`, and no posterior",
+    ),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "is not a file"),
     "a petabyte of nothing": (lambda path: os.truncate(path, 10**12), "has 1,000,000,000,000 bytes"),
     "text": (lambda path: path.write_text("hello"), "not a netCDF file"),
@@ -205,6 +216,32 @@ def test_a_file_that_is_no_posterior_is_refused(path, case):
     damage, said = DAMAGED[case]
     damage(path)
     assert re.search(said, refusal(path))
+
+
+KEYWORDS = {"arrays": ["erosion"], "jax": [], "static": {"J": 2}, "categories": {}}
+
+
+@pytest.mark.parametrize(
+    ("keywords", "said"),
+    [
+        ("{", "it is no JSON"),
+        ("[" * 50_000, "it is no JSON"),
+        ("[]", "Expected `object`"),
+        (json.dumps({**KEYWORDS, "arrays": None}), "arrays"),
+        (json.dumps({**KEYWORDS, "static": {"J": [1]}}), "static"),
+        (json.dumps({**KEYWORDS, "categories": {"region": [1]}}), "categories"),
+        (json.dumps({**KEYWORDS, "arrays": ["other"]}), "names the arrays 'other'"),
+        (json.dumps({**KEYWORDS, "jax": ["other"]}), "lists 'other' under jax"),
+    ],
+)
+def test_keywords_that_are_none_are_refused(tree, keywords, said):
+    changed = tree.copy()
+    changed["observed_data"] = xr.Dataset({"erosion": ("n", np.ones(2))})
+    changed.attrs = {**tree.attrs, "keywords": json.dumps(KEYWORDS)}
+    files.check_structure(changed, "a.nc")
+    changed.attrs["keywords"] = keywords
+    with pytest.raises(ba.InputError, match=f"a.nc: its attribute 'keywords' .*{said}"):
+        files.check_structure(changed, "a.nc")
 
 
 FOREIGN = {

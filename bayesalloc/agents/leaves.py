@@ -23,6 +23,7 @@ import numpy as np
 import bayesalloc
 from bayesalloc.allocators.files import quoted
 from bayesalloc.errors import InputError
+from bayesalloc.runs import NotWritten
 
 FORMAT = 1
 LONGEST_LINE = 2**24  # bytes
@@ -63,6 +64,9 @@ def write(path: str | Path, kind: str, notes: Mapping[str, Any], tree: Any) -> N
         kind: what the file is.
         notes: what else its first line says, in types of JSON.
         tree: a pytree of arrays; random keys may be among them.
+
+    Raises:
+        NotWritten: where it cannot be written, as on a full disk; what was there before is there still.
     """
     path = Path(path)
     file = io.BytesIO()
@@ -82,7 +86,7 @@ def write(path: str | Path, kind: str, notes: Mapping[str, Any], tree: Any) -> N
             os.fsync(out.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written to: {error.strerror}") from None
+        raise NotWritten(f"{path}: cannot be written to: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)
 

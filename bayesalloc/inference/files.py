@@ -15,14 +15,16 @@ from typing import Any, NamedTuple
 import h5py
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 import xarray as xr
 from jax.core import Tracer
 from numpyro import handlers
 from numpyro.distributions import constraints
 
+from bayesalloc import limits
 from bayesalloc.errors import InputError, listed
-from bayesalloc.inference.names import escaped
+from bayesalloc.inference.names import escaped, unescaped
 
 SEAL = b"\nbayesalloc sha256 "
 SEALED = len(SEAL) + 65  # bytes: the digest in hexadecimal digits, and a line's end
@@ -30,9 +32,13 @@ IN_MEMORY = 2_000_000_000  # bytes up to which a file is made in memory, so that
 LARGEST_FILE = 20_000_000_000  # bytes of values that are loaded
 EXPANSION = 1_100  # values of a file may take so many times its size: the most that zlib packs
 OBJECTS = 20_000  # groups and variables
-TEXTS = ("record", "record_name", "mechanism", "mechanisms", "model", "method", "arms", "sampled", "warnings", "why")
+TEXTS = (
+    "record", "record_name", "mechanism", "mechanisms", "model", "method", "arms", "sampled", "warnings", "why",
+    "doubts", "keywords",
+)  # fmt: skip
 LISTS = ("arms", "sampled", "warnings")
 NEEDED = {"record": ("record_name", "mechanism"), "usable": ("why",)}
+RESULTS = {"interventional": "compare", "counterfactual": "counterfactual"}  # a results file's kind -> its command
 
 
 def save_tree(tree: xr.DataTree | xr.Dataset, path: str | Path) -> None:
@@ -122,6 +128,8 @@ def _check_objects(path: Path, file: h5py.File) -> None:
         above, group = waiting.pop()
         for name in group:
             where = f"{above}/{name}"
+            if where.count("/") > limits.NESTED:
+                raise InputError(f"{path}: has groups in one another more than {limits.NESTED} deep")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise InputError(f"{path}: {where} is a link to another place; links are not followed")
             item = group[name]
@@ -150,6 +158,12 @@ def check_structure(tree: xr.DataTree, file: str) -> None:
     Raises:
         InputError: naming the file, the site and what is allowed.
     """
+    kind = tree.attrs.get("kind")
+    if isinstance(kind, str) and kind in RESULTS and "basis" in tree.attrs:
+        raise InputError(
+            f"{file}: holds the results of `bayesalloc {RESULTS[kind]}`, and no posterior; give the posterior.nc of"
+            " `bayesalloc fit`"
+        )
     if "posterior" not in tree.children:
         raise InputError(f"{file}: has no group 'posterior'; give the posterior.nc of `bayesalloc fit`")
     sites = tree["posterior"].to_dataset().data_vars
@@ -172,6 +186,42 @@ def check_structure(tree: xr.DataTree, file: str) -> None:
                 f"{file}: has {first.sizes[dim]} in {dim} of 'posterior' and {stats[dim]} of 'sample_stats'"
             )
     _check_attributes(tree.attrs, file)
+    sampled = json.loads(tree.attrs.get("sampled", "[]"))
+    strange = [name for name in sampled if escaped(name) not in sites]
+    if strange or ("sampled" in tree.attrs and not sampled):
+        raise InputError(
+            f"{file}: its attribute 'sampled' lists the sites '{listed(strange)}'; there are {listed(sites)}"
+        )
+    if tree.attrs.get("method") == "svi" and "log_ratio" not in tree.get("sample_stats", ()):
+        raise InputError(f"{file}: its method is svi, and it lacks 'log_ratio' in 'sample_stats'")
+    if "keywords" in tree.attrs:
+        _check_keywords(tree, file)
+
+
+class Keywords(msgspec.Struct):
+    """The attribute `keywords` of a plain model's posterior: see `trees.described`."""
+
+    arrays: list[str]
+    jax: list[str]
+    static: dict[str, bool | int | float | str]
+    categories: dict[str, list[str]] = {}
+
+
+def _check_keywords(tree: xr.DataTree, file: str) -> None:
+    try:
+        found = msgspec.convert(json.loads(tree.attrs["keywords"]), Keywords)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are among them
+        why = error if isinstance(error, msgspec.ValidationError) else "it is no JSON"
+        raise InputError(f"{file}: its attribute 'keywords' does not describe a model's keywords: {why}") from None
+    groups = [tree[name].data_vars for name in ("observed_data", "constant_data") if name in tree.children]
+    there = {unescaped(str(name)) for group in groups for name in group}
+    if missing := set(found.jax) - set(found.arrays):
+        raise InputError(f"{file}: its attribute 'keywords' lists '{listed(missing)}' under jax and not under arrays")
+    if missing := set(found.arrays) - there:
+        raise InputError(
+            f"{file}: its attribute 'keywords' names the arrays '{listed(missing)}', which are not in its groups of"
+            f" data; there are {listed(there)}"
+        )
 
 
 def _check_attributes(attributes: Mapping[str, Any], file: str) -> None:
@@ -187,6 +237,8 @@ def _check_attributes(attributes: Mapping[str, Any], file: str) -> None:
             raise InputError(f"{file}: its attribute '{name}' is not a JSON list of texts")
     if not isinstance(attributes.get("usable", 1), int | np.integer):
         raise InputError(f"{file}: its attribute 'usable' is not 0 or 1")
+    if not isinstance(attributes.get("information", 1.0), int | float | np.integer | np.floating):
+        raise InputError(f"{file}: its attribute 'information' is not a number")
     for name, others in NEEDED.items():
         missing = [other for other in others if name in attributes and other not in attributes]
         if missing:

@@ -146,10 +146,10 @@ def restore(
     if isinstance(model, Environment):
         if data is None and "record" not in tree.attrs:
             raise InputError(f"{file}: the posterior carries no record, as `bayesalloc fit` has it; give one beside it")
-        table = Table(tree.attrs["record_name"], text=tree.attrs["record"]) if data is None else as_table(data)
         label = tree.attrs.get("mechanism")
         known = carried_mechanisms(tree, library.load_mechanisms(mechanisms))
         try:
+            table = Table(tree.attrs["record_name"], text=tree.attrs["record"]) if data is None else as_table(data)
             problem = pose(
                 model, table, mechanism=library.Label(label) if label else None, mechanisms=known.values()
             )  # fmt: skip
