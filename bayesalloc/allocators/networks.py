@@ -245,8 +245,8 @@ def _pajek(path: Path) -> Found:
             if section not in ("*network", "*vertices", "*edges", "*arcs"):
                 raise InputError(f"{path}: line {number} begins '{quoted(section)}'; *vertices, *edges, *arcs are read")
             directed |= section == "*arcs"
-            count = int(line.split()[1]) if re.fullmatch(r"\*vertices +[0-9]{1,7}( .*)?", line.lower()) else 0
-            nodes |= {str(node): str(node) for node in range(1, count + 1)}  # they need no lines of their own
+            count = int(line.split()[1]) if re.fullmatch(r"\*vertices +[0-9]{1,5}( .*)?", line.lower()) else 0
+            nodes |= {str(node): str(node) for node in range(1, count + 1)}  # few may have no lines of their own
             continue
         cells = next(csv.reader([" ".join(line.split())], delimiter=" "))
         if section == "*vertices":
