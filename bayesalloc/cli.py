@@ -17,6 +17,7 @@ from bayesalloc.errors import InputError, sentence, visible
 from bayesalloc.session import Common, Whole, refusing, session, show, warn
 
 app = App(
+    suppress_keyboard_interrupt=False,  # `main` says what an interrupt left
     name="bayesalloc",
     version=__version__,
     help="What would happen to the common good if resources were shared out by another rule, and how sure are we?",

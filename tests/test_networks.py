@@ -63,6 +63,11 @@ READ = {
     "GEXF, whose weights left out are 1": ("g.gexf", GEXF, None, 6.0),
     "GML": ("g.gml", GML, "dist", 351.9),
     "Pajek": ("g.net", PAJEK, None, 8.0),
+    "Pajek whose vertices have no lines": ("g.net", "*Vertices 3\n*Edges\n1 2 4\n2 3 5\n", None, 9.0),
+    "Gephi's table": (
+        "g.csv",
+        "Source,Target,Type,Id,Weight\nA,B,Undirected,0,2\nB,C,Directed,1,3\nC,B,Directed,2,3\n", "Weight", 5.0,
+    ),
     "Pajek by arcs": ("g.paj", PAJEK.replace("*edges", "*arcs") + "2 1 5.0\n3 2 3.0\n", None, 8.0),
     "GML numbered as it was written": (
         "g.gml",
@@ -106,6 +111,18 @@ def test_the_instance_may_name_its_agents(tmp_path):
     assert far == 3.0 and "0 is 'B', 1 is 'A'" in said
     assert read_instance(tmp_path / "problem.json")[0].owner.tolist() == [0]
     assert read(tmp_path, "g.gml", GML, "dist", agents=["Essen", "Ulm", "Hannover"])[0] == pytest.approx(351.9)
+    named = (
+        graphml([("n0", "n1", 5), ("n1", "n2", 3)], nodes=[])
+        .replace(  # as igraph writes it
+            "<graph ", '<key id="v" for="node" attr.name="name" attr.type="string"/><graph '
+        )
+        .replace(
+            'undirected">',
+            'undirected">' + "".join(f'<node id="n{k}"><data key="v">{"ABC"[k]}</data></node>' for k in range(3)),
+        )
+    )
+    assert read(tmp_path, "g.graphml", named, agents=["B", "A", "C"])[0] == 3.0
+    (tmp_path / "g.graphml").write_text(text)
     for agents, words in {("B", "A"): "C", ("B", "A", "D"): "C, D"}.items():
         with pytest.raises(ba.InputError, match=f"{words} are in one of them only"):
             read(tmp_path, "g.graphml", text, agents=list(agents), resources=[[1]] * len(agents))
@@ -133,6 +150,11 @@ REFUSED = {
         ["'A' to 'B' is 5 long and the one back is 9 long", "directions are not modelled"],
     ),
     "one way": ("g.paj", PAJEK.replace("*edges", "*arcs"), None, ["'A' to 'B b'", "there is none back"]),
+    "one way in Gephi's table": (
+        "g.csv", "Source,Target,Type,Weight\nA,B,Directed,2\nB,C,Undirected,3\n", "Weight", ["there is none back"],
+    ),
+    "a first length that is none": ("g.txt", "A B ?\nB C 3\nA C 4\n", None, ["'A' to 'B'", "'?'"]),
+    "digits apart": ("g.txt", "A B 1_0\nB C 3\n", None, ["'A' to 'B'", "'1_0'"]),
     "a loop": ("g.txt", "A A 5\nB C 3\nA B 1\n", None, ["'A' to 'A'", "itself"]),
     "more nodes": ("g.txt", "A B 5\nB C 3\nC D 1\n", None, ["the graph has 4 nodes and 'agents' says 3"]),
     "fewer nodes": ("g.txt", "A B 5\n", None, ["the graph has 2 nodes and 'agents' says 3"]),
@@ -140,6 +162,7 @@ REFUSED = {
         "g.gml", GML.replace("source 0 target 1", "source 2 target 1"), "dist", ["2 parts", "'Ulm'", "from 'Hannover'"]
     ),
     "a line that is none": ("g.txt", "A B 5\nB\n", None, ["line 2 is 'B'", "one other [length]"]),
+    "JSON": ("g.json", '{"nodes": [{"id": 0}], "links": []}', None, ["line 1", "what can be read is GraphML"]),
     "a row that is short": ("g.csv", "source,target,weight\nA,B,2\nB,C\n", None, ["line 3", "source target weight"]),
     "a dictionary that is none": ("g.edgelist", "A B {'weight': }\n", None, ["line 1"]),
     "not a format": ("g.gexf", "A B 5\n", None, ["cannot be read as a network", "GraphML", "GEXF", "GML", "Pajek"]),

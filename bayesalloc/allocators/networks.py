@@ -20,6 +20,7 @@ LONGEST_NAME = 200  # characters
 ENDS = ("source", "target"), ("from", "to")  # what the columns of an edge list with a header may be called
 NO_LENGTHS = {"id", "key", "label", "source", "target", "type"}  # what formats say of a link for themselves
 LIKE_LENGTHS = re.compile(r"dist|leng|cost|time|duration|^(km|miles?|met(er|re)s?|m)$", re.IGNORECASE)
+LISTS = ("", ".txt", ".csv", ".tsv", ".edgelist", ".edges", ".dat")  # what lists of edges are usually called
 FORMATS = (
     "GraphML (.graphml, .xml), GEXF (.gexf), GML (.gml), Pajek (.net, .paj), and lists of edges, `one other [length]` a"
     " line or CSV with a header (any other name)"
@@ -137,8 +138,8 @@ def _name(network: Network, place: int) -> str:
 
 def _number(value: Any) -> float | None:
     """The number that a value is, or that a text says."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or "_" in str(value):
+        return None  # Python takes 1_0 for 10
     try:
         return float(value)
     except (ValueError, OverflowError):
@@ -190,7 +191,7 @@ Found = tuple[Any, ...]  # node -> its name, links between nodes, and what else 
 
 def _of_networkx(graph: nx.Graph, usual: float | None = None) -> Found:
     defaults = graph.graph.get("edge_default", {})
-    labels = {str(node): str(about.get("label") or node) for node, about in graph.nodes(data=True)}
+    labels = {str(n): str(about.get("label") or about.get("name") or n) for n, about in graph.nodes(data=True)}
     links = [(str(a), str(b), {**defaults, **about}) for a, b, about in graph.edges(data=True)]
     return labels, links, graph.is_directed(), usual
 
@@ -244,6 +245,8 @@ def _pajek(path: Path) -> Found:
             if section not in ("*network", "*vertices", "*edges", "*arcs"):
                 raise InputError(f"{path}: line {number} begins '{quoted(section)}'; *vertices, *edges, *arcs are read")
             directed |= section == "*arcs"
+            count = int(line.split()[1]) if re.fullmatch(r"\*vertices +[0-9]{1,5}( .*)?", line.lower()) else 0
+            nodes |= {str(node): str(node) for node in range(1, count + 1)}  # few may have no lines of their own
             continue
         cells = next(csv.reader([" ".join(line.split())], delimiter=" "))
         if section == "*vertices":
@@ -283,11 +286,17 @@ def _edge_list(path: Path) -> Found:
     for (number, line, _, about), row in list(zip(rows, cells, strict=True))[bool(header) :]:
         if about is None or not 2 <= len(row) <= len(columns) or (header and len(row) != len(columns)):
             shape = " ".join(header) if header else "one other [length]"
-            raise InputError(f"{path}: line {number} is '{quoted(line)}', which is not of the form '{quoted(shape)}'")
+            known = "" if path.suffix.lower() in LISTS else f"; what can be read is {FORMATS}"
+            raise InputError(
+                f"{path}: line {number} is '{quoted(line)}', which is not of the form '{quoted(shape)}'{known}"
+            )
         named = {columns[k]: value for k, value in enumerate(row) if k not in (one, other) and value}
         links.append((row[one], row[other], {**named, **about}))
         nodes |= {row[one]: row[one], row[other]: row[other]}
-    return nodes, links
+    sorts = [next((str(v).lower() for name, v in about.items() if name.lower() == "type"), "") for *_, about in links]
+    directed = "directed" in sorts  # as Gephi says it of each link
+    both = [(b, a, about) for (a, b, about), sort in zip(links, sorts, strict=True) if directed and sort != "directed"]
+    return nodes, links + both, directed
 
 
 def _attributes(line: str) -> tuple[str, dict[str, Any] | None]:
@@ -319,7 +328,9 @@ def _is_header(cells: Sequence[Sequence[str]]) -> bool:
         return all(len(row) > max(columns) and _number(row[k]) is not None for row in rows for k in columns)
 
     ends = not any(numbers([first], k) for k in (0, 1)) and numbers(rest, 0, 1)
-    return bool(rest) and (ends or (len(first) > 2 and not numbers([first], 2) and numbers(rest, 2)))
+    lengths_below = len(first) > 2 and not numbers([first], 2) and numbers(rest, 2)
+    joins = {*first[:2]} & {end for row in rest for end in row[:2]}  # then it is a link whose length is no number
+    return bool(rest) and (ends or (lengths_below and not joins))
 
 
 _READERS: Mapping[str, Callable[[Path], Found]] = {
