@@ -20,9 +20,9 @@ import numpy as np
 from scipy.optimize import least_squares
 
 import bayesalloc as ba
+from bayesalloc.claims.watershed import load_claims
 from bayesalloc.environment import stack
 from bayesalloc.models import watershed
-from bayesalloc.reproduce import load_claims
 
 HORIZON, SEED = 20, 1
 CALIBRATED = ("degradation", "erosion_reference", "erosion_decay")
