@@ -164,7 +164,7 @@ def read_problem(path: str | Path, length: str | None = None) -> Problem:
 
 
 def read_instance(path: str | Path, length: str | None = None) -> tuple[Problem, str]:
-    """The instance in a JSON file (see the README for its fields), and what its network was understood to be.
+    """The instance in a JSON file (its fields are those of `docs/formats.md`), and what its network was understood to be.
 
     Instead of `edges`, `graph` may name a file beside it (see `networks.FORMATS`), whose nodes are the agents in the
     order of their ids; where `agents` is not their number but a list of names, in that order.

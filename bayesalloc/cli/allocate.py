@@ -20,7 +20,7 @@ def allocate(
     """Allocate one social resource allocation problem: who sends what to which task.
 
     Args:
-        problem: A JSON file (see the README).
+        problem: A JSON file with agents, edges or graph, resource_types, resources, tasks and transfer_cost (docs/formats.md).
         method: opt, cen-grd, cen-grd+, dec-grd, dec-price, or cen-rl, which is learned.
         policy: A policy from `bayesalloc train`, for a learned method; default: the one that is shipped.
         time_limit: Seconds for opt; when they are over, the best allocation found and the proven bound are returned.
