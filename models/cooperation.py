@@ -21,7 +21,6 @@ from numpyro.distributions import constraints
 from bayesalloc import limits
 from bayesalloc.environment import Environment, Outcome, Recorded
 from bayesalloc.errors import InputError, listed
-from bayesalloc.mechanism import Mechanism
 
 POOLING = (0.15, 0.5)  # prior of the spread of groups and of people, in shares of the endowment
 
@@ -164,8 +163,8 @@ def game(
         share = numpyro.sample("share", Contributed(loc, params.volatility[mechanism], nothing, everything).to_event(1))
         return state, Round((share * stake).mean(), share * stake)
 
-    def arms(names: Sequence[str | Mechanism] | None) -> dict[str, Any]:
-        strange = [name if isinstance(name, str) else name.path for name in names or () if name not in mechanisms]
+    def arms(names: Sequence[str] | None) -> dict[str, Any]:
+        strange = [name for name in names or () if name not in mechanisms]
         if strange:
             raise InputError(f"cooperation has no mechanism '{listed(strange)}'; there are {listed(mechanisms)}")
         return {str(name): np.int32(mechanisms.index(name)) for name in names or mechanisms}
@@ -177,6 +176,7 @@ def game(
         step=step,
         arms=arms,
         outcomes={"contribution": Outcome(unit, "higher")},
+        period="round",
         read=read,
     )
 

@@ -13,7 +13,7 @@ Which constants are calibrated to the published table and which come from litera
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -26,13 +26,12 @@ from numpyro.distributions.transforms import SigmoidTransform
 from bayesalloc import limits
 from bayesalloc.environment import Environment, Observation, Outcome, Recorded, measured
 from bayesalloc.errors import InputError
-from bayesalloc.library import load_mechanism
-from bayesalloc.mechanism import Ledger, Mechanism, Terms, unify
+from bayesalloc.library import load_mechanism, mechanism_arms
 from bayesalloc.models.cooperation import contribution, tendencies
+from bayesalloc.models.schemas.watershed import AGENTS, Ledger, Terms, schema
 
-AGENTS = ("dam_owner", "forest_owner", "expert", "regulator", "investor")
 MECHANISMS = ("cost_sharing", "performance_contract", "credit_trading")
-VOLUNTARY = load_mechanism("no_agreement").incentive.modifier
+VOLUNTARY = load_mechanism("no_agreement", schema).parameters.incentive.modifier
 
 # Median and log standard deviation of each log-normal prior of the published scenario, and what the median rests on.
 # The narrow spreads were chosen by trial, so that credit trading has the widest interval as published (see README).
@@ -208,14 +207,6 @@ def _abducted(mean: Array, sd: Array, precision: Array, value: Array) -> tuple[A
     return sd * precision * (value - mean) / total, 1.0 / jnp.sqrt(total)
 
 
-def arms(names: Sequence[str | Mechanism] | None) -> dict[str, Terms]:
-    """Mechanisms by name, by path, or loaded, as terms of one structure; default: the three that were published."""
-    loaded = [load_mechanism(name) for name in names or MECHANISMS]
-    if len({mechanism.name for mechanism in loaded}) < len(loaded):
-        raise InputError(f"two mechanisms have the same name among {', '.join(each.path for each in loaded)}")
-    return dict(zip([m.name for m in loaded], unify([m.terms(AGENTS) for m in loaded]), strict=True))
-
-
 def deviate(terms: Terms, agent: ArrayLike) -> Terms:
     """The same mechanism with one agent contributing as without an agreement; payments go on by the rules."""
     return dataclasses.replace(terms, compliance=jnp.asarray(terms.compliance).at[..., agent].set(0.0))
@@ -298,7 +289,7 @@ def catchment(
         prior=prior,
         initial=initial,
         step=step,
-        arms=arms,
+        arms=mechanism_arms(schema, MECHANISMS),
         outcomes={
             "forest_health": Outcome("1", "higher", at="horizon"),
             "erosion": Outcome("t/yr", "lower", at="horizon"),
@@ -318,6 +309,7 @@ def catchment(
         payoff="payoff",
         deviate=deviate,
         refusal="no_agreement",
+        mechanism=schema,
     )
 
 

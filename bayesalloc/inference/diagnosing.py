@@ -162,10 +162,10 @@ def _pareto_k(log_weights: np.ndarray) -> float | None:
 
 
 def summary(tree: xr.DataTree, names: list[str] | None = None) -> xr.Dataset:
-    """Mean, sd and 89 % interval of the parameters: the sites that do not have a year."""
+    """Mean, sd and 89 % interval of the parameters: the sites that do not have a period."""
     posterior = tree["posterior"].to_dataset()
-    chosen = [escaped(name) for name in names or ()]
-    values = posterior[chosen or [name for name in posterior if "year" not in posterior[name].dims]]
+    chosen, period = [escaped(name) for name in names or ()], tree.attrs.get("period", "year")
+    values = posterior[chosen or [name for name in posterior if period not in posterior[name].dims]]
     dim = ["chain", "draw"]
     stats = [
         values.mean(dim),

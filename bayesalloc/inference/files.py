@@ -33,8 +33,8 @@ LARGEST_FILE = 20_000_000_000  # bytes of values that are loaded
 EXPANSION = 1_100  # values of a file may take so many times its size: the most that zlib packs
 OBJECTS = 20_000  # groups and variables
 TEXTS = (
-    "record", "record_name", "mechanism", "mechanisms", "model", "method", "arms", "sampled", "warnings", "why",
-    "doubts", "keywords",
+    "record", "record_name", "period", "mechanism", "mechanisms", "model", "method", "arms", "sampled", "warnings",
+    "why", "doubts", "keywords",
 )  # fmt: skip
 LISTS = ("arms", "sampled", "warnings")
 NEEDED = {"record": ("record_name", "mechanism"), "usable": ("why",)}
