@@ -86,6 +86,8 @@ def check_environment(env: Environment) -> None:
     for name, labels in env.coords.items():
         if isinstance(labels, str) or len(set(labels)) < len(list(labels)):
             raise InputError(f"{env.name}: coords of '{name}' are {labels!r}; they must be different labels")
+    if not isinstance(env.columns, Mapping):
+        raise InputError(f"{env.name}: columns is a {type(env.columns).__name__}; it must be column -> what it holds")
     for name, outcome in env.outcomes.items():
         _check_outcome(env, f"{env.name}: outcome '{name}'", outcome)
     if env.mechanism is not None:

@@ -55,6 +55,7 @@ class Environment(NamedTuple):
             measurements (a cell per keyword, NaN where missing) say about noise sites of `step` that are standard
             normal; it changes how fast the sampler mixes and not what it samples.
         read: `(table, mechanism) -> Recorded`, how a user's record becomes data; see `bayesalloc.records`.
+        columns: column of a record -> what it holds, for those who write one.
         payoff: the outcome that is each agent's private payoff, or "".
         deviate: `(action, agent) -> action`, the same action with one agent (an index) no longer complying.
         refusal: the arm that holds when an agent refuses, or "".
@@ -78,6 +79,7 @@ class Environment(NamedTuple):
     measure: Callable[[Any, Any, Mapping[str, ArrayLike]], None] | None = None
     guide: Callable[[Any, Any, Any, Mapping[str, Array]], Mapping[str, tuple[Array, Array]]] | None = None
     read: Callable[..., "Recorded"] | None = None
+    columns: Mapping[str, str] = {}
     payoff: str = ""
     deviate: Callable[[Any, ArrayLike], Any] | None = None
     refusal: str = ""

@@ -54,6 +54,29 @@ def describe(model: str) -> str:
     return text.split('"""')[1].strip().splitlines()[0]
 
 
+def about(model: Environment | Model) -> dict[str, Any]:
+    """What an environment is about: its name and period, and by name its outcomes, actions and columns of records.
+
+    Raises:
+        InputError: for a plain model, which does not say.
+    """
+    if not isinstance(model, Environment):
+        raise InputError(
+            "a plain model does not say what it is about: its outcomes are its sites, its columns keywords"
+        )
+    better = {
+        name: f", {outcome.better} is better" if outcome.better else "" for name, outcome in model.outcomes.items()
+    }
+    each = {name: "".join(f", for each {dim}" for dim in outcome.dims) for name, outcome in model.outcomes.items()}
+    return {
+        "name": model.name,
+        "period": model.period,
+        "outcomes": {name: f"[{it.unit}]{each[name]}{better[name]}" for name, it in model.outcomes.items()},
+        "actions": dict.fromkeys(model.arms(None), ""),
+        "columns": dict(model.columns),
+    }
+
+
 def load_mechanism(name_or_path: str | Path | Mechanism, environment: Environment | Schema | None = None) -> Mechanism:
     """A mechanism by its shipped name, or by the path of a TOML or Python file; one that is loaded stays as it is.
 
@@ -69,7 +92,7 @@ def load_mechanism(name_or_path: str | Path | Mechanism, environment: Environmen
     >>> load_mechanism("cost_sharing").parameters.incentive.modifier
     1.0
     """
-    schema = _schema(environment) if isinstance(environment, Environment) else environment
+    schema = mechanism_schema(environment) if isinstance(environment, Environment) else environment
     if isinstance(name_or_path, Mechanism):
         return name_or_path if schema is None else of_model(name_or_path, schema)
     path = _path(name_or_path, "mechanisms", ".toml", "" if schema is None else schema.model)
@@ -79,11 +102,17 @@ def load_mechanism(name_or_path: str | Path | Mechanism, environment: Environmen
     return parse_mechanism(table, path, schema, rules)
 
 
-def _schema(env: Environment) -> Schema:
-    """The schema of an environment's mechanisms; refused where it has none."""
-    if env.mechanism is None:
-        raise InputError(f"{env.name} has no mechanism files; its actions are {listed(env.arms(None))}")
-    return env.mechanism
+def mechanism_schema(model: Environment | Model) -> Schema:
+    """The schema of a model's mechanism files.
+
+    Raises:
+        InputError: where it has none.
+    """
+    if not isinstance(model, Environment):
+        raise InputError("a plain model has no mechanisms, which are the actions of an environment")
+    if model.mechanism is None:
+        raise InputError(f"{model.name} has no mechanism files; its actions are {listed(model.arms(None))}")
+    return model.mechanism
 
 
 def _shipped_schema(model: Any, path: Path) -> Schema:
@@ -226,7 +255,7 @@ def _path(name_or_path: str | Path, folder: str, ending: str, model: str = "") -
     path, data = Path(text), isinstance(name_or_path, Label)
     if data or path.suffix not in (".py", ".toml"):
         shipped = shipped_mechanisms(model) if model else available(folder)
-        otherwise = "name its file with --mechanisms" if data else "give a path"
+        otherwise = "give its file among the mechanisms" if data else "give a path"
         raise InputError(f"no {folder[:-1]} is called '{text}'; shipped are {listed(shipped)}, or {otherwise}")
     if not os.path.isfile(path):  # also where the name is longer than any file's
         raise InputError(f"{path}: no such file")

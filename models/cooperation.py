@@ -22,6 +22,14 @@ from bayesalloc import limits
 from bayesalloc.environment import Environment, Outcome, Recorded
 from bayesalloc.errors import InputError, listed
 
+COLUMNS = {
+    "group": "label of the group",
+    "person": "label of the person in the group",
+    "mechanism": "label of the mechanism that was in force for the person; any",
+    "contribution": "what the person gave, from 0 to the endowment",
+    "endowment": "what the person could give in a round, above 0; one number for each person",
+    "round": "optional: whole number; default: one round",
+}
 POOLING = (0.15, 0.5)  # prior of the spread of groups and of people, in shares of the endowment
 
 
@@ -178,11 +186,12 @@ def game(
         outcomes={"contribution": Outcome(unit, "higher")},
         period="round",
         read=read,
+        columns=COLUMNS,
     )
 
 
 def read(table: Any, mechanism: str | None = None) -> Recorded:
-    """A record with columns group, person, mechanism, contribution, endowment and optionally round (see contracts)."""
+    """A record of who gave what, with COLUMNS."""
     group = table.labels("group")
     person = list(zip(group, table.labels("person"), strict=True))
     endowment = table.numbers("endowment", low=0.0, above=True, required=True)

@@ -76,6 +76,15 @@ HEALTH_VALUE = np.array([0.0, 120.0, 40.0, 150.0, 110.0], np.float32)
 SEDIMENT_VALUE = np.array([150.0, 0.0, 0.0, 40.0, 0.0], np.float32)
 
 
+COLUMNS = {
+    "year": "whole number, increasing; years may be missing",
+    "forest_health": "in [0, 1]",
+    "erosion": "t/yr, at least 0",
+    "mechanism": "optional: the one in force in the year, a shipped name or the name of a file that is given (no path)",
+    **{f"contribution_{agent}": "optional: share of its capacity, at least 0" for agent in AGENTS},
+}
+
+
 class Params(NamedTuple):
     """Unknown constants; units in CONSTANTS. `tendency` has shape (agent,)."""
 
@@ -213,7 +222,7 @@ def deviate(terms: Terms, agent: ArrayLike) -> Terms:
 
 
 def read(table: Any, mechanism: str | None = None) -> Recorded:
-    """A yearly record: see `bayesalloc.records` for the columns; missing years become missing cells."""
+    """A yearly record, with COLUMNS; missing years become missing cells."""
     warnings = []
     years = table.integers("year", *limits.YEARS)
     table.increasing("year", years)
@@ -306,6 +315,7 @@ def catchment(
         measure=measure,
         guide=guide,
         read=read,
+        columns=COLUMNS,
         payoff="payoff",
         deviate=deviate,
         refusal="no_agreement",

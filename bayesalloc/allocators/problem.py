@@ -190,7 +190,7 @@ def read_instance(path: str | Path, length: str | None = None) -> tuple[Problem,
         n = _size(document, names)
         if document.graph is None:
             if length is not None:
-                raise InputError("--length is for a network in a file of its own; 'edges' have their lengths")
+                raise InputError("length is for a network in a file of its own; 'edges' have their lengths")
             joined, by, shown = check_edges(document.edges or [], n), "the third number of 'edges'", names
         else:
             joined, by, shown = _from_file(path.parent, document.graph, names, n, length)

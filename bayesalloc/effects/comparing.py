@@ -92,7 +92,9 @@ def compare(
         default = env.baseline if env.baseline in named else next(iter(named))
     else:
         if not isinstance(arms, Mapping):
-            raise InputError("a plain model is compared under interventions on its sites: give --do SITE=VALUE")
+            raise InputError(
+                "a plain model is compared under interventions on its sites: give the sites and values of each arm"
+            )
         named = {name: arm if isinstance(arm, Arm) else Arm(sites=arm) for name, arm in arms.items()}
         given = _given(model, data, keywords) if problem is None else problem.data
         simulated = plain.simulate(model, named, rng_key, draws, futures, given, posterior)

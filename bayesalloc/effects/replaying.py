@@ -56,7 +56,7 @@ def counterfactual(
     if not isinstance(model, Environment):
         raise InputError(
             "a counterfactual needs an environment, whose noise is written apart from what the intervention changes;"
-            " a plain model can be compared under interventions (`bayesalloc compare`)"
+            " a plain model can be compared under interventions (`compare`)"
         )
     limits.counted(draws=draws)
     limits.probability("interval", interval)

@@ -85,7 +85,7 @@ def diagnose(tree: xr.DataTree) -> Verdict:
     if effective < ESS_MIN:
         faults.append(f"only {effective:.0f} effective samples (below {ESS_MIN:.0f}: draw more)")
     if divergences:
-        faults.append(f"{divergences} divergent transitions (a corner was missed; a higher target-accept may help)")
+        faults.append(f"{divergences} divergent transitions (a corner was missed; a higher target acceptance may help)")
     faults += _taught_nothing(tree)
     shown = "one chain" if rhat is None else f"R-hat at most {rhat:.3f}"
     smooth = "no divergences" if divergences is not None else "divergences not recorded"

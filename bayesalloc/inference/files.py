@@ -161,11 +161,10 @@ def check_structure(tree: xr.DataTree, file: str) -> None:
     kind = tree.attrs.get("kind")
     if isinstance(kind, str) and kind in RESULTS and "basis" in tree.attrs:
         raise InputError(
-            f"{file}: holds the results of `bayesalloc {RESULTS[kind]}`, and no posterior; give the posterior.nc of"
-            " `bayesalloc fit`"
+            f"{file}: holds the results of `{RESULTS[kind]}`, and no posterior; give the posterior.nc of `fit`"
         )
     if "posterior" not in tree.children:
-        raise InputError(f"{file}: has no group 'posterior'; give the posterior.nc of `bayesalloc fit`")
+        raise InputError(f"{file}: has no group 'posterior'; give the posterior.nc of `fit`")
     sites = tree["posterior"].to_dataset().data_vars
     if not sites:
         raise InputError(f"{file}: its group 'posterior' has no site")

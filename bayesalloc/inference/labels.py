@@ -29,7 +29,7 @@ def carried_mechanisms(tree: xr.DataTree, given: Mapping[str, Mechanism], env: E
             parsed = parse_mechanism(table, f"{file}: mechanism '{label}'", env.mechanism)
             found[label] = dataclasses.replace(parsed, name=label)
         elif label not in given:
-            raise InputError(f"{file}: '{label}' was a Python mechanism; name it again: --mechanisms {label}.py")
+            raise InputError(f"{file}: '{label}' was a Python mechanism; give {label}.py among the mechanisms")
     return found
 
 

@@ -145,7 +145,7 @@ def restore(
     file = tree.attrs.get("file", "the posterior")
     if isinstance(model, Environment):
         if data is None and "record" not in tree.attrs:
-            raise InputError(f"{file}: the posterior carries no record, as `bayesalloc fit` has it; give one beside it")
+            raise InputError(f"{file}: the posterior carries no record, as `fit` has it; give one beside it")
         label = tree.attrs.get("mechanism")
         known = carried_mechanisms(tree, library.load_mechanisms(mechanisms, model), model)
         try:

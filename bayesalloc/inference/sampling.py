@@ -85,7 +85,7 @@ def fit(
     if method not in ("nuts", "svi"):
         raise InputError(f"there is no method '{method}'; there are nuts, svi")
     if not 0.5 <= target_accept < 1:
-        raise InputError(f"target-accept is {target_accept:g}; it must be in [0.5, 1)")
+        raise InputError(f"target_accept is {target_accept:g}; it must be in [0.5, 1)")
     trace = trace_of(problem)
     samplable(trace, method)
     found = ancestry(problem.model, keywords(problem))
