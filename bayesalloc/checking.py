@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bayesalloc.environment import Environment, Observation, Outcome, as_model
+from bayesalloc.environment import Environment, Observation, Outcome, as_model, schema_of
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import seed_by_name
-from bayesalloc.mechanism import Mechanism, check_schema
+from bayesalloc.mechanism import Mechanism, check_schema, of_model
 from bayesalloc.sites import RESERVED
 
 BETTER, AT = ("higher", "lower", ""), ("horizon", "years")
@@ -32,25 +32,28 @@ def checked(env: Environment) -> Environment:
 
 def known_arms(env: Environment) -> Environment:
     """The environment with arms that are those asked for, or a refusal."""
-    return env if isinstance(env.arms, _Arms) else env._replace(arms=_Arms(env.name, env.arms))
+    return env if isinstance(env.arms, _Arms) else env._replace(arms=_Arms(env))
 
 
 class _Arms:
     """The arms of an environment by name; an environment's own function may not look at the names it is given."""
 
-    def __init__(self, name: str, arms: Callable[[Sequence[str] | None], dict[str, Any]]) -> None:
-        self.name, self.arms = name, arms
+    def __init__(self, env: Environment) -> None:
+        self.env, self.arms = env, env.arms
 
-    def __call__(self, names: Sequence[str] | None) -> dict[str, Any]:
+    def __call__(self, names: Sequence[str | Mechanism] | None) -> dict[str, Any]:
         if names is None:
             return self.arms(None)
+        for name in names:
+            if isinstance(name, Mechanism):
+                of_model(name, schema_of(self.env))
         found = self._asked(names)
         unknown = [] if found else [name for name in names if not self._asked([name])]
         if unknown:
-            raise InputError(f"{self.name} has no arm '{listed(unknown)}'; there are {listed(self.arms(None))}")
+            raise InputError(f"{self.env.name} has no arm '{listed(unknown)}'; there are {listed(self.arms(None))}")
         return found
 
-    def _asked(self, names: Sequence[str]) -> dict[str, Any]:
+    def _asked(self, names: Sequence[str | Mechanism]) -> dict[str, Any]:
         """The arms of these names; none where one is not there."""
         try:
             found = self.arms(names)
@@ -91,7 +94,7 @@ def check_environment(env: Environment) -> None:
     for name, outcome in env.outcomes.items():
         _check_outcome(env, f"{env.name}: outcome '{name}'", outcome)
     if env.mechanism is not None:
-        _run(env, "mechanism", lambda: check_schema(env.mechanism))
+        _run(env, "mechanism", lambda: check_schema(env.mechanism, env.name))
     default = _run(env, "arms", lambda: env.arms(None))
     if not isinstance(default, Mapping) or not default:
         raise InputError(f"{env.name}: arms(None) must be name -> action, with at least one")

@@ -43,6 +43,7 @@ class Environment(NamedTuple):
         step: `(state, action, params) -> (state, outcome)`, one period; its sites are the exogenous noise, not centred
             on anything the action changes, and `outcome` is a NamedTuple.
         arms: `names or None -> {name: action}`, the actions that have a name; None asks for the default ones.
+            Names may be paths of mechanism files, or loaded mechanisms, where there is a schema of them.
         outcomes: the fields of `outcome` that reports are about.
         coords: labels of every dimension used in `outcomes`.
         period: what one period is called in reports and results: year, round, quarter, episode; its plural has an s.
@@ -68,7 +69,7 @@ class Environment(NamedTuple):
     prior: Callable[[], Any]
     initial: Callable[[Any], Any]
     step: Callable[[Any, Any, Any], tuple[Any, Any]]
-    arms: Callable[[Sequence[str] | None], dict[str, Any]]
+    arms: Callable[[Sequence[Any] | None], dict[str, Any]]
     outcomes: Mapping[str, Outcome]
     coords: Mapping[str, Sequence[str]] = {}
     period: str = "year"
@@ -127,6 +128,19 @@ def stack(actions: Sequence[Any]) -> Any:
 def alike(env: Environment, actions: Sequence[Any]) -> Sequence[Any]:
     """Actions of an environment in one structure, as its schema says, so that they can be stacked."""
     return actions if env.mechanism is None else env.mechanism.alike(actions)
+
+
+def schema_of(env: Environment | Model) -> Schema:
+    """The schema of an environment's mechanism files.
+
+    Raises:
+        InputError: where there is none.
+    """
+    if not isinstance(env, Environment):
+        raise InputError("a plain model has no mechanism files: mechanisms are the actions of an environment")
+    if env.mechanism is None:
+        raise InputError(f"{env.name} has no mechanism files; its actions are {listed(env.arms(None))}")
+    return env.mechanism
 
 
 def as_model(

@@ -92,7 +92,7 @@ def _of_type(info: Any, name: str, meaning: str, default: Any, required: bool) -
     else:
         bounds = {bound: value for bound in BOUNDS if (value := getattr(inner, bound, None)) is not None}
         allowed = ", ".join(f"{BOUNDS[bound]} {value:,.10g}" for bound, value in bounds.items())
-        yield Field(name, KINDS.get(type(inner), "value"), unit, allowed, required, default, meaning)
+        yield Field(name, _kind(info), unit, allowed, required, default, meaning)
 
 
 def _simple(info: Any) -> tuple[Any, str]:
@@ -104,6 +104,15 @@ def _simple(info: Any) -> tuple[Any, str]:
         else:
             info = info.types[0]
     return info, unit
+
+
+def _kind(info: Any) -> str:
+    """What a value may be, in words."""
+    if isinstance(info, types.Metadata):
+        return _kind(info.type)
+    if isinstance(info, types.UnionType):
+        return " or ".join(_kind(each) for each in info.types if not isinstance(each, types.NoneType))
+    return f"list of {_kind(info.item_type)}" if isinstance(info, types.ListType) else KINDS.get(type(info), "value")
 
 
 def _meanings(kind: type) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 import bayesalloc
 from bayesalloc import limits
 from bayesalloc.checking import checked, known_arms
-from bayesalloc.environment import Environment
+from bayesalloc.environment import Environment, schema_of
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import Model
 from bayesalloc.mechanism import Mechanism, Schema, model_of, of_model, parse_mechanism
@@ -92,7 +92,7 @@ def load_mechanism(name_or_path: str | Path | Mechanism, environment: Environmen
     >>> load_mechanism("cost_sharing").parameters.incentive.modifier
     1.0
     """
-    schema = mechanism_schema(environment) if isinstance(environment, Environment) else environment
+    schema = schema_of(environment) if isinstance(environment, Environment) else environment
     if isinstance(name_or_path, Mechanism):
         return name_or_path if schema is None else of_model(name_or_path, schema)
     path = _path(name_or_path, "mechanisms", ".toml", "" if schema is None else schema.model)
@@ -100,19 +100,6 @@ def load_mechanism(name_or_path: str | Path | Mechanism, environment: Environmen
     schema = schema or _shipped_schema(model_of(table), path)
     rules = {name: _guarded(getattr(module, name), path) for name in schema.rules if hasattr(module, name)}
     return parse_mechanism(table, path, schema, rules)
-
-
-def mechanism_schema(model: Environment | Model) -> Schema:
-    """The schema of a model's mechanism files.
-
-    Raises:
-        InputError: where it has none.
-    """
-    if not isinstance(model, Environment):
-        raise InputError("a plain model has no mechanisms, which are the actions of an environment")
-    if model.mechanism is None:
-        raise InputError(f"{model.name} has no mechanism files; its actions are {listed(model.arms(None))}")
-    return model.mechanism
 
 
 def _shipped_schema(model: Any, path: Path) -> Schema:

@@ -90,27 +90,31 @@ def mechanism_fields(schema: Schema) -> list[Field]:
     return [*fields(Document), *fields(schema.parameters)]
 
 
-def check_schema(schema: Any) -> None:
+def check_schema(schema: Any, name: str) -> None:
     """Refuse a schema by which no file could be read.
+
+    Args:
+        schema: what an environment has.
+        name: what the environment is called.
 
     Raises:
         InputError: naming the part and what is allowed.
     """
     if not isinstance(schema, Schema) or not (schema.model and isinstance(schema.model, str)):
-        raise InputError(f"mechanism is {schema!r}; it must be a Schema, whose first part is the model's name")
+        raise InputError(f"{name}: mechanism is {schema!r}; it must be a Schema, whose first part is the model's name")
     kind = schema.parameters
     if not (
         isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__struct_config__.forbid_unknown_fields
     ):
         raise InputError(
-            f"the schema's parameters are {kind!r}; they must be a msgspec.Struct, forbid_unknown_fields=True"
+            f"{name}: the schema's parameters are {kind!r}; they must be a msgspec.Struct, forbid_unknown_fields=True"
         )
     twice = set(kind.__struct_fields__) & set(Document.__struct_fields__)
     if twice:
-        raise InputError(f"the schema's parameters have a field '{listed(twice)}', as every mechanism file has")
+        raise InputError(f"{name}: the schema's parameters have a field '{listed(twice)}', as every mechanism file has")
     for part in ("action", "alike"):
         if not callable(getattr(schema, part)):
-            raise InputError(f"the schema's {part} is {getattr(schema, part)!r}; it must be a function")
+            raise InputError(f"{name}: the schema's {part} is {getattr(schema, part)!r}; it must be a function")
 
 
 def model_of(table: Mapping[str, Any]) -> Any:

@@ -15,9 +15,10 @@ def mechanisms(*, fields: str | None = None, common: Common = DEFAULT) -> None:
         from bayesalloc import library
 
         if fields is not None:
+            from bayesalloc.environment import schema_of
             from bayesalloc.mechanism import mechanism_fields
 
-            schema = library.mechanism_schema(library.load_model(fields))
+            schema = schema_of(library.load_model(fields))
             found = mechanism_fields(schema)
             rules = f"functions of a Python file: {', '.join(schema.rules)}" if schema.rules else ""
             text = "\n".join([*(field.line() for field in found), *filter(None, [rules])])

@@ -25,6 +25,7 @@ from bayesalloc.inference.given import Record
 from bayesalloc.inference.names import escaped, unescaped
 from bayesalloc.inference.posing import pose, restore
 from bayesalloc.library import is_path
+from bayesalloc.mechanism import Mechanism
 
 PER_DRAW = 10_000  # elements of an outcome up to which its effects are kept for every draw
 CONSTANT = 1e-5  # of the size of its elements: a sum that varies less is the same in all draws and arms
@@ -32,7 +33,7 @@ CONSTANT = 1e-5  # of the size of its elements: a sum that varies less is the sa
 
 def compare(
     model: Environment | Model,
-    arms: Sequence[str] | Mapping[str, Arm | Mapping[str, Any]] | None,
+    arms: Sequence[str | Mechanism] | Mapping[str, Arm | Mapping[str, Any]] | None,
     rng_key: Array,
     *,
     draws: int = 500,
@@ -49,8 +50,8 @@ def compare(
 
     Args:
         model: an environment, or a plain NumPyro model function.
-        arms: names or paths of actions; or name -> Arm, or for short name -> {site: value}, where for an environment
-            `mechanism` may be a name or path; None: the environment's own arms.
+        arms: names or paths of actions, or loaded mechanisms; or name -> Arm, or for short name -> {site: value}, where
+            for an environment `mechanism` may be a name or path; None: the environment's own arms.
         rng_key: a key; two calls with the same key are paired too.
         draws: parameter draws, from the prior or the posterior.
         horizon: periods to simulate (environments).

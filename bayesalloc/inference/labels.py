@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import xarray as xr
 
 from bayesalloc import library
-from bayesalloc.environment import Environment
+from bayesalloc.environment import Environment, schema_of
 from bayesalloc.errors import InputError, listed
 from bayesalloc.mechanism import Mechanism, parse_mechanism
 
@@ -23,10 +23,8 @@ def carried_mechanisms(tree: xr.DataTree, given: Mapping[str, Mechanism], env: E
         raise InputError(f"{file}: its attribute 'mechanisms' is not a JSON object")
     found = dict(given)
     for label, table in tables.items():
-        if isinstance(table, dict) and env.mechanism is None:
-            raise InputError(f"{file}: has a mechanism '{label}', and {env.name} has no mechanism files")
-        if isinstance(table, dict) and env.mechanism is not None:
-            parsed = parse_mechanism(table, f"{file}: mechanism '{label}'", env.mechanism)
+        if isinstance(table, dict):
+            parsed = parse_mechanism(table, f"{file}: mechanism '{label}'", schema_of(env))
             found[label] = dataclasses.replace(parsed, name=label)
         elif label not in given:
             raise InputError(f"{file}: '{label}' was a Python mechanism; give {label}.py among the mechanisms")

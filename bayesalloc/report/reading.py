@@ -171,4 +171,4 @@ def period(tree: xr.DataTree) -> str:
 
 def periods(tree: xr.DataTree, count: int) -> str:
     """A number of periods in words, such as "20 years"."""
-    return f"{count} {period(tree)}{'' if count == 1 else 's'}"
+    return f"{count} {period(tree)}s"  # of which there are two or more
