@@ -205,6 +205,7 @@ def market(
             "tasks_done": Outcome("share", "higher"),
             "messages": Outcome("1", "lower"),
         },
+        period="episode",
         baseline="cen-grd",
         check=check,
     )

@@ -64,7 +64,7 @@ def test_the_watershed_equals_a_plain_python_version(watershed, name):
     for year in range(YEARS):
         now = {site: values[year] for site, values in noise.items()}
         health, sentiment, erosion, effort, payoff, sales = plain_step(
-            health, sentiment, ba.load_mechanism(name), p, now, first
+            health, sentiment, ba.load_mechanism(name).parameters, p, now, first
         )
         assert float(years.forest_health[year]) == pytest.approx(health, abs=2e-5)
         assert float(years.erosion[year]) == pytest.approx(erosion, abs=2e-5)

@@ -272,10 +272,7 @@ def shipped(name: str) -> Policy:
     """
     path = TRAINED / file_name(name)
     if not path.exists():
-        raise InputError(
-            f"no policy of {name} is shipped: train one with `bayesalloc train srap --method {name}`, and name its file"
-            " with --policy"
-        )
+        raise InputError(f"no policy of {name} is shipped: train one, and name its file")
     return load_policy(path, name)
 
 

@@ -60,13 +60,13 @@ def once(published: Published, seed: int) -> tuple[dict[str, Any], xr.Dataset]:
         load_model(published.model), None, jax.random.key(seed), draws=published.draws, horizon=published.horizon,
         futures=2,
     )  # fmt: skip
-    outcomes = tree["outcomes"].to_dataset()
+    outcomes, period = tree["outcomes"].to_dataset(), tree.attrs["period"]
 
     def samples(outcome: str, arm: str, control: str | None, at: str) -> np.ndarray:
-        years = outcomes[outcome].sel(arm=arm)
+        values = outcomes[outcome].sel(arm=arm)
         if control is not None:
-            years = years - outcomes[outcome].sel(arm=control)
-        return (years.isel(year=-1) if at == "horizon" else years.mean("year")).values
+            values = values - outcomes[outcome].sel(arm=control)
+        return (values.isel({period: -1}) if at == "horizon" else values.mean(period)).values
 
     other = _other(published)
     claims = []

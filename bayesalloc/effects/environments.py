@@ -1,6 +1,6 @@
 """Arms of an environment, simulated on common random numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ from jaxtyping import Array
 from numpyro import handlers
 
 from bayesalloc.effects.arms import Arm, Simulated
-from bayesalloc.environment import Environment, stack
+from bayesalloc.environment import Environment, alike, stack
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import seed_by_name
 from bayesalloc.inference.draws import thinned
@@ -45,7 +45,7 @@ def simulate(
         if env.refusal and env.deviate is not None and n_agents:
             deviations = [env.deviate(action, agent) for action in actions for agent in range(n_agents)]
             extra = [*env.arms([env.refusal]).values(), *deviations]
-        together = alike([*actions, *extra])
+        together = alike(env, [*actions, *extra])
         sites = dict(arms[names[0]].sites)
         params = None if posterior is None else posterior_params(env, posterior, draws, sites)
         if posterior is not None:
@@ -114,10 +114,3 @@ def prior_sites(env: Environment) -> list[str]:
     """Names of the random sites of the environment's prior."""
     trace = handlers.trace(seed_by_name(env.prior, jax.random.key(0))).get_trace()
     return [name for name, site in trace.items() if site["type"] == "sample"]
-
-
-def alike(actions: Sequence[Any]) -> list[Any]:
-    """Actions of one structure: mechanisms with different rules share one tuple of them."""
-    from bayesalloc.mechanism import Terms, unify
-
-    return unify(actions) if all(isinstance(action, Terms) for action in actions) else list(actions)

@@ -34,6 +34,7 @@ from bayesalloc.report import (
     payoff_name,
     payoff_unit,
     percent,
+    period,
     summaries,
     titled,
     words,
@@ -52,7 +53,7 @@ PANELS = 12  # a figure has at most as many
 
 
 def trajectories(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Figure:
-    """Mean and interval of each outcome over the years, one panel per outcome, one labelled line per arm.
+    """Mean and interval of each outcome over the periods, one panel per outcome, one labelled line per arm.
 
     Args:
         tree: a result of `compare` or `counterfactual` with the group `outcomes`.
@@ -60,22 +61,23 @@ def trajectories(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Fi
     """
     chosen = list(outcomes or main_outcomes(tree))[:PANELS]
     data, colours, tail = group(tree, "outcomes"), arm_colours(tree), (1 - tree.attrs["interval"]) / 2
-    values, years = flat(data, "arm", "draw", "year"), data["year"].values
+    called = period(tree)
+    values, when = flat(data, "arm", "draw", called), data[called].values
     figure, panels = _panels(len(chosen), right=1.0)
     for axes, outcome in zip(panels, chosen, strict=True):
         ends = {}
         for (arm, colour), of_arm in zip(colours.items(), values[outcome], strict=True):
             low, high = np.quantile(of_arm, [tail, 1 - tail], axis=0)
-            axes.fill_between(years, low, high, color=colour, alpha=0.13, linewidth=0)
+            axes.fill_between(when, low, high, color=colour, alpha=0.13, linewidth=0)
             # The control is dashed and on top, so that a treatment that changes nothing stays visible under it.
             style, top = ((0, (4, 1.5)), 3) if colour == GREY else ("-", 2)
-            axes.plot(years, of_arm.mean(0), color=colour, linewidth=1.8, linestyle=style, zorder=top)
+            axes.plot(when, of_arm.mean(0), color=colour, linewidth=1.8, linestyle=style, zorder=top)
             ends[arm] = of_arm.mean(0)[-1]
-        axes.set_xlim(years[0] - 0.02 * (years[-1] - years[0]), years[-1])
+        axes.set_xlim(when[0] - 0.02 * (when[-1] - when[0]), when[-1])
         unit = measure(tree, outcome).unit
         title = f"{plain(outcome)}{f', {unit}' if unit else ''}"
         axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
-        axes.set_xlabel("year", fontsize=SMALL)
+        axes.set_xlabel(called, fontsize=SMALL)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         _label_ends(axes, ends, colours)
     return figure
@@ -199,9 +201,9 @@ def counterfactual_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None
     chosen = list(outcomes or main_outcomes(tree))[:PANELS]
     figure, record, since = trajectories(tree, chosen), group(tree, "record"), tree.attrs["from_year"]
     for axes, outcome in zip(figure.axes, chosen, strict=True):
-        recorded = flat(record, "year").get(f"{outcome}_observed")
+        recorded = flat(record, period(tree)).get(f"{outcome}_observed")
         if recorded is not None:
-            axes.plot(record["year"].values, recorded, "o", color=INK, markersize=3.2, zorder=3, clip_on=False)
+            axes.plot(record[period(tree)].values, recorded, "o", color=INK, markersize=3.2, zorder=3, clip_on=False)
         axes.axvline(since - 0.5, color=INK, linewidth=0.9, linestyle=(0, (3, 2)))
         low, high = axes.get_ylim()
         axes.set_ylim(low, high + 0.2 * (high - low))
@@ -214,7 +216,7 @@ def counterfactual_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None
 def predictive_check(tree: xr.DataTree, sites: Sequence[str] | None = None) -> Figure:
     """Whether the fitted model reproduces the record: posterior predictive interval and the observations.
 
-    One panel per data site: over the years, or with the observations sorted by what the model predicts.
+    One panel per data site: over the periods, or with the observations sorted by what the model predicts.
 
     Args:
         tree: a result of `fit`.
@@ -224,12 +226,12 @@ def predictive_check(tree: xr.DataTree, sites: Sequence[str] | None = None) -> F
     chosen = list(sites or map(str, observed.data_vars))[:PANELS]
     figure, panels = _panels(len(chosen), right=0.2)
     for axes, site in zip(panels, chosen, strict=True):
-        yearly = observed[site].dims == ("year",)
+        in_time = observed[site].dims == (period(tree),)
         seen = observed[site].values.astype(float).ravel()
         drawn = predicted[site].values.reshape(-1, seen.size)
         low, middle, high = np.quantile(drawn, [(1 - INTERVAL) / 2, 0.5, (1 + INTERVAL) / 2], axis=0)
-        if yearly:
-            x = observed["year"].values
+        if in_time:
+            x = observed[period(tree)].values
             axes.fill_between(x, low, high, color=COLOURS[0], alpha=0.18, linewidth=0)
             axes.plot(x, middle, color=COLOURS[0], linewidth=1.6)
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -242,7 +244,7 @@ def predictive_check(tree: xr.DataTree, sites: Sequence[str] | None = None) -> F
         outside = (seen < low) | (seen > high)
         axes.plot(x[~outside], seen[~outside], "o", color=INK, markersize=3.2, zorder=3)
         axes.plot(x[outside], seen[outside], "x", color=COLOURS[1], markersize=5, markeredgewidth=2, zorder=4)
-        axes.set_xlabel("year" if yearly else "observations, sorted by what is predicted", fontsize=SMALL)
+        axes.set_xlabel(period(tree) if in_time else "observations, sorted by what is predicted", fontsize=SMALL)
         axes.set_title(
             plain(unescaped(site).removesuffix("_observed")), loc="left", fontsize=10, fontweight="bold", color=INK
         )
