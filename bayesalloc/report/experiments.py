@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.table import Table
 
 from bayesalloc.allocators.experiments import MEASURES, Experiment, Published
+from bayesalloc.effects.summaries import known_means, over_sweep
 from bayesalloc.report import MISSING, figures, page, words
 from bayesalloc.report.tables import Sheet
 
@@ -138,15 +139,7 @@ def _body(published: Published, found: Mapping[str, xr.Dataset], result: Mapping
 def _figure(experiment: Experiment, data: xr.Dataset, measure: str, level: str, interval: float) -> str:
     pictures = []
     for network in experiment.networks:
-        here = data["welfare"].sel(network=network)
-        lines = {
-            name: here.sel({"method": name}).mean("episode").transpose("value", "graph").values
-            for name in data["method"].values.tolist()
-        }
-        if "opt" in lines:  # on some graphs only, so taken relative to a method that was measured on all
-            pair, other = here.isel(episode=0, method=-1), lines[data["method"].values[-1]]
-            above = (data["bound"].sel(network=network).isel(episode=0) - pair).transpose("value", "graph").values
-            lines["opt"] = above + other.mean(1, keepdims=True)
+        lines = over_sweep(data.sel(network=network))
         title = f"{words(network)}: {SHORT[measure]}"
         figure = figures.sweep(lines, experiment.values, title, experiment.sweep, interval)
         shown = "; ".join(f"{name} {_numbers(values)}" for name, values in lines.items())
@@ -160,5 +153,4 @@ def _figure(experiment: Experiment, data: xr.Dataset, measure: str, level: str, 
 
 
 def _numbers(values: np.ndarray) -> str:
-    known = values[:, np.isfinite(values).all(0)]
-    return " ".join(f"{value:.0f}" for value in known.mean(1)) if known.size else "not measured"
+    return " ".join(f"{value:.0f}" for value in known_means(values)) or "not measured"
