@@ -64,6 +64,8 @@ class Intervention(Following):
     """The handler behind `do`; what it has met is in `sites` and `reached`, and `check` refuses what was not reached.
 
     An intervened site becomes a deterministic one: its value is recorded under its own name and its density is gone.
+    A program made for any values has numbers that are known only when it runs; where these were `tried` before, which
+    found them allowed, only supports are checked then that are not known before either.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Intervention(Following):
         stop: int | None = None,
         period: Array | None = None,
         horizon: int | None = None,
+        tried: bool = False,
         parent: "Intervention | None" = None,
     ) -> None:
         if parent is None:
@@ -82,6 +85,7 @@ class Intervention(Following):
         self.data, self.start, self.stop, self.period, self.horizon = data, start, stop, period, horizon
         self.sites: dict[str, str] = {} if parent is None else parent.sites
         self.reached: set[str] = set() if parent is None else parent.reached
+        self.tried = tried if parent is None else parent.tried
         super().__init__()
 
     def inside(self, period: Array | None, horizon: int | None) -> Messenger:
@@ -138,7 +142,8 @@ class Intervention(Following):
             given = given.v
         if isinstance(given, dist.Distribution):
             return self._drawn(name, msg, given, shape)
-        if callable(given):
+        moved = callable(given)
+        if moved:
             given = self._moved(name, given, self.beyond(msg))
         series = self.period is not None and np.shape(given) == (self.horizon, *shape)
         try:
@@ -150,7 +155,11 @@ class Intervention(Following):
             raise InterventionError(
                 f"site '{name}' has shape {shape}{per_period}; the intervention has {np.shape(given)}"
             )
-        given = self._supported(name, fn, given, (self.horizon, *shape) if series else shape)
+        whole = (self.horizon, *shape) if series else shape
+        if self.tried and not moved and _is_known(fn):
+            given = jnp.broadcast_to(jnp.asarray(given), whole).astype(_kind(fn))
+        else:
+            given = self._supported(name, fn, given, whole)
         return given[self.period] if series else given
 
     def _moved(self, name: str, move: Callable[[Array], ArrayLike], value: Array) -> Array:
@@ -184,8 +193,9 @@ class Intervention(Following):
             ) from None
         own = {"name": f"do {msg['name']}", "fn": fn, "value": None, "is_observed": False}
         drawn = jnp.asarray(self.beyond({**msg, **own}))
-        kind = jnp.result_type(int) if msg["fn"].support.is_discrete else jnp.result_type(float)
-        return drawn.astype(kind) if within else self._supported(name, msg["fn"], drawn, shape)
+        if within or (self.tried and within is None and _is_known(msg["fn"])):
+            return drawn.astype(_kind(msg["fn"]))
+        return self._supported(name, msg["fn"], drawn, shape)
 
     def _supported(self, name: str, fn: Any, given: ArrayLike, shape: tuple[int | None, ...]) -> Array:
         message = f"site '{name}' takes values in {fn.support} ({type(fn).__name__})"
@@ -197,9 +207,29 @@ class Intervention(Following):
             ok = jnp.all(fn.support(value)) & jnp.all(jnp.isfinite(value))
         if not isinstance(ok, Tracer) and not bool(ok):
             raise InterventionError(f"{message}; the intervention is {np.asarray(given).tolist()}")
-        value = value.astype(jnp.result_type(int) if fn.support.is_discrete else jnp.result_type(float))
+        value = value.astype(_kind(fn))
         # bounds or values known only when the program runs are checked then
         return eqx.error_if(value, ~ok, f"{message}; the intervention leaves them") if isinstance(ok, Tracer) else value
+
+
+def numbers(data: Mapping[str, Setting]) -> dict[str, Any]:
+    """The settings that are numbers or shifts, as arrays: what a program made for any numbers takes as an argument."""
+    return {
+        name: Shift(jnp.asarray(value.by)) if isinstance(value, Shift) else jnp.asarray(value)
+        for name, value in data.items()
+        if isinstance(value, Shift) or not callable(value)
+    }
+
+
+def _kind(fn: Any) -> Any:
+    """The type of a distribution's values."""
+    return jnp.result_type(int if fn.support.is_discrete else float)
+
+
+def _is_known(fn: Any) -> bool:
+    """Whether a distribution's support does not wait for the program to run."""
+    with jax.ensure_compile_time_eval():
+        return not isinstance(fn.support(jnp.zeros(fn.shape())), Tracer)
 
 
 def _check_periods(start: int | None, stop: int | None) -> None:

@@ -8,11 +8,11 @@ are the last axis of every array: XLA vectorises over the last one.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import shard_map
+from jax.core import Tracer
 from jax.experimental.layout import Layout, with_layout_constraint
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, ArrayLike
@@ -23,8 +23,10 @@ from bayesalloc.environment import Environment
 from bayesalloc.errors import InputError
 from bayesalloc.following import seed_by_name
 from bayesalloc.intervene import Intervention, Setting
+from bayesalloc.programs import once
 from bayesalloc.threefry import unrolled
 
+CACHED, BUSY = 256, 131_072  # replicates a chunk; on an H100 the larger is 80 times as fast as the smaller
 Policy = Callable[[Any, Any, Array, Array], Any]
 
 
@@ -72,6 +74,7 @@ def trajectories(
     interventions: Mapping[str, Setting] | None = None,
     start: int | None = None,
     stop: int | None = None,
+    tried: bool = False,
     futures: Array,
 ) -> Any:
     """A chunk of replicates under every arm: the outcomes with axes year, arm, ..., replicate.
@@ -87,9 +90,11 @@ def trajectories(
         interventions: site -> value, as in `do`.
         start: first period of the intervention, as in `do`.
         stop: the period before which it ends.
+        tried: whether the interventions' numbers were found allowed before, while they were known.
         futures: which future of its parameter draw each replicate is.
     """
-    root = Intervention({} if interventions is None else interventions, start=start, stop=stop, horizon=horizon)
+    given = {} if interventions is None else interventions
+    root = Intervention(given, start=start, stop=stop, horizon=horizon, tried=tried)
 
     def begin(key: Array, future: Array, params: Any) -> tuple[Array, Any, Any]:
         noise_key = jax.random.fold_in(key, 1 + future)
@@ -165,7 +170,7 @@ def rollout(
     stop: int | None = None,
     collect: Callable[[Any], Any] | None = None,
     average: bool = False,
-    chunk_size: int = 256,
+    chunk_size: int | None = None,
     devices: int | None = None,
 ) -> Any:
     """Outcomes of every arm in every replicate and year, or a function of them, or the mean of it, streamed.
@@ -185,7 +190,8 @@ def rollout(
         stop: the period before which it ends.
         collect: function of one replicate's outcomes (all arms, leading axes arm and year); None: the outcomes.
         average: whether to return the mean over replicates of what is collected; memory then does not grow with them.
-        chunk_size: replicates simulated at once on one device; a few hundred fit a processor's cache.
+        chunk_size: replicates simulated at once on one device; None: as many as fit a processor's cache, and on other
+            devices as many as keep them busy.
         devices: how many devices to use; None: all.
 
     Returns:
@@ -196,6 +202,8 @@ def rollout(
         InputError: where a count is below 1.
         InterventionError: see `bayesalloc.do`.
     """
+    if chunk_size is None:
+        chunk_size = CACHED if jax.default_backend() == "cpu" else BUSY
     for name, count in {"replicates": replicates, "horizon": horizon, "futures": futures, "chunk": chunk_size}.items():
         if count < 1:
             raise InputError(f"{name} is {count}; it must be at least 1")
@@ -211,7 +219,8 @@ def rollout(
     chunk_size = min(chunk_size, -(-replicates // n_devices))
     given = (arms, params, dict(sites or {}), dict(interventions or {}))
     inputs = jax.tree.map(lambda leaf: leaf if callable(leaf) else jnp.asarray(leaf), given)
-    shape = (replicates, horizon, futures, start, stop, chunk_size, n_devices, average)
+    tried = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(inputs))
+    shape = (replicates, horizon, futures, start, stop, tried, chunk_size, n_devices, average)
     if jax.default_backend() == "cpu":
         return _run_on_cpu(env, policy, collect, unrolled(rng_key), inputs, shape)
     return _run(env, policy, collect, jnp.asarray(rng_key), inputs, shape)
@@ -220,7 +229,7 @@ def rollout(
 def _simulated(
     env: Environment, policy: Policy, collect: Any, rng_key: Array, inputs: Any, shape: tuple[Any, ...]
 ) -> Any:
-    replicates, horizon, futures, start, stop, chunk_size, n_devices, average = shape
+    replicates, horizon, futures, start, stop, tried, chunk_size, n_devices, average = shape
     arms, all_params, all_sites, interventions = inputs
     per_device = -(-replicates // (chunk_size * n_devices))
     mesh = Mesh(np.array(jax.devices()[:n_devices]), ("device",))
@@ -233,7 +242,7 @@ def _simulated(
         keys = jax.vmap(lambda draw: jax.random.fold_in(rng_key, draw))(draw)
         outcomes = trajectories(
             env, policy, arms, keys, horizon, params=params, sites=sites, interventions=interventions,
-            start=start, stop=stop, futures=padded % futures,
+            start=start, stop=stop, tried=tried, futures=padded % futures,
         )  # fmt: skip
         outcomes = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), outcomes)
         each = (lambda years: years) if collect is None else collect
@@ -266,4 +275,4 @@ _ON_CPU: dict[str, Any] = {
         "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT",
     }
 }
-_run, _run_on_cpu = eqx.filter_jit(_simulated), eqx.filter_jit(_simulated, **_ON_CPU)
+_run, _run_on_cpu = once(_simulated), once(_simulated, **_ON_CPU)

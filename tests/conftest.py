@@ -1,6 +1,8 @@
 """Shared fixtures. Shapes and types of bayesalloc's annotated functions are checked while the tests run."""
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
@@ -46,3 +48,22 @@ def simulated_record(tmp_path_factory: pytest.TempPathFactory, watershed: ba.Env
 @pytest.fixture(scope="session")
 def posterior(watershed: ba.Environment, simulated_record: Path) -> xr.DataTree:
     return ba.fit(watershed, simulated_record, jax.random.key(1), warmup=300, draws=150, chains=2)
+
+
+@pytest.fixture
+def compilations() -> Callable[[], contextlib.AbstractContextManager[list[float]]]:
+    """A context with a list that grows by one entry for each program that JAX compiles in it."""
+
+    @contextlib.contextmanager
+    def counted() -> Iterator[list[float]]:
+        found = []
+
+        def listen(event: str, seconds: float, **_: object) -> None:
+            if event == "/jax/core/compile/backend_compile_duration":
+                found.append(seconds)
+
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        yield found
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+    return counted

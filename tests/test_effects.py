@@ -1,18 +1,24 @@
 """Effects: closed forms, three kinds of plain models, posteriors, counterfactuals, and the split of the variance."""
 
+import json
+
 import jax
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+import xarray as xr
 from numpyro.contrib.control_flow import scan
 
 import bayesalloc as ba
+from bayesalloc import programs
 from bayesalloc.effects import Arm
-from bayesalloc.effects.contrasts import EFFECT_STATISTICS, contrast
+from bayesalloc.effects.contrasts import contrast
+from bayesalloc.effects.summaries import courses, latest_means, mean_courses, past
 from bayesalloc.records import Table
 
 KEY = jax.random.key(0)
+SMALL = {"draws": 4, "futures": 2, "horizon": 2}
 
 
 def statistic(tree, outcome, treatment, name):
@@ -133,17 +139,17 @@ def test_variance_is_split_as_it_was_made():
     """Effects 1 + 0.5 z_draw + 2 z_future: parameter 0.25, process 4, Monte Carlo (0.25 + 4 / 8) / 4000."""
     rng = np.random.default_rng(0)
     effect = 1 + 0.5 * rng.normal(size=(4000, 1)) + 2 * rng.normal(size=(4000, 8))
-    found = dict(zip(EFFECT_STATISTICS, contrast(effect, np.zeros_like(effect), 0.89), strict=True))
+    found = contrast(effect, np.zeros_like(effect), 0.89)
     monte_carlo = (0.25 + 4 / 8) / 4000
     # relative standard errors of variances: sqrt(2 / 4000) of (0.75 total between), sqrt(2 / 28000)
-    assert found["var_parameter"] == pytest.approx(0.25, abs=5 * 0.75 * np.sqrt(2 / 4000))
-    assert found["var_process"] == pytest.approx(4.0, rel=5 * np.sqrt(2 / 28_000))
-    assert found["var_monte_carlo"] == pytest.approx(monte_carlo, rel=5 * np.sqrt(2 / 4000))
-    assert found["ate"] == pytest.approx(1.0, abs=5 * np.sqrt(monte_carlo))
-    assert found["mcse"] == pytest.approx(np.sqrt(monte_carlo), rel=0.1)
+    assert found.var_parameter == pytest.approx(0.25, abs=5 * 0.75 * np.sqrt(2 / 4000))
+    assert found.var_process == pytest.approx(4.0, rel=5 * np.sqrt(2 / 28_000))
+    assert found.var_monte_carlo == pytest.approx(monte_carlo, rel=5 * np.sqrt(2 / 4000))
+    assert found.ate == pytest.approx(1.0, abs=5 * np.sqrt(monte_carlo))
+    assert found.mcse == pytest.approx(np.sqrt(monte_carlo), rel=0.1)
     normal_quantile = 1.598  # of 0.945
-    assert found["one_high"] == pytest.approx(1 + normal_quantile * np.sqrt(4.25), abs=0.1)
-    assert found["prob_positive"] == pytest.approx(0.977, abs=0.01)  # Phi(1 / 0.5): the chance in futures is gone
+    assert found.one_high == pytest.approx(1 + normal_quantile * np.sqrt(4.25), abs=0.1)
+    assert found.prob_positive == pytest.approx(0.977, abs=0.01)  # Phi(1 / 0.5): the chance in futures is gone
 
 
 def test_watershed_arms_by_name_path_and_site(watershed, tmp_path):
@@ -208,3 +214,49 @@ def test_posterior_effects_of_the_watershed(watershed, posterior, simulated_reco
         stranger = posterior.copy()
         stranger["posterior"] = stranger["posterior"].to_dataset().drop_vars("growth")
         ba.compare(watershed, None, KEY, posterior=stranger, draws=10)
+
+
+def test_another_posterior_of_the_same_shape_compiles_nothing(watershed, posterior, compilations):
+    """And gives what it gives where nothing is compiled yet."""
+    other = posterior.copy(deep=True)
+    other["posterior"]["growth"][:] *= 1.1
+
+    def both(tree):
+        compared = ba.compare(watershed, ["cost_sharing", "credit_trading"], KEY, posterior=tree, **SMALL)
+        return compared["effects"], ba.counterfactual(watershed, tree, "credit_trading", draws=4)["effects"]
+
+    before = both(posterior)
+    with compilations() as found:
+        after = both(other)
+    assert not found
+    assert not any(a.identical(b) for a, b in zip(before, after, strict=True))
+    programs.forget()
+    assert all(a.identical(b) for a, b in zip(both(other), after, strict=True))
+
+
+def test_courses_and_a_past_are_those_of_the_draws():
+    """Two arms, four draws, three years; a stock counts in the last year, a flow from the second year on."""
+    values = np.arange(24.0, dtype=np.float32).reshape(4, 2, 3) ** 2
+    years = {"arm": ["factual", "counterfactual"], "year": [1, 2, 3], "agent": ["a", "b"]}
+    flow = np.stack([values, 2 * values], axis=-1)
+    tree = xr.DataTree()
+    dims = ("draw", "arm", "year")
+    tree["outcomes"] = xr.Dataset({"stock": (dims, values), "flow": ((*dims, "agent"), flow)}, years)
+    units = {"stock": {"unit": "1", "at": "horizon"}, "flow": {"unit": "1", "at": "years"}}
+    tree.attrs = {"interval": 0.5, "from_year": 2, "units": json.dumps(units)}
+    course, sums, means = courses(tree), past(tree), mean_courses(tree)
+    np.testing.assert_allclose(course["stock"].sel(statistic="mean"), values.mean(0))
+    np.testing.assert_allclose(course["flow"].sel(statistic="high"), np.quantile(flow, 0.75, axis=0))
+    np.testing.assert_allclose(means["flow"], flow.mean(0))
+    assert float(sums["stock"].sel(statistic="mean")) == (values[:, 1, 2] - values[:, 0, 2]).mean()
+    assert float(sums["stock"].sel(statistic="prob_positive")) == 1.0
+    of_b = sums["flow"].sel(agent="b")
+    np.testing.assert_allclose(of_b.sel(statistic="counterfactual"), flow[:, 1, 1:, 1].mean())
+    np.testing.assert_allclose(
+        of_b.sel(statistic="low"), np.quantile(2 * (values[:, 1] - values[:, 0])[:, 1:].mean(1), 0.25)
+    )
+
+
+def test_latest_means_of_a_run():
+    np.testing.assert_allclose(latest_means(np.arange(20.0)), [0.0, *(np.arange(19) + 0.5)])
+    np.testing.assert_allclose(latest_means(np.exp([1.0, 2.0]), logarithmic=True), np.exp([1.0, 2.0]))

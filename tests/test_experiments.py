@@ -15,7 +15,7 @@ from bayesalloc.agents import training
 from bayesalloc.allocators import ALLOCATORS, Problem, evaluate
 from bayesalloc.allocators.instances import Setting
 from bayesalloc.claims.judging import average, decide
-from bayesalloc.claims.srap import report
+from bayesalloc.claims.srap import over_sweep, report
 from bayesalloc.claims.srap.experiments import (
     Cell,
     Effort,
@@ -196,6 +196,17 @@ def test_average_is_a_paired_t_interval_of_what_was_measured_on_both():
     expected = {"mean": effect.mean(), "low": low, "high": high, "graphs": 12}
     assert found == pytest.approx(expected, rel=1e-6)
     assert average(treated[:1], control[:1], 0.89) is None
+
+
+def test_the_optimum_over_a_sweep_is_taken_relative_to_the_last_method():
+    """The optimum is known on one of two graphs, where it is 1 above the last method."""
+    welfare = np.array([[[4.0, 6.0], [5.0, 7.0]], [[1.0, np.nan], [2.0, np.nan]], [[3.0, 5.0], [4.0, 6.0]]])[..., None]
+    axes = ("method", "value", "graph", "episode")
+    bound = xr.DataArray(np.array([[4.0, np.nan], [5.0, np.nan]])[..., None], dims=axes[1:])
+    data = xr.Dataset({"welfare": (axes, welfare), "bound": bound}, {"method": ["cen", "opt", "dec"]})
+    lines = over_sweep(data)
+    np.testing.assert_array_equal(lines["cen"], welfare[0, ..., 0])
+    np.testing.assert_array_equal(lines["opt"], [[5.0, np.nan], [6.0, np.nan]])
 
 
 def test_ours_is_judged_by_the_smallest_cell():

@@ -120,7 +120,7 @@ print(json.dumps(np.asarray(years.forest_health, float).tolist()))
 
 
 def test_sharded_over_eight_devices(watershed, arms):
-    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "8"}
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"}
     found = subprocess.run(
         [sys.executable, "-c", EIGHT_DEVICES], env=environment, capture_output=True, text=True, check=True
     )

@@ -21,9 +21,10 @@ def average(treated: np.ndarray, control: np.ndarray, interval: float) -> dict[s
     treated, control = (part[:, known.any(0)][known.any(1)] for part in (treated, control))
     if len(treated) < 2:
         return None
-    mean, _, _, error = contrast(treated, control, interval)[:4]
-    half = scipy.stats.t.ppf((1 + interval) / 2, len(treated) - 1) * error
-    return {"mean": float(mean), "low": float(mean - half), "high": float(mean + half), "graphs": len(treated)}
+    found = contrast(treated, control, interval)
+    half = scipy.stats.t.ppf((1 + interval) / 2, len(treated) - 1) * found.mcse
+    bounds = {"low": float(found.ate - half), "high": float(found.ate + half)}
+    return {"mean": float(found.ate), **bounds, "graphs": len(treated)}
 
 
 def decide(found: Mapping[Any, dict[str, float] | None]) -> Verdict:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import xarray as xr
 
+from bayesalloc import defaults
 from bayesalloc.claims import Asked, Findings, Row
 from bayesalloc.claims.judging import throughout
 from bayesalloc.effects import compare
@@ -78,13 +79,13 @@ def once(published: Published, seed: int) -> tuple[dict[str, Any], xr.Dataset]:
             f"measured_over_{other}": float(samples(claim.outcome, claim.arm, claim.control, other).mean()),
             "holds": abs(measured - claim.value) <= claim.tolerance,
         })  # fmt: skip
-    orderings = []
+    orderings, tail = [], (1 - defaults.INTERVAL) / 2
     for ordering in published.orderings:
         control = ordering.control if ordering.statistic == "effect_width" else None
         statistics = []
         for arm in ordering.arms:
             values = samples(ordering.outcome, arm, control, published.at)
-            low, high = np.quantile(values, [0.055, 0.945])
+            low, high = np.quantile(values, [tail, 1 - tail])
             statistics.append(float(values.mean() if ordering.statistic == "mean" else high - low))
         holds = all(a < b for a, b in itertools.pairwise(statistics))
         orderings.append({**msgspec.structs.asdict(ordering), "measured": statistics, "holds": holds})

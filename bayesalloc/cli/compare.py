@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from bayesalloc import limits
+from bayesalloc import defaults, limits
 from bayesalloc.cli import arguments
 from bayesalloc.cli.options import DEFAULT, Common, Names, Texts, Whole
 from bayesalloc.cli.session import session
@@ -16,11 +16,11 @@ def compare(
     mechanisms: Names = None,
     do: Texts = None,
     baseline: str | None = None,
-    draws: Whole = 500,
-    horizon: Whole = 20,
+    draws: Whole = defaults.COMPARED_DRAWS,
+    horizon: Whole = defaults.HORIZON,
     posterior: Path | None = None,
     record: Path | None = None,
-    interval: float = 0.89,
+    interval: float = defaults.INTERVAL,
     minimum: float = 0.0,
     data: Texts = None,
     futures: Whole | None = None,

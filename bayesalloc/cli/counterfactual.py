@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from bayesalloc import limits
+from bayesalloc import defaults, limits
 from bayesalloc.cli import arguments
 from bayesalloc.cli.options import DEFAULT, Common, Names, Repeated, Whole
 from bayesalloc.cli.session import session
@@ -18,8 +18,8 @@ def counterfactual(
     do: Annotated[list[str], Repeated],
     mechanisms: Names = None,
     from_year: Whole | None = None,
-    draws: Whole = 500,
-    interval: float = 0.89,
+    draws: Whole = defaults.COMPARED_DRAWS,
+    interval: float = defaults.INTERVAL,
     common: Common = DEFAULT,
 ) -> None:
     """What would have happened in the recorded periods, had an intervention been made.

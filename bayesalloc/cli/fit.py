@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from bayesalloc import limits
+from bayesalloc import defaults, limits
 from bayesalloc.cli.options import DEFAULT, Common, Names, Texts, Whole
 from bayesalloc.cli.session import session, warn
 
@@ -16,12 +16,12 @@ def fit(
     *,
     data: Texts = None,
     method: Literal["nuts", "svi"] = "nuts",
-    chains: Whole = 4,
-    warmup: Whole = 1000,
-    draws: Whole = 1000,
+    chains: Whole = defaults.CHAINS,
+    warmup: Whole = defaults.WARMUP,
+    draws: Whole = defaults.DRAWS,
     mechanism: str | None = None,
     mechanisms: Names = None,
-    target_accept: float = 0.95,
+    target_accept: float = defaults.TARGET_ACCEPT,
     common: Common = DEFAULT,
 ) -> None:
     """Fit a model to a record: posterior, diagnostics, predictive checks and a verdict.

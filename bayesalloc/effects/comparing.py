@@ -12,11 +12,11 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
-from bayesalloc import limits
+from bayesalloc import defaults, limits
 from bayesalloc.checking import checked
 from bayesalloc.effects import decisions, environments, plain
 from bayesalloc.effects.arms import REPLICATES, Arm, Simulated
-from bayesalloc.effects.contrasts import EFFECT_STATISTICS, STATISTICS, contrast, describe, expected
+from bayesalloc.effects.contrasts import Contrast, Description, contrast, describe, expected
 from bayesalloc.environment import Environment, Outcome
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import Model
@@ -36,13 +36,13 @@ def compare(
     arms: Sequence[str | Mechanism] | Mapping[str, Arm | Mapping[str, Any]] | None,
     rng_key: Array,
     *,
-    draws: int = 500,
-    horizon: int = 20,
+    draws: int = defaults.COMPARED_DRAWS,
+    horizon: int = defaults.HORIZON,
     baseline: str | None = None,
     posterior: xr.DataTree | None = None,
     data: Record = None,
     keywords: Mapping[str, Any] | None = None,
-    interval: float = 0.89,
+    interval: float = defaults.INTERVAL,
     minimum: float = 0.0,
     futures: int | None = None,
 ) -> xr.DataTree:
@@ -194,8 +194,9 @@ def _tabulate(
 
     def statistics(arm_group: str, effect_group: str, name: str, value: np.ndarray, dims: Sequence[str]) -> None:
         treated, against = value[:, :, others], value[:, :, [k]]
-        groups[arm_group][name] = (("statistic", "arm", *dims), describe(value, interval))
-        groups[effect_group][name] = (("statistic", "treatment", *dims), contrast(treated, against, interval, minimum))
+        groups[arm_group][name] = (("statistic", "arm", *dims), np.stack(describe(value, interval)))
+        effect = contrast(treated, against, interval, minimum)
+        groups[effect_group][name] = (("statistic", "treatment", *dims), np.stack(effect))
         if np.prod(value.shape[3:]) <= PER_DRAW:
             per_draw = expected(treated - against)[None]
             groups["posterior"].setdefault(name, (("chain", "draw", "treatment", *dims), per_draw))
@@ -255,10 +256,10 @@ def _infinite(tree: xr.DataTree) -> list[str]:
 
 
 _STATISTICS = {
-    "arms": ("arm", STATISTICS),
-    "arm_means": ("arm", STATISTICS),
-    "effects": ("treatment", EFFECT_STATISTICS),
-    "effect_means": ("treatment", EFFECT_STATISTICS),
+    "arms": ("arm", Description._fields),
+    "arm_means": ("arm", Description._fields),
+    "effects": ("treatment", Contrast._fields),
+    "effect_means": ("treatment", Contrast._fields),
 }
 
 

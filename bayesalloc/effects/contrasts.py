@@ -1,21 +1,62 @@
 """Statistics of arms and of their paired contrasts, over draws of the parameters and futures under each of them."""
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float
 
-STATISTICS = ("mean", "sd", "low", "high", "mcse")
-EFFECT_STATISTICS = (
-    "ate", "low", "high", "mcse", "relative", "prob_positive", "prob_exceeds", "one_low", "one_high",
-    "var_parameter", "var_process", "var_monte_carlo",
-)  # fmt: skip
+Statistic = np.ndarray | np.floating
 
 
-def describe(values: Float[np.ndarray, "draw future ..."], interval: float) -> np.ndarray:
-    """STATISTICS of one outcome over draws and futures together, on a new leading axis; mcse clusters by draw."""
+class Description(NamedTuple):
+    """Statistics of one outcome; `low` and `high` bound one single future."""
+
+    mean: Statistic
+    sd: Statistic
+    low: Statistic
+    high: Statistic
+    mcse: Statistic
+
+
+class Contrast(NamedTuple):
+    """Statistics of a paired contrast; see `contrast`."""
+
+    ate: Statistic
+    low: Statistic
+    high: Statistic
+    mcse: Statistic
+    relative: Statistic
+    prob_positive: Statistic
+    prob_exceeds: Statistic
+    one_low: Statistic
+    one_high: Statistic
+    var_parameter: Statistic
+    var_process: Statistic
+    var_monte_carlo: Statistic
+
+
+class Difference(NamedTuple):
+    """Statistics of a difference that each draw has one of."""
+
+    mean: Statistic
+    low: Statistic
+    high: Statistic
+    prob_positive: Statistic
+
+
+def describe(values: Float[np.ndarray, "draw future ..."], interval: float) -> Description:
+    """Statistics of one outcome over draws and futures together; mcse clusters by draw."""
     tail = (1 - interval) / 2
     low, high = np.quantile(values, [tail, 1 - tail], axis=(0, 1))
     mcse = values.mean(1).std(0, ddof=1) / np.sqrt(len(values))
-    return np.stack([values.mean((0, 1)), values.std((0, 1)), low, high, mcse])
+    return Description(values.mean((0, 1)), values.std((0, 1)), low, high, mcse)
+
+
+def difference(effect: Float[np.ndarray, "draw ..."], interval: float) -> Difference:
+    """Statistics of a difference over draws; a draw without one counts half for `prob_positive`."""
+    tail = (1 - interval) / 2
+    low, high = np.quantile(effect, [tail, 1 - tail], axis=0)
+    return Difference(effect.mean(0), low, high, (effect > 0).mean(0) + 0.5 * (effect == 0).mean(0))
 
 
 def expected(values: Float[np.ndarray, "draw future ..."]) -> Float[np.ndarray, "draw ..."]:
@@ -34,8 +75,8 @@ def expected(values: Float[np.ndarray, "draw future ..."]) -> Float[np.ndarray, 
 def contrast(
     treated: Float[np.ndarray, "draw future ..."], control: Float[np.ndarray, "draw future ..."],
     interval: float, minimum: float = 0.0,
-) -> np.ndarray:  # fmt: skip
-    """EFFECT_STATISTICS of a paired contrast, on a new leading axis.
+) -> Contrast:  # fmt: skip
+    """Statistics of a paired contrast.
 
     `ate` averages draws and futures; `low` and `high` bound the average effect given the parameters, `one_low` and
     `one_high` the effect in one single future. The variance of a single future's effect is split by analysis of
@@ -58,7 +99,17 @@ def contrast(
     known = np.isfinite(given).all(0)
     positive = np.where(known, (given > 0).mean(0) + 0.5 * (given == 0).mean(0), np.nan)
     exceeds = np.where(known, (np.abs(given) > minimum).mean(0), np.nan)
-    return np.stack([
-        mean, low, high, np.sqrt(between / n_draws), relative, positive, exceeds, one_low, one_high,
-        parameter, process, between / n_draws,
-    ])  # fmt: skip
+    return Contrast(
+        ate=mean,
+        low=low,
+        high=high,
+        mcse=np.sqrt(between / n_draws),
+        relative=relative,
+        prob_positive=positive,
+        prob_exceeds=exceeds,
+        one_low=one_low,
+        one_high=one_high,
+        var_parameter=parameter,
+        var_process=process,
+        var_monte_carlo=between / n_draws,
+    )

@@ -38,6 +38,11 @@ def agents(simulated: Simulated, env: Environment, arms: list[str]) -> xr.Datase
     )
 
 
+def without_agreement(agents: xr.Dataset) -> xr.DataArray:
+    """Each agent's expected payoff if there were no agreement, from the group that `agents` makes."""
+    return (agents["payoff"] - agents["gain_over_refusal"]).mean("arm")
+
+
 def gini(payoffs: Float[np.ndarray, "... agent"]) -> Float[np.ndarray, "..."]:
     """Gini coefficient in [0, 1], normalised so that negative payoffs are allowed.
 

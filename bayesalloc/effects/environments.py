@@ -1,6 +1,7 @@
 """Arms of an environment, simulated on common random numbers."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,7 +16,8 @@ from bayesalloc.environment import Environment, alike, stack
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import seed_by_name
 from bayesalloc.inference.draws import thinned
-from bayesalloc.intervene import Setting, do, in_words
+from bayesalloc.intervene import Intervention, Setting, in_words, numbers
+from bayesalloc.programs import once
 from bayesalloc.simulate import hold, rollout
 
 
@@ -35,6 +37,7 @@ def simulate(
         groups.setdefault(label, []).append(name)
     fallback = env.arms([env.baseline])[env.baseline] if env.baseline else next(iter(env.arms(None).values()))
     n_agents = len(env.coords.get("agent", ())) if env.payoff else 0
+    collect = functools.cache(lambda n, compared: _collector(env, n, n_agents if compared else 0))
     parts = []
     for names in groups.values():
         actions = [fallback if arms[name].action is None else arms[name].action for name in names]
@@ -51,42 +54,48 @@ def simulate(
         if posterior is not None:
             sites = {site: value for site, value in sites.items() if site not in prior_sites(env)}
 
-        def collect(years: Any, n: int = n, extra: list[Any] = extra) -> dict[str, Any]:
-            main = {name: getattr(years, name)[:n] for name in env.outcomes}
-            values = {
-                name: field[:, -1] if env.outcomes[name].at == "horizon" else field.mean(1)
-                for name, field in main.items()
-            }
-            result = {"years": main, "values": values}
-            if extra:
-                payoff = getattr(years, env.payoff)[n:].mean(1)
-                own = payoff[1:].reshape(n, n_agents, n_agents)
-                result |= {
-                    "refusal": jnp.broadcast_to(payoff[0], (n, n_agents)),
-                    "deviation": jnp.diagonal(own, axis1=1, axis2=2),
-                }
-            return result
-
         part = rollout(
             env, hold, key, arms=stack(together), replicates=draws * futures, futures=futures, horizon=horizon,
-            params=params, interventions=sites, collect=collect,
+            params=params, interventions=sites, collect=collect(n, bool(extra)),
         )  # fmt: skip
         parts.append(jax.tree.map(np.asarray, part))
     order = [name for names in groups.values() for name in names]
     place = [order.index(name) for name in arms]
 
-    def joined(*keys: str) -> Any:
-        arrays = parts
+    def joined(*keys: str, every: int = 1) -> Any:
+        """One result of all arms in their order, in every, or every so many-th, replicate."""
+        arrays: list[Any] = parts
         for part_key in keys:
             arrays = [array[part_key] for array in arrays]
-        whole = np.concatenate(arrays, axis=1)[:, place]
-        return whole.reshape(draws, futures, *whole.shape[1:])
+        whole = np.concatenate([array[::every] for array in arrays], axis=1)[:, place]
+        return whole.reshape(draws, -1, *whole.shape[1:])
 
     values = {name: joined("values", name) for name in env.outcomes}
-    years = {name: joined("years", name)[:, 0] for name in env.outcomes}
+    years = {name: joined("years", name, every=futures)[:, 0] for name in env.outcomes}  # of the first futures
     if "refusal" not in parts[0]:
         return Simulated(values, years)
     return Simulated(values, years, joined("refusal"), joined("deviation"))
+
+
+def _collector(env: Environment, n: int, n_agents: int) -> Callable[[Any], dict[str, Any]]:
+    """What is kept of a replicate's outcomes in `n` arms, and what refusing and deviating from each would bring."""
+
+    def collect(years: Any) -> dict[str, Any]:
+        main = {name: getattr(years, name)[:n] for name in env.outcomes}
+        values = {
+            name: field[:, -1] if env.outcomes[name].at == "horizon" else field.mean(1) for name, field in main.items()
+        }
+        result = {"years": main, "values": values}
+        if n_agents:
+            payoff = getattr(years, env.payoff)[n:].mean(1)
+            own = payoff[1:].reshape(n, n_agents, n_agents)
+            result |= {
+                "refusal": jnp.broadcast_to(payoff[0], (n, n_agents)),
+                "deviation": jnp.diagonal(own, axis1=1, axis2=2),
+            }
+        return result
+
+    return collect
 
 
 def posterior_params(
@@ -102,15 +111,26 @@ def posterior_params(
     if missing:
         raise InputError(f"the posterior has no site '{listed(missing)}' of {env.name}: it belongs to another model")
     fixed = {name: value for name, value in (sites or {}).items() if name in wanted}
-    prior = do(env.prior, fixed) if fixed else env.prior
 
-    def one(sample: dict[str, Array]) -> Any:
-        return seed_by_name(handlers.substitute(prior, data=sample), jax.random.key(0))()
+    def one(sample: dict[str, Array], given: Mapping[str, Any], *, tried: bool = True) -> Any:
+        intervention = Intervention({**fixed, **given}, tried=tried)
+        with seed_by_name(rng_key=jax.random.key(0)), handlers.substitute(data=sample), intervention:
+            params = env.prior()
+        intervention.check()
+        return params
 
-    return jax.jit(jax.vmap(one))({name: samples[name] for name in wanted})
+    used = {name: samples[name] for name in wanted}
+    jax.eval_shape(lambda sample: one(sample, {}, tried=False), {name: values[0] for name, values in used.items()})
+    return once(jax.vmap(one, in_axes=(0, None)))(used, numbers(fixed))
 
 
 def prior_sites(env: Environment) -> list[str]:
     """Names of the random sites of the environment's prior."""
-    trace = handlers.trace(seed_by_name(env.prior, jax.random.key(0))).get_trace()
-    return [name for name, site in trace.items() if site["type"] == "sample"]
+    found: list[str] = []
+
+    def run() -> None:
+        trace = handlers.trace(seed_by_name(env.prior, jax.random.key(0))).get_trace()
+        found.extend(name for name, site in trace.items() if site["type"] == "sample")
+
+    jax.eval_shape(run)
+    return found

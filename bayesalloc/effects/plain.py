@@ -25,7 +25,8 @@ from bayesalloc.effects.arms import REPLICATES, Arm, Simulated
 from bayesalloc.errors import InputError, InterventionError, listed
 from bayesalloc.following import Following, Held, Message, Model, seed_by_name
 from bayesalloc.inference.draws import thinned
-from bayesalloc.intervene import do
+from bayesalloc.intervene import Intervention, numbers
+from bayesalloc.programs import once
 from bayesalloc.sites import site_dims
 
 KEPT = 2**29  # bytes of single elements that are kept; beyond, those of some draws
@@ -111,12 +112,14 @@ def simulate(
     """All arms of a plain model; see the top of this file for the rule, and `compare` for the arguments."""
     found = ancestry(model, data)
     sites = plan(found, arms)
-    models = {name: do(model, arm.sites) for name, arm in arms.items()}
 
-    def run(name: str | None, rng_key: Array, held: Mapping[str, Any]) -> dict[str, Any]:
-        chosen = model if name is None else models[name]
-        with handlers.trace() as trace, seed_by_name(rng_key=rng_key), Held(held, sites.drawn):
-            chosen(**data)
+    def run(name: str | None, rng_key: Array, held: Mapping[str, Any], given: Any = None) -> dict[str, Any]:
+        """One arm's sites, or (None) the model's; `given` are the arms' numbers where they were tried before."""
+        fixed = {} if name is None else {**arms[name].sites, **({} if given is None else given[name])}
+        intervention = Intervention(fixed, tried=given is not None)
+        with handlers.trace() as trace, seed_by_name(rng_key=rng_key), Held(held, sites.drawn), intervention:
+            model(**data)
+        intervention.check()
         return trace
 
     held = {} if posterior is None else _posterior_values(sites, found, posterior, draws)
@@ -139,21 +142,22 @@ def simulate(
         most = KEPT // (4 * elements * len(arms) * draws)
         futures = int(np.clip(REPLICATES // draws, min(8, max(2, most)), min(32, max(2, most))))
 
-    def replicate(draw: Array, given: Mapping[str, Array]) -> dict[str, Any]:
-        draw_key = jax.random.fold_in(key, draw)
+    def replicate(draw: Array, held: Mapping[str, Array], rng_key: Array, given: Any) -> dict[str, Any]:
+        draw_key = jax.random.fold_in(rng_key, draw)
         if posterior is None:
             natural = run(None, jax.random.fold_in(draw_key, 0), {})
-            given = {name: natural[name]["value"] for name in sites.latent}
+            held = {name: natural[name]["value"] for name in sites.latent}
 
         def future(index: Array) -> dict[str, Array]:
-            traces = {name: run(name, jax.random.fold_in(draw_key, 1 + index), given) for name in arms}
+            traces = {name: run(name, jax.random.fold_in(draw_key, 1 + index), held, given) for name in arms}
             return {site: jnp.stack([_number(traces[name][site]["value"]) for name in arms]) for site in outcomes}
 
         every = jax.lax.map(future, jnp.arange(futures), batch_size=max(1, min(futures, 2**16 // max(largest, 1))))
         means = {site: _mean(values, 2) for site, values in every.items() if values.ndim > 2}
         return {"values": every, "means": means}
 
-    values, means = _streamed(replicate, held, draws, 4 * elements * len(arms) * futures, largest)
+    settings = {name: numbers(arm.sites) for name, arm in arms.items()}
+    values, means = _streamed(replicate, held, (key, settings), draws, 4 * elements * len(arms) * futures, largest)
     warnings = [
         *sites.warnings,
         *(
@@ -269,13 +273,17 @@ def _mean(values: Array, first: int) -> Array:
 
 
 def _streamed(
-    replicate: Callable[[Array, Mapping[str, Array]], dict[str, Any]],
+    replicate: Callable[..., dict[str, Any]],
     held: Mapping[str, Array],
+    shared: tuple[Any, ...],
     draws: int,
     bytes_per_draw: int,
     largest: int,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Values (of as many draws as memory allows, evenly spaced) and means over elements, chunk by chunk of draws."""
+    """Values (of as many draws as memory allows, evenly spaced) and means over elements, chunk by chunk of draws.
+
+    `replicate` is given a draw's number, what is held in it, and what all draws share.
+    """
     devices = jax.devices()
     kept = min(draws, KEPT // max(bytes_per_draw, 1))
     kept = kept if kept == draws or kept >= FEWEST else 0
@@ -283,22 +291,22 @@ def _streamed(
     size = draws if kept == draws else max(CHUNK // bytes_per_draw, 1)
     size = -(-min(size, draws) // len(devices)) * len(devices)
     batch = int(np.clip(2**18 // max(largest, 1), 1, 64))
-    spec = PartitionSpec("device")
+    spec, everywhere = PartitionSpec("device"), PartitionSpec()
 
-    @eqx.filter_jit
-    def chunk(index: Array, given: Mapping[str, Array]) -> dict[str, Any]:
-        def shard(index: Array, given: Mapping[str, Array]) -> dict[str, Any]:
-            return jax.lax.map(lambda each: replicate(*each), (index, given), batch_size=batch)
+    @once
+    def chunk(index: Array, held: Mapping[str, Array], shared: tuple[Any, ...]) -> dict[str, Any]:
+        def shard(index: Array, held: Mapping[str, Array], shared: tuple[Any, ...]) -> dict[str, Any]:
+            return jax.lax.map(lambda each: replicate(*each, *shared), (index, held), batch_size=batch)
 
-        mesh = Mesh(np.array(devices), ("device",))
-        return shard_map(shard, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)(index, given)
+        mesh, specs = Mesh(np.array(devices), ("device",)), (spec, spec, everywhere)
+        return shard_map(shard, mesh=mesh, in_specs=specs, out_specs=spec, check_vma=False)(index, held, shared)
 
     values: dict[str, list[np.ndarray]] = {}
     means: dict[str, list[np.ndarray]] = {}
     for first in range(0, draws, size):
         index = np.minimum(np.arange(first, first + size), draws - 1)  # padding repeats the last draw
         there = min(size, draws - first)
-        part = _finished(chunk, jnp.asarray(index), {name: value[index] for name, value in held.items()})
+        part = _finished(chunk, jnp.asarray(index), {name: value[index] for name, value in held.items()}, shared)
         mine = which[(which >= first) & (which < first + there)] - first
         for name, value in part["values"].items():
             values.setdefault(name, []).append(np.asarray(value)[mine if value.ndim > 3 else slice(there)])

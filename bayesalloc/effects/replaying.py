@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 from numpyro import handlers
 
-from bayesalloc import limits
+from bayesalloc import defaults, limits
+from bayesalloc.effects.contrasts import Difference, difference
 from bayesalloc.effects.environments import posterior_params, prior_sites
 from bayesalloc.environment import Environment, alike, stack
 from bayesalloc.errors import InputError, listed
@@ -29,8 +30,8 @@ def counterfactual(
     *,
     mechanisms: Iterable[str | Path | Mechanism] = (),
     from_year: int | None = None,
-    draws: int = 500,
-    interval: float = 0.89,
+    draws: int = defaults.COMPARED_DRAWS,
+    interval: float = defaults.INTERVAL,
 ) -> xr.DataTree:
     """What would have happened in the recorded periods, had an intervention been made from one of them on.
 
@@ -98,21 +99,16 @@ def counterfactual(
 
     before = under(factual)
     after = under(changed) if isinstance(arm, str) else under(factual, interventions=dict(arm), start=start)
-    tail = (1 - interval) / 2
     outcomes, effects = {}, {}
     for name, outcome in env.outcomes.items():
         both = np.concatenate([np.asarray(getattr(before, name)), np.asarray(getattr(after, name))], axis=1)
-        effect = both[:, 1] - both[:, 0]
-        low, high = np.quantile(effect, [tail, 1 - tail], axis=0)
         outcomes[name] = (("draw", "arm", env.period, *outcome.dims), both)
-        stats = np.stack([effect.mean(0), low, high, (effect > 0).mean(0) + 0.5 * (effect == 0).mean(0)])
-        effects[name] = (("statistic", env.period, *outcome.dims), stats)
+        effect = np.stack(difference(both[:, 1] - both[:, 0], interval))
+        effects[name] = (("statistic", env.period, *outcome.dims), effect)
     labels = {dim: list(names) for dim, names in env.coords.items()}
     tree = xr.DataTree()
     tree["outcomes"] = xr.Dataset(outcomes, {"arm": ["factual", "counterfactual"], env.period: years, **labels})
-    tree["effects"] = xr.Dataset(
-        effects, {"statistic": ["mean", "low", "high", "prob_positive"], env.period: years, **labels}
-    )
+    tree["effects"] = xr.Dataset(effects, {"statistic": [*Difference._fields], env.period: years, **labels})
     tree["record"] = posterior["observed_data"].to_dataset()
     shown = arm if isinstance(arm, str) else json.dumps({k: in_words(v) for k, v in arm.items()})
     tree.attrs = {

@@ -8,6 +8,7 @@ import arviz as az
 import numpy as np
 import xarray as xr
 
+from bayesalloc import defaults
 from bayesalloc.errors import listed
 from bayesalloc.inference.names import escaped, unescaped
 
@@ -136,7 +137,8 @@ def predictive_check(tree: xr.DataTree, name: str) -> dict[str, float]:
     replicated = replicated.reshape(replicated.shape[0] * replicated.shape[1], -1)
     there = np.isfinite(observed)
     observed, replicated = observed[there].astype(float), replicated[:, there].astype(float)
-    low, high = np.quantile(replicated, [0.055, 0.945], axis=0)
+    tail = (1 - defaults.INTERVAL) / 2
+    low, high = np.quantile(replicated, [tail, 1 - tail], axis=0)
 
     def larger(values: np.ndarray, than: float) -> float:
         equal = np.isclose(values, than, rtol=1e-6)
@@ -161,15 +163,28 @@ def _pareto_k(log_weights: np.ndarray) -> float | None:
     return float(array_stats.psislw(-there)[1])  # which takes densities that are left out, so divided by
 
 
-def summary(tree: xr.DataTree, names: list[str] | None = None) -> xr.Dataset:
-    """Mean, sd and 89 % interval of the parameters: the sites that do not have a period."""
-    posterior = tree["posterior"].to_dataset()
+def predicted(tree: xr.DataTree, name: str) -> np.ndarray:
+    """Median and interval of replicated data at one site: low, median and high, shape (3, observation)."""
+    replicated = tree["posterior_predictive"].to_dataset()[name].values
+    tail = (1 - defaults.INTERVAL) / 2
+    return np.quantile(replicated.reshape(-1, int(np.prod(replicated.shape[2:]))), [tail, 0.5, 1 - tail], axis=0)
+
+
+def summary(tree: xr.DataTree, names: list[str] | None = None, group: str = "posterior") -> xr.Dataset:
+    """Mean, sd and interval of the parameters: the sites that do not have a period.
+
+    Args:
+        tree: a result of `fit`.
+        names: of sites; default: all.
+        group: "posterior", or "prior".
+    """
+    draws = tree[group].to_dataset() if group in tree.children else xr.Dataset()
     chosen, period = [escaped(name) for name in names or ()], tree.attrs.get("period", "year")
-    values = posterior[chosen or [name for name in posterior if period not in posterior[name].dims]]
-    dim = ["chain", "draw"]
+    values = draws[chosen or [name for name in draws if period not in draws[name].dims]].astype(float)
+    dim, tail = ["chain", "draw"], (1 - defaults.INTERVAL) / 2
     stats = [
-        values.mean(dim),
-        values.std(dim),
-        *(values.quantile(q, dim).drop_vars("quantile") for q in (0.055, 0.945)),
+        values.mean(dim, skipna=False),
+        values.std(dim, skipna=False),
+        *(values.quantile(q, dim, skipna=False).drop_vars("quantile") for q in (tail, 1 - tail)),
     ]
     return xr.concat(stats, xr.DataArray(["mean", "sd", "low", "high"], dims="statistic", name="statistic"))

@@ -15,6 +15,7 @@ from numpyro import handlers
 from numpyro.infer import MCMC, NUTS, SVI, Trace_ELBO, autoguide, init_to_sample, init_to_uniform
 from numpyro.infer.reparam import LocScaleReparam
 
+from bayesalloc import defaults
 from bayesalloc.ancestry import BACKWARDS, ancestry, outcomes
 from bayesalloc.environment import Environment, as_model
 from bayesalloc.errors import InputError, listed
@@ -43,12 +44,12 @@ def fit(
     *,
     data: Mapping[str, Any] | None = None,
     method: Literal["nuts", "svi"] = "nuts",
-    chains: int = 4,
-    warmup: int = 1000,
-    draws: int = 1000,
+    chains: int = defaults.CHAINS,
+    warmup: int = defaults.WARMUP,
+    draws: int = defaults.DRAWS,
     mechanism: str | None = None,
     mechanisms: Iterable[str | Path | Mechanism] = (),
-    target_accept: float = 0.95,
+    target_accept: float = defaults.TARGET_ACCEPT,
     progress: bool = False,
 ) -> xr.DataTree:
     """The posterior of a model given a record.

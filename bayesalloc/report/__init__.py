@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from bayesalloc.effects.summaries import mean_courses, past
+from bayesalloc.inference.diagnosing import summary
 from bayesalloc.report.reading import (
     ELEMENTS as ELEMENTS,
     FEW as FEW,
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from bayesalloc.inference.diagnosing import Verdict
 
 MISSING = "\N{EN DASH}"
-INTERVAL = 0.89  # of fits, whose trees do not carry one; the same as in `bayesalloc.inference`
 
 REFUSES, MAY_REFUSE = 0.5, 0.05  # probabilities from which an agent is said to refuse, and that it might
 
@@ -176,29 +177,15 @@ def setting(tree: xr.DataTree) -> str:
 
 
 def overall(tree: xr.DataTree) -> dict[str, dict[str, float]]:
-    """Outcome -> means and effect of a counterfactual over its periods.
-
-    A stock is taken in the last period, a flow as the mean over the periods from the intervention on.
-    """
-    outcomes = group(tree, "outcomes")
-    since = outcomes[period(tree)].values >= tree.attrs["from_year"]
-    tail, found = (1 - tree.attrs["interval"]) / 2, {}
-    for label, values in flat(outcomes, "arm", "draw", period(tree)).items():
-        both = values[:, :, -1] if measure(tree, label).at == "horizon" else values[:, :, since].mean(2)
-        effect = both[1] - both[0]
-        low, high = np.quantile(effect, [tail, 1 - tail])
-        positive = (effect > 0).mean() + 0.5 * (effect == 0).mean()
-        stats = {"mean": effect.mean(), "low": low, "high": high, "prob_positive": positive}
-        means = {"factual": both[0].mean(), "counterfactual": both[1].mean()}
-        found[label] = {name: float(value) for name, value in {**means, **stats}.items()}
-    return found
+    """Outcome -> means and effect of a counterfactual over its periods: see `effects.summaries.past`."""
+    return _named(past(tree))
 
 
 def by_period(tree: xr.DataTree) -> dict[str, list[dict[str, Any]]]:
     """Outcome -> one dict per period of a counterfactual: factual and counterfactual mean, effect, recorded value."""
     called = period(tree)
     effects, record = group(tree, "effects"), flat(group(tree, "record"), called)
-    means = flat(group(tree, "outcomes").mean("draw"), "arm", called)
+    means = flat(mean_courses(tree), "arm", called)
     names, found = effects["statistic"].values.tolist(), {}
     for label, values in flat(effects, called, "statistic").items():
         outcome, dot, rest = label.partition(".")
@@ -218,13 +205,16 @@ def by_period(tree: xr.DataTree) -> dict[str, list[dict[str, Any]]]:
 
 def summaries(tree: xr.DataTree, source: str = "posterior") -> dict[str, dict[str, float]]:
     """Site -> mean, sd, low, high of the parameters: the sites that have no period."""
-    sites = group(tree, source)
-    kept = [n for n, v in sites.data_vars.items() if period(tree) not in v.dims]
-    tail, found = (1 - INTERVAL) / 2, {}
-    for label, values in flat(sites[kept], "chain", "draw").items():
-        low, high = np.quantile(values, [tail, 1 - tail])
-        found[label] = {"mean": float(values.mean()), "sd": float(values.std()), "low": float(low), "high": float(high)}
-    return found
+    return _named(summary(tree, group=source))
+
+
+def _named(dataset: xr.Dataset) -> dict[str, dict[str, float]]:
+    """Label -> statistic -> value, of what has the axis `statistic` and elements."""
+    names = dataset["statistic"].values.tolist()
+    return {
+        label: {name: float(value) for name, value in zip(names, values, strict=True)}
+        for label, values in flat(dataset, "statistic").items()
+    }
 
 
 def comparison_sentences(tree: xr.DataTree, name: Callable[[str], str] = str) -> list[str]:

@@ -14,11 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
+from bayesalloc import defaults
 from bayesalloc.claims import Sweep
+from bayesalloc.effects import decisions
+from bayesalloc.effects.summaries import courses, latest_means
 from bayesalloc.errors import visible
+from bayesalloc.inference.diagnosing import predicted
 from bayesalloc.inference.names import unescaped
 from bayesalloc.report import (
-    INTERVAL,
     MANY,
     MAY_REFUSE,
     REFUSES,
@@ -60,19 +63,18 @@ def trajectories(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Fi
         outcomes: which; default: those of one number that have a good direction.
     """
     chosen = list(outcomes or main_outcomes(tree))[:PANELS]
-    data, colours, tail = group(tree, "outcomes"), arm_colours(tree), (1 - tree.attrs["interval"]) / 2
-    called = period(tree)
-    values, when = flat(data, "arm", "draw", called), data[called].values
+    called, colours = period(tree), arm_colours(tree)
+    data = courses(tree)
+    lines, when = flat(data, "arm", "statistic", called), data[called].values
     figure, panels = _panels(len(chosen), right=1.0)
     for axes, outcome in zip(panels, chosen, strict=True):
         ends = {}
-        for (arm, colour), of_arm in zip(colours.items(), values[outcome], strict=True):
-            low, high = np.quantile(of_arm, [tail, 1 - tail], axis=0)
+        for (arm, colour), (mean, low, high) in zip(colours.items(), lines[outcome], strict=True):
             axes.fill_between(when, low, high, color=colour, alpha=0.13, linewidth=0)
             # The control is dashed and on top, so that a treatment that changes nothing stays visible under it.
             style, top = ((0, (4, 1.5)), 3) if colour == GREY else ("-", 2)
-            axes.plot(when, of_arm.mean(0), color=colour, linewidth=1.8, linestyle=style, zorder=top)
-            ends[arm] = of_arm.mean(0)[-1]
+            axes.plot(when, mean, color=colour, linewidth=1.8, linestyle=style, zorder=top)
+            ends[arm] = mean[-1]
         axes.set_xlim(when[0] - 0.02 * (when[-1] - when[0]), when[-1])
         unit = measure(tree, outcome).unit
         title = f"{plain(outcome)}{f', {unit}' if unit else ''}"
@@ -163,12 +165,12 @@ def payoffs(tree: xr.DataTree) -> Figure:
     """
     agents, colours = group(tree, "agents"), arm_colours(tree)
     arms, step = arms_of(tree), 1 / (len(colours) + 1)
-    names, payoff = agents["agent"].values.tolist(), payoff_name(tree)
+    names, payoff, alone = agents["agent"].values.tolist(), payoff_name(tree), decisions.without_agreement(agents)
     head, inside = 0.1 + 0.2 * math.ceil((len(colours) + 1) / 2), len(names) * max(0.45, 0.17 * (len(colours) + 1))
     figure = Figure(figsize=(WIDE, head + inside + 0.5))
     axes = _axes(figure, (1.2, 0.5, WIDE - 1.4, inside))
     for row, agent in enumerate(names):
-        without = float((agents["payoff"] - agents["gain_over_refusal"]).sel(agent=agent).mean())
+        without = float(alone.sel(agent=agent))
         axes.plot([without, without], [row - 0.42, row + 0.42], color=INK, linewidth=1.3, linestyle=(0, (3, 2)))
         for i, (arm, colour) in enumerate(colours.items()):
             cell, y = agents.sel(agent=agent, arm=arm), row + (i - (len(colours) - 1) / 2) * step
@@ -222,14 +224,13 @@ def predictive_check(tree: xr.DataTree, sites: Sequence[str] | None = None) -> F
         tree: a result of `fit`.
         sites: which data sites; default: all.
     """
-    observed, predicted = group(tree, "observed_data"), group(tree, "posterior_predictive")
+    observed = group(tree, "observed_data")
     chosen = list(sites or map(str, observed.data_vars))[:PANELS]
     figure, panels = _panels(len(chosen), right=0.2)
     for axes, site in zip(panels, chosen, strict=True):
         in_time = observed[site].dims == (period(tree),)
         seen = observed[site].values.astype(float).ravel()
-        drawn = predicted[site].values.reshape(-1, seen.size)
-        low, middle, high = np.quantile(drawn, [(1 - INTERVAL) / 2, 0.5, (1 + INTERVAL) / 2], axis=0)
+        low, middle, high = predicted(tree, site)
         if in_time:
             x = observed[period(tree)].values
             axes.fill_between(x, low, high, color=COLOURS[0], alpha=0.18, linewidth=0)
@@ -277,7 +278,7 @@ def parameters(tree: xr.DataTree) -> Figure:
     left, right = axes.get_xlim()
     axes.set_xlim(max(left, -1.0), min(right, 2.0))
     axes.set_xticks([0, 1], ["prior low", "prior high"])
-    _key(figure, {f"prior, {100 * INTERVAL:.0f} % interval": FAINT, "posterior, with its mean": COLOURS[0]}, 2)
+    _key(figure, {f"prior, {100 * defaults.INTERVAL:.0f} % interval": FAINT, "posterior, with its mean": COLOURS[0]}, 2)
     return figure
 
 
@@ -314,9 +315,7 @@ def learning(curve: xr.Dataset, name: str, label: str) -> Figure:
     steps, values = steps[known], values[known]
     if name != "epsilon":
         axes.plot(steps, values, color=COLOURS[0], alpha=0.35, linewidth=0.8)
-        width, drawn = max(1, math.ceil(len(values) / 10)), np.log(values) if name == "loss" else values
-        latest = [drawn[max(0, place - width + 1) : place + 1].mean() for place in range(len(drawn))]
-        values = np.exp(latest) if name == "loss" else latest
+        values = latest_means(values, logarithmic=name == "loss")
     axes.plot(steps, values, color=COLOURS[0], linewidth=1.8)
     if name == "loss" and len(values):
         axes.set_yscale("log")

@@ -16,10 +16,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import bayesalloc
+from bayesalloc import defaults
 from bayesalloc.errors import visible
 from bayesalloc.inference.names import unescaped
 from bayesalloc.report import (
-    INTERVAL,
     comparison_sentences,
     counterfactual_sentences,
     every_outcome,
@@ -253,7 +253,7 @@ def _agents(tree: xr.DataTree, level: str) -> Iterator[str]:
 
 
 def _fit(tree: xr.DataTree, verdict: "Verdict | None") -> Iterator[str]:
-    level, sampled = f"{100 * INTERVAL:.0f} %", group(tree, "posterior").sizes
+    level, sampled = f"{100 * defaults.INTERVAL:.0f} %", group(tree, "posterior").sizes
     yield _tags("posterior: given the record", f"method: {tree.attrs['method'].upper()}")
     unknown = [f"The posterior of {words(tree.attrs['model'])} given {tree.attrs['record_name']}: see the checks."]
     bad = verdict is not None and not verdict.usable

@@ -14,8 +14,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from bayesalloc import defaults
 from bayesalloc.report import (
-    INTERVAL,
     MANY,
     MISSING,
     Part,
@@ -104,7 +104,7 @@ def fit_json(tree: xr.DataTree, verdict: "Verdict", files: Mapping[str, str]) ->
         "model": tree.attrs["model"],
         "method": tree.attrs["method"],
         **{name: getattr(verdict, name) for name in numbers},
-        "interval": {"kind": "eti", "prob": INTERVAL},
+        "interval": {"kind": "eti", "prob": defaults.INTERVAL},
         "summary": summaries(tree),
         "files": dict(files),
     })  # fmt: skip
@@ -277,7 +277,7 @@ def parameters_sheet(tree: xr.DataTree, name: Name = str) -> Sheet:
             left = 100 * after["sd"] / before["sd"] if before and before["sd"] > 0 else math.nan
             shown = f"{number(left, 0)} %" if math.isfinite(left) else MISSING
             rows.append([name(label), bracket(before, "mean") if before else MISSING, bracket(after, "mean"), shown])
-    level = f"{100 * INTERVAL:.0f} %"
+    level = f"{100 * defaults.INTERVAL:.0f} %"
     return Sheet("Parameters", ["site", f"prior [{level}]", f"posterior [{level}]", "spread left"], rows)
 
 
@@ -287,7 +287,12 @@ def checks_sheet(verdict: "Verdict", name: Name = str) -> Sheet:
         [name(site.removesuffix("_observed")), *(f"{100 * check[key]:.0f} %" for key in ("inside", "p_mean", "p_sd"))]
         for site, check in verdict.checks.items()
     ]
-    header = ["data", f"inside the {100 * INTERVAL:.0f} % interval", "replicated mean larger", "replicated sd larger"]
+    header = [
+        "data",
+        f"inside the {100 * defaults.INTERVAL:.0f} % interval",
+        "replicated mean larger",
+        "replicated sd larger",
+    ]
     return Sheet("Predictive checks", header, rows)
 
 

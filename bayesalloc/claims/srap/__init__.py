@@ -153,19 +153,26 @@ def _sentences(record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def over_sweep(data: xr.Dataset) -> dict[str, np.ndarray]:
+    """Method -> its welfare at each value of a sweep, the mean over episodes: shape (value, graph), NaN where unknown.
+
+    The optimum, known on some graphs only, is taken relative to the last method, which was measured on all.
+    """
+    methods = data["method"].values.tolist()
+    means = data["welfare"].mean("episode").transpose("method", "value", "graph").values
+    lines = dict(zip(methods, means, strict=True))
+    if "opt" in lines:
+        first = data.isel(episode=0)
+        above = (first["bound"] - first["welfare"].isel(method=-1)).transpose("value", "graph").values
+        lines["opt"] = above + lines[methods[-1]].mean(1, keepdims=True)
+    return lines
+
+
 def _picture(experiment: Experiment, data: xr.Dataset, measure: str, interval: float) -> Picture:
     """Social welfare over the sweep by one measure, a panel for each kind of network."""
     panels = []
     for network in experiment.networks:
-        here = data["welfare"].sel(network=network)
-        values = {
-            name: here.sel({"method": name}).mean("episode").transpose("value", "graph").values
-            for name in data["method"].values.tolist()
-        }
-        if "opt" in values:  # on some graphs only, so taken relative to a method that was measured on all
-            pair, other = here.isel(episode=0, method=-1), values[data["method"].values[-1]]
-            above = (data["bound"].sel(network=network).isel(episode=0) - pair).transpose("value", "graph").values
-            values["opt"] = above + other.mean(1, keepdims=True)
+        values = over_sweep(data.sel(network=network))
         lines = {name: line for name, each in values.items() if (line := _line(each, interval)) is not None}
         title = f"{network.replace('_', ' ')}: {SHORT[measure]}"
         panels.append(Sweep(title, experiment.sweep, experiment.values, lines))

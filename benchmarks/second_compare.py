@@ -1,0 +1,107 @@
+"""The second of two comparisons with other numbers in one process, beside one that has to compile anew.
+
+python benchmarks/second_compare.py    # 500 draws x 20 years x 3 arms on the watershed; and a plain model
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # nothing is kept from one process to the next
+
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+
+import bayesalloc as ba
+from bayesalloc import programs
+
+RECORD = Path(__file__).parent.parent / "examples" / "data" / "malka.csv"
+DOSE = np.linspace(-1.0, 1.0, 50, dtype=np.float32)
+
+
+def harvest(dose, y=None):
+    """A plain model: plots with a dose, and what they yield."""
+    gain = numpyro.sample("gain", dist.Normal(0.5, 0.2))
+    spread = numpyro.sample("spread", dist.LogNormal(0.0, 0.3))
+    with numpyro.plate("plot", len(dose)):
+        growth = numpyro.sample("growth", dist.Normal(gain * dose, spread))
+        numpyro.sample("y", dist.Normal(jnp.exp(0.3 * growth), 0.1), obs=y)
+
+
+def mechanisms(number: float) -> list[Any]:
+    """Three mechanisms, one of them with another number."""
+    known = ba.load_mechanism("cost_sharing")
+    mine = msgspec.structs.replace(known.incentive, modifier=number)
+    return [msgspec.structs.replace(known, name="mine", incentive=mine), "performance_contract", "credit_trading"]
+
+
+def cases() -> dict[str, Callable[[int], Any]]:
+    """What is compared -> a comparison that is another one for every number."""
+    watershed, key = ba.load_model("watershed"), jax.random.key(0)
+    posterior = ba.fit(watershed, RECORD, key, method="svi", warmup=20, draws=500, chains=1)
+
+    def other(n: int) -> Any:
+        tree = posterior.copy(deep=True)
+        tree["posterior"]["growth"][:] *= 1 + n / 100
+        return ba.compare(watershed, None, key, posterior=tree)
+
+    def named(n: int) -> Any:
+        arms = watershed.arms(mechanisms(1 + n / 100))
+        return ba.compare(watershed, {name: ba.effects.Arm(arm) for name, arm in arms.items()}, key)
+
+    values = {"low": 0.3, "high": 0.5}
+    return {
+        "watershed, another key": lambda n: ba.compare(watershed, None, jax.random.key(n)),
+        "watershed, other numbers of a mechanism": named,
+        "watershed, another posterior": other,
+        "watershed, other values of a site": lambda n: ba.compare(
+            watershed, {"as it is": {}, **{name: {"growth": at + n / 100} for name, at in values.items()}}, key
+        ),
+        "plain model, other values of a site": lambda n: ba.compare(
+            harvest, {"as it is": {}, "low": {"gain": n / 100}, "high": {"gain": 1 + n / 100}}, key, data={"dose": DOSE}
+        ),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    rows = []
+    for name, compare in cases().items():
+
+        def seconds(n: int, compare: Callable[[int], Any] = compare) -> float:
+            started = time.perf_counter()
+            compare(n)
+            return time.perf_counter() - started
+
+        def anew(n: int, seconds: Callable[[int], float] = seconds) -> float:
+            jax.clear_caches()
+            programs.forget()
+            return seconds(n)
+
+        first = anew(0)
+        times = {"second": [], "compiled anew": []}
+        for n in range(1, 1 + options.repeats):
+            times["second"].append(seconds(n))
+        for n in range(1, 1 + options.repeats):
+            times["compiled anew"].append(anew(n))
+        row = {"case": name, "first": round(first, 2)}
+        row |= {way: round(statistics.median(found), 3) for way, found in times.items()}
+        row |= {"second, fastest": round(min(times["second"]), 3)}
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    (Path(__file__).parent / "results" / "second_compare.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
