@@ -281,7 +281,8 @@ def train(
 
         import jax
 
-        from bayesalloc.agents import policies, training
+        from bayesalloc.agents import orders, policies, training
+        from bayesalloc.allocators.learned import REGISTRY
         from bayesalloc.inference.files import save_tree
         from bayesalloc.report import training as documents
 
@@ -292,8 +293,8 @@ def train(
                 f"{folder.target}: holds a run that is not over; go on with {_resume(problem, folder.target)}, or give"
                 " another folder"
             )
-        order = policies.order(
-            problem, method, preset=preset, setting=setting, episodes=episodes, seed=common.seed, checkpoint=checkpoint
+        order = orders.order(
+            REGISTRY, method, preset=preset, setting=setting, episodes=episodes, seed=common.seed, checkpoint=checkpoint
         )
         try:
             done = training.train(
@@ -310,8 +311,8 @@ def train(
             raise SystemExit(130) from None
         name = policies.file_name(order.method)
         files = folder.files("report.html", "results.nc", policy=name, curve="curve.svg", checkpoint=CHECKPOINT)
-        curve = training.curve(done.rows, order.course.goal)
-        policies.save_policy(folder.path / name, order.policy(done))
+        curve = training.curve(done.rows, order.course.trainer.series, order.course.goal)
+        policies.save(folder.path / name, order.policy(done))
         save_tree(curve, folder.path / "results.nc")
         result = documents.training_json(order.asked, curve, done.seconds, files)
         documents.write_training(result, order.asked, curve, folder.path)

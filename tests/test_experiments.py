@@ -12,8 +12,8 @@ import scipy.stats
 import xarray as xr
 
 from bayesalloc.agents import training
-from bayesalloc.allocators import ALLOCATORS, Problem, evaluate
-from bayesalloc.allocators.claims import LEARNED, Claim, Ours, average, decide, judge, judge_ours
+from bayesalloc.allocators import ALLOCATORS, LEARNED, Problem, evaluate
+from bayesalloc.allocators.claims import Claim, Ours, average, decide, judge, judge_ours
 from bayesalloc.allocators.experiments import (
     Cell,
     Effort,

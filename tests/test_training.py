@@ -15,8 +15,9 @@ import pytest
 
 import bayesalloc as ba
 from bayesalloc import cli
-from bayesalloc.agents import dqn, leaves, policies, training
+from bayesalloc.agents import dqn, leaves, orders, training
 from bayesalloc.agents.networks import Dense
+from bayesalloc.allocators.learned import REGISTRY
 from bayesalloc.episodes import Episodes
 from tests.probes import CART_POLE
 
@@ -55,17 +56,18 @@ def test_the_curve_counts_what_the_run_counts(course, whole):
     assert [row.steps for row in whole.rows] == list(range(4, 481, 4))  # 120 iterations, each looked at
     assert int(whole.run.iteration) == 120
     assert whole.rows[-1].episodes == int(whole.run.episodes) > 3
-    assert math.isnan(whole.rows[0].loss) and whole.rows[-1].loss > 0  # nothing is learned before the warm-up
-    assert whole.rows[0].epsilon == 1.0 and whole.rows[-1].epsilon == pytest.approx(0.05)
+    first, last = (whole.rows[place].series for place in (0, -1))
+    assert math.isnan(first["loss"]) and last["loss"] > 0  # nothing is learned before the warm-up
+    assert first["epsilon"] == 1.0 and last["epsilon"] == pytest.approx(0.05)
     # The cart with a pole pays 1 a step, so that returns and the part of each episode under way are the steps.
     ended = sum(
-        row.returned * (row.episodes - before)
+        row.series["return"] * (row.episodes - before)
         for row, before in zip(whole.rows, [0, *(row.episodes for row in whole.rows)], strict=False)
         if row.episodes > before
     )
     assert ended + float(whole.run.episode.sum()) == pytest.approx(480)
-    data = training.curve(whole.rows, "steps")
-    assert data["return"].sizes == {"steps": 120} and data["return"].attrs["long_name"] == "steps"
+    data = training.curve(whole.rows, course.trainer.series, "steps")
+    assert data["return"].sizes == {"steps": 120} and data.attrs["goal"] == "steps"
 
 
 def test_chunks_do_not_change_a_run(course, whole):
@@ -91,7 +93,7 @@ def test_a_run_killed_between_checkpoints_ends_as_if_it_had_not_been(tmp_path, c
     with pytest.raises(Killed):
         training.train(course, KEY, checkpoint=path, asked=ASKED, every=0.0, on_chunk=killing(200))
     assert training.unfinished(path)
-    assert leaves.header(path, "checkpoint")["rows"][-1][0] < 200  # what came after it is lost, and done again
+    assert leaves.header(path, "checkpoint")["rows"][-1]["steps"] < 200  # what came after it is lost, and done again
     with pytest.raises(Killed):  # once more
         training.train(course, KEY, checkpoint=path, asked=ASKED, resume=path, every=0.0, on_chunk=killing(400))
     other = jax.random.key(9)  # is not used: the run has its own
@@ -156,8 +158,10 @@ def test_a_run_ends_after_the_episodes_asked_for_and_explores_by_them():
     assert 40 <= done.rows[-1].episodes < 50 and done.rows[-1].steps < 4_000
     before = 0
     for row in done.rows[:-1]:
-        assert row.epsilon <= 1 - before / 40 + 1e-6  # as it was at the beginning of the chunk's last iteration
-        assert row.epsilon >= 1 - row.episodes / 40 - 1e-6
+        assert (
+            row.series["epsilon"] <= 1 - before / 40 + 1e-6
+        )  # as it was at the beginning of the chunk's last iteration
+        assert row.series["epsilon"] >= 1 - row.episodes / 40 - 1e-6
         before = row.episodes
     with pytest.raises(ba.InputError, match="episodes is -1"):
         dataclasses.replace(CONFIG, episodes=-1)
@@ -171,15 +175,15 @@ def test_the_bar_says_how_it_goes(course, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-PRESETS = [(method, preset) for method, of in policies.METHODS.items() for preset in of.presets]
+PRESETS = [(method, preset) for method, of in REGISTRY.methods.items() for preset in of.presets]
 
 
 @pytest.mark.parametrize(("method", "preset"), PRESETS)
 def test_every_preset_goes_on_from_its_checkpoint(tmp_path, method, preset):
     """What it was asked for is the same when a file gives it back: tuples of settings of tuples and all."""
-    path, order = tmp_path / "checkpoint.run", policies.order("srap", method, preset=preset, seed=4)
+    path, order = tmp_path / "checkpoint.run", orders.order(REGISTRY, method, preset=preset, seed=4)
     leaves.write(path, "checkpoint", {"asked": order.asked, "rows": [], "seconds": 0.0, "over": False}, jnp.zeros(2))
-    again = policies.order("srap", checkpoint=path)
+    again = orders.order(REGISTRY, checkpoint=path)
     assert (again.plan, again.seed, again.method) == (order.plan, 4, method)
     with pytest.raises(ba.InputError, match="arrays"):  # all that is wrong with it
         training.train(again.course, KEY, resume=path, asked=again.asked)
@@ -194,18 +198,18 @@ def small(setting):
 @pytest.mark.parametrize(("method", "preset"), PRESETS)
 def test_every_preset_ends_as_if_it_had_not_been_interrupted(tmp_path, method, preset):
     """The preset's own plan, on fewer agents and for a few episodes."""
-    full = policies.METHODS[method].presets[preset](None, None)
+    full = REGISTRY.methods[method].presets[preset](None, None)
     config = dataclasses.replace(full.config, steps=64, episodes=0, environments=2, batch=4, capacity=512, warmup=8)
     few = dataclasses.replace(full, config=config, setting=small(full.setting), kinds=tuple(map(small, full.kinds[:3])))
     if method == "dec-rl":
         few = dataclasses.replace(few, protocol=dataclasses.replace(few.protocol, max_hops=1, tasks_per_agent=1))
-    path, course = tmp_path / "checkpoint.run", policies.METHODS[method].course(few)
-    order = policies.Order("srap", method, few, 2, course)
+    path, course = tmp_path / "checkpoint.run", REGISTRY.methods[method].course(few)
+    order = orders.Order("srap", method, few, 2, course)
     half = course.iterations * course.steps // 2
     whole = training.train(course, KEY)
     with pytest.raises(Killed):
         training.train(course, KEY, checkpoint=path, asked=order.asked, every=0.0, on_chunk=killing(half))
-    again = policies.order("srap", checkpoint=path)
+    again = orders.order(REGISTRY, checkpoint=path)
     done = training.train(course, jax.random.key(9), resume=path, asked=again.asked)
     assert again.plan == few and len(done.rows) == len(whole.rows) >= 8
     assert_same(done.run, whole.run)

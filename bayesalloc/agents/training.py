@@ -1,9 +1,9 @@
 """Training runs on the host: progress, the learning curve, and checkpoints from which a run goes on exactly.
 
 A trainer is two pure functions: `begin(key) -> run` and `advance(run, iterations) -> (run, curve)`, where the run is
-any pytree of arrays that holds everything the rest depends on, and the curve has fields `ended`, `returned`, `loss` and
-`epsilon` of shape (iterations,): episodes that ended, the sum of their returns, the loss (NaN without updates), and the
-part of the actions that were random. `bayesalloc.agents.dqn.trainer` makes one.
+any pytree of arrays that holds everything the rest depends on. The curve is name -> array with a leading axis of
+iterations: `ended`, how many episodes ended, and the series that the trainer names, each with the way in which a part
+of the run becomes one number (or one for each objective). `bayesalloc.agents.dqn.trainer` makes one.
 """
 
 import functools
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import msgspec
@@ -25,8 +25,7 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from bayesalloc.agents import leaves
-from bayesalloc.allocators.files import quoted
-from bayesalloc.errors import InputError
+from bayesalloc.errors import InputError, quoted
 
 CHECKPOINT = "checkpoint.run"  # the name of the file in a run's folder
 CHUNKS = 200  # about as many rows has a learning curve
@@ -35,11 +34,55 @@ NAMED_FIRST = ("method", "plan.preset")  # of what differs between two runs: the
 SHARE = 0.05  # of the time may go into writing them
 
 
+class Series(NamedTuple):
+    """What a learning curve shows beside steps and episodes: numbers, or vectors with an element for each objective.
+
+    Attributes:
+        name: of it.
+        over: what stands for a part of the run: the "sum" of its iterations, their "mean" (of those that are finite),
+            the "last" of them, or their sum for each "episode" that ended, NaN where none did.
+        says: what it is, for readers of the report.
+    """
+
+    name: str
+    over: Literal["sum", "mean", "last", "episode"]
+    says: str
+
+    def reduced(self, values: np.ndarray, ended: int) -> np.ndarray:
+        """A part of the run as one number (or vector), from a leading axis of iterations.
+
+        >>> float(Series("loss", "mean", "how wrong it was").reduced(np.array([np.nan, 1.0, 2.0]), ended=0))
+        1.5
+        """
+        if self.over == "last":
+            return np.asarray(values[-1])
+        known = np.isfinite(values) if self.over == "mean" else np.ones_like(values, bool)
+        total = values.sum(0, dtype=float, where=known)
+        if self.over == "sum":
+            return np.asarray(total)
+        count = np.asarray(ended if self.over == "episode" else known.sum(0), float)
+        return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+class Trainer(NamedTuple):
+    """A training run as two pure functions.
+
+    Attributes:
+        begin: `key -> run`.
+        advance: `(run, iterations) -> (run, curve)`, the iterations being a Python number.
+        series: what the curve has beside `ended`.
+    """
+
+    begin: Callable[[Array], Any]
+    advance: Callable[[Any, int], tuple[Any, dict[str, Array]]]
+    series: tuple[Series, ...]
+
+
 class Course(NamedTuple):
     """A training run to be made.
 
     Attributes:
-        trainer: `begin` and `advance`.
+        trainer: `begin`, `advance` and `series`.
         iterations: after which it is over, rounded up to whole chunks.
         episodes: after which it is over, if that is sooner; 0: never.
         steps: of the environment in an iteration.
@@ -61,13 +104,11 @@ class Course(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A chunk in the learning curve: counts from the run's beginning, means over the chunk; NaN where there is none."""
+    """A chunk in the learning curve: counts from the run's beginning, and series over the chunk (a list: a vector)."""
 
     steps: int
     episodes: int
-    returned: float
-    loss: float
-    epsilon: float
+    series: dict[str, float | list[float]]
 
 
 class Training(NamedTuple):
@@ -103,11 +144,16 @@ class SideBySide:
         keys = jax.random.split(rng_key, len(self.array))
         return jax.vmap(lambda each, key: self.make(each).begin(key))(self.array, keys)
 
-    def advance(self, run: Any, iterations: int) -> tuple[Any, Any]:
+    def advance(self, run: Any, iterations: int) -> tuple[Any, dict[str, Array]]:
         """The runs after more iterations."""
         run, curve = jax.vmap(lambda each, run: self.make(each).advance(run, iterations))(self.array, run)
-        ended, returned = curve.ended.sum(0), curve.returned.sum(0)
-        return run, type(curve)(ended, returned, curve.loss.mean(0), curve.epsilon.mean(0))
+        added = {"ended", *(series.name for series in self.series if series.over in ("sum", "episode"))}
+        return run, {name: values.sum(0) if name in added else values.mean(0) for name, values in curve.items()}
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """Those of each."""
+        return self.make(self.array[0]).series
 
 
 @functools.lru_cache(maxsize=8)
@@ -153,7 +199,9 @@ def train(
         stored = _stored(resume, asked or {})
         notes = _notes(resume, stored.header)
         run, seconds = stored.tree(jax.eval_shape(course.trainer.begin, jax.random.key(0))), notes.seconds
-        rows = [Row(*row[:2], *(math.nan if value is None else value for value in row[2:])) for row in notes.rows]
+        rows = [_read(row) for row in notes.rows]
+        if any(set(row.series) != {each.name for each in course.trainer.series} for row in rows):
+            raise InputError(f"{resume}: is damaged: its learning curve is of another run")
         del stored  # the bytes of a large replay buffer
     begin, advance = _compiled(course.trainer, course.chunk)
     run = begin(rng_key) if run is None else run
@@ -161,7 +209,7 @@ def train(
     def save() -> None:
         if checkpoint is not None:
             header = {"asked": dict(asked or {}), "seconds": seconds, "over": _over(course, rows)}
-            header["rows"] = [_or_null(row) for row in rows]
+            header["rows"] = [_written(row) for row in rows]
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             leaves.write(checkpoint, "checkpoint", header, run)
 
@@ -188,19 +236,30 @@ def train(
     return Training(run, tuple(rows), seconds)
 
 
+class _Written(msgspec.Struct):
+    """A row as a checkpoint has it: null in place of what is not finite."""
+
+    steps: int
+    episodes: int
+    series: dict[str, float | list[float | None] | None]
+
+
 class _Notes(msgspec.Struct):
     """What the first line of a checkpoint says."""
 
     asked: dict[str, Any]
     seconds: float
     over: bool
-    rows: list[tuple[int, int, float | None, float | None, float | None]]
+    rows: list[_Written]
 
 
 def _notes(path: Path, header: Mapping[str, Any]) -> _Notes:
     try:
         return msgspec.convert(header, _Notes)
     except msgspec.ValidationError as error:
+        rows = header.get("rows")
+        if isinstance(rows, list) and rows and isinstance(rows[0], list):
+            raise InputError(f"{path}: was written by an earlier version; its run cannot go on in this one") from None
         raise InputError(f"{path}: is damaged: its first line describes no run ({quoted(error)})") from None
 
 
@@ -218,16 +277,23 @@ def unfinished(checkpoint: Path) -> bool:
     return checkpoint.exists() and not _notes(checkpoint, leaves.header(checkpoint, "checkpoint")).over
 
 
-def curve(rows: Sequence[Row], goal: str) -> xr.Dataset:
-    """The learning curve as a dataset over the steps.
+def curve(rows: Sequence[Row], series: Sequence[Series], goal: str = "") -> xr.Dataset:
+    """The learning curve as a dataset over the steps, and the objectives where a series has several.
 
-    >>> curve([Row(100, 9, 0.5, 0.1, 1.0), Row(200, 20, 0.75, 0.05, 0.9)], "utility")["return"].values.tolist()
+    Args:
+        rows: of the run.
+        series: of its trainer; what each says, and over what it is taken, become attributes.
+        goal: what an episode's return is.
+
+    >>> returns = Series("return", "episode", "the sum of an episode's rewards")
+    >>> curve([Row(100, 9, {"return": 0.5}), Row(200, 20, {"return": 0.75})], [returns])["return"].values.tolist()
     [0.5, 0.75]
     """
-    columns = [np.asarray(column) for column in zip(*rows, strict=True)]
-    named = dict(zip(("steps", "episodes", "return", "loss", "epsilon"), columns, strict=True))
-    data = xr.Dataset({name: ("steps", values) for name, values in named.items()})
-    data["return"].attrs["long_name"] = goal
+    data = xr.Dataset({"episodes": ("steps", [row.episodes for row in rows])}, {"steps": [row.steps for row in rows]})
+    for each in series:
+        values = np.asarray([row.series[each.name] for row in rows])
+        data[each.name] = ("steps", "objective")[: values.ndim], values, {"says": each.says, "over": each.over}
+    data.attrs["goal"] = goal
     return data
 
 
@@ -268,16 +334,23 @@ def _over(course: Course, rows: Sequence[Row]) -> bool:
 
 def _row(course: Course, rows: Sequence[Row], found: Any) -> Row:
     steps, episodes = (rows[-1].steps, rows[-1].episodes) if rows else (0, 0)
-    ended, losses = int(found.ended.sum()), found.loss[np.isfinite(found.loss)]
-    return Row(
-        steps + course.chunk * course.steps, episodes + ended,
-        float(found.returned.sum(dtype=float) / ended) if ended else math.nan,
-        float(losses.mean(dtype=float)) if losses.size else math.nan, float(found.epsilon[-1]),
-    )  # fmt: skip
+    ended = int(found["ended"].sum())
+    series = {each.name: each.reduced(found[each.name], ended).tolist() for each in course.trainer.series}
+    return Row(steps + course.chunk * course.steps, episodes + ended, series)
 
 
-def _or_null(row: Row) -> list[int | float | None]:
-    return [value if math.isfinite(value) else None for value in row]
+def _written(row: Row) -> dict[str, Any]:
+    def or_null(value: Any) -> Any:
+        return [*map(or_null, value)] if isinstance(value, list) else value if math.isfinite(value) else None
+
+    return {**row._asdict(), "series": {name: or_null(value) for name, value in row.series.items()}}
+
+
+def _read(row: _Written) -> Row:
+    def or_nan(value: Any) -> Any:
+        return [*map(or_nan, value)] if isinstance(value, list) else math.nan if value is None else value
+
+    return Row(row.steps, row.episodes, {name: or_nan(value) for name, value in row.series.items()})
 
 
 def _bar(course: Course, rows: Sequence[Row], *, show: bool) -> tqdm:
@@ -291,7 +364,8 @@ def _bar(course: Course, rows: Sequence[Row], *, show: bool) -> tqdm:
 
 def _show(bar: tqdm, course: Course, rows: Sequence[Row]) -> None:
     row = rows[-1]
-    bar.set_postfix_str(f"return {row.returned:.3g}, loss {row.loss:.3g}, epsilon {row.epsilon:.2f}", refresh=False)
+    shown = (f"{name} {np.array2string(np.asarray(value), precision=3)}" for name, value in row.series.items())
+    bar.set_postfix_str(", ".join(shown), refresh=False)
     done = row.episodes if course.episodes else row.steps
     bar.update(min(done, bar.total or done) - bar.n)
 

@@ -11,9 +11,9 @@ import numpy as np
 import scipy.stats
 import xarray as xr
 
+from bayesalloc.allocators.learned import LEARNED
 from bayesalloc.effects.contrasts import contrast
 
-LEARNED = ("cen-rl", "dec-rl")
 Verdict = Literal["holds", "does not hold", "undecided", "needs learning", "not measured"]
 
 

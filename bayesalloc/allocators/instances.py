@@ -21,9 +21,9 @@ from jaxtyping import Array, ArrayLike, Bool
 from numpyro import handlers
 from numpyro.distributions import constraints
 
-from bayesalloc.allocators.files import quoted, read_text
+from bayesalloc.allocators.files import read_text
 from bayesalloc.allocators.problem import LARGEST, LEAST, Problem
-from bayesalloc.errors import InputError, listed
+from bayesalloc.errors import InputError, listed, quoted
 
 Network = Literal["small_world", "scale_free", "random", "barabasi_albert", "any"]
 REWIRING = 0.05  # of a small world's edges

@@ -13,10 +13,17 @@ from rich.console import Group
 from rich.table import Table
 
 from bayesalloc.allocators.experiments import MEASURES, Experiment, Published
+from bayesalloc.allocators.learned import LEARNED
 from bayesalloc.report import MISSING, figures, page, words
 from bayesalloc.report.tables import Sheet
 
 SHORT = {"published": "as published", "owner": "by true owner", "per_item": "linear cost"}
+COLOURS = {
+    "opt": figures.GREY, "cen-grd": figures.COLOURS[1], "dec-grd": figures.COLOURS[0], "cen-grd+": figures.COLOURS[4],
+    "dec-price": figures.COLOURS[2], "dec-grd+": "#6b705c",
+    **{name: entry.colours[0] for name, entry in LEARNED.items()},
+    **{f"{name}+": entry.colours[1] for name, entry in LEARNED.items()},
+}  # fmt: skip
 SAID = {  # in a narrow column
     "holds": "yes", "does not hold": "no", "undecided": "undecided", "needs learning": "needs learning",
     "not measured": "not measured",
@@ -148,7 +155,7 @@ def _figure(experiment: Experiment, data: xr.Dataset, measure: str, level: str, 
             above = (data["bound"].sel(network=network).isel(episode=0) - pair).transpose("value", "graph").values
             lines["opt"] = above + other.mean(1, keepdims=True)
         title = f"{words(network)}: {SHORT[measure]}"
-        figure = figures.sweep(lines, experiment.values, title, experiment.sweep, interval)
+        figure = figures.sweep(lines, experiment.values, title, experiment.sweep, interval, COLOURS)
         shown = "; ".join(f"{name} {_numbers(values)}" for name, values in lines.items())
         pictures.append(page.svg(figure, f"{experiment.id}, {title}. Social welfare over the sweep: {shown}."))
     asked = int(data["proven"].notnull().sum())

@@ -41,10 +41,6 @@ from bayesalloc.report import (
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY, FAINT, INK = "#595959", "#d9d9d9", "#222222"
-SWEEP_COLOURS = {
-    "opt": GREY, "cen-grd": COLOURS[1], "dec-grd": COLOURS[0], "cen-grd+": COLOURS[4], "dec-price": COLOURS[2],
-    "cen-rl": COLOURS[3], "dec-rl": COLOURS[5], "cen-rl+": "#7b3a63", "dec-rl+": "#1b4f72", "dec-grd+": "#6b705c",
-}  # fmt: skip
 SMALL = 8.5
 PANEL = (3.7, 2.5)  # inches
 WIDE = 4.8
@@ -279,7 +275,14 @@ def parameters(tree: xr.DataTree) -> Figure:
     return figure
 
 
-def sweep(lines: Mapping[str, np.ndarray], values: Sequence[int], title: str, label: str, interval: float) -> Figure:
+def sweep(
+    lines: Mapping[str, np.ndarray],
+    values: Sequence[int],
+    title: str,
+    label: str,
+    interval: float,
+    colours: Mapping[str, str],
+) -> Figure:
     """Mean over graphs of each method against a sweep value, with the interval of the mean.
 
     Args:
@@ -288,9 +291,10 @@ def sweep(lines: Mapping[str, np.ndarray], values: Sequence[int], title: str, la
         title: above the panel.
         label: below it.
         interval: probability of the bands.
+        colours: of the methods; the others are drawn in ink.
     """
     figure, [axes] = _panels(1, height=2.7, right=0.95)
-    colours = {name: SWEEP_COLOURS.get(name, INK) for name in lines}
+    colours = {name: colours.get(name, INK) for name in lines}
     ends = {}
     for name, found in lines.items():
         known = found[:, np.isfinite(found).all(0)]
@@ -311,34 +315,38 @@ def sweep(lines: Mapping[str, np.ndarray], values: Sequence[int], title: str, la
     return figure
 
 
-def learning(curve: xr.Dataset, name: str, label: str) -> Figure:
-    """One quantity over a training run: each part of the run (faint) and the mean of the latest tenth of it (strong).
+def learning(curve: xr.Dataset, name: str) -> Figure:
+    """One series over a training run: each part of the run (faint) and the mean of the latest tenth of it (strong).
 
-    A loss is drawn on a logarithmic scale, and so is its mean taken.
+    A loss that is above zero is drawn on a logarithmic scale, and so is its mean taken. What is not a mean over a part
+    of the run, as the part of random actions, is drawn as it is. A vector has a line for each objective.
 
     Args:
         curve: of `bayesalloc.agents.training.curve`.
-        name: return, loss or epsilon.
-        label: above the panel.
+        name: of the series.
     """
     figure, [axes] = _panels(1, height=2.7)
-    steps, values = curve["steps"].values, curve[name].values
-    known = np.isfinite(values) & ((values > 0) | (name != "loss"))
-    steps, values = steps[known], values[known]
-    if name != "epsilon":
-        axes.plot(steps, values, color=COLOURS[0], alpha=0.35, linewidth=0.8)
-        width, drawn = max(1, math.ceil(len(values) / 10)), np.log(values) if name == "loss" else values
-        latest = [drawn[max(0, place - width + 1) : place + 1].mean() for place in range(len(drawn))]
-        values = np.exp(latest) if name == "loss" else latest
-    axes.plot(steps, values, color=COLOURS[0], linewidth=1.8)
-    if name == "loss" and len(values):
+    lines = curve[name].transpose(..., "steps").values.reshape(-1, curve.sizes["steps"])
+    logarithmic = name.endswith("loss") and not (lines < 0).any() and bool((lines > 0).any())
+    for place, line in enumerate(lines):
+        colour, known = COLOURS[place % len(COLOURS)], np.isfinite(line) & ((line > 0) | (not logarithmic))
+        steps, values = curve["steps"].values[known], line[known]
+        if curve[name].attrs["over"] != "last":
+            axes.plot(steps, values, color=colour, alpha=0.35, linewidth=0.8)
+            width, drawn = max(1, math.ceil(len(values) / 10)), np.log(values) if logarithmic else values
+            latest = [drawn[max(0, at - width + 1) : at + 1].mean() for at in range(len(drawn))]
+            values = np.exp(latest) if logarithmic else latest
+        axes.plot(steps, values, color=colour, linewidth=1.8, label=f"objective {place + 1}")
+    if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
-    if name == "epsilon":
-        axes.set_ylim(0, 1.05)
-    axes.set_title(plain(label), loc="left", fontsize=10, fontweight="bold", color=INK)
+    if curve[name].attrs["over"] == "last" and (lines >= 0).all():
+        axes.set_ylim(bottom=0)
+    if len(lines) > 1:
+        axes.legend(fontsize=SMALL, frameon=False)
+    axes.set_title(plain(name), loc="left", fontsize=10, fontweight="bold", color=INK)
     axes.set_xlabel("steps", fontsize=SMALL)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
