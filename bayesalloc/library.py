@@ -44,6 +44,16 @@ def available(folder: str) -> list[str]:
     return sorted(file.stem for file in files if not file.stem.startswith("_"))
 
 
+def describe(model: str) -> str:
+    """What a shipped model is: the first line of its file.
+
+    >>> describe("watershed")
+    'A watershed shared by five stakeholders, under an incentive mechanism.'
+    """
+    text = (content("models") / f"{model}.py").read_text(encoding="utf-8")
+    return text.split('"""')[1].strip().splitlines()[0]
+
+
 def load_mechanism(name_or_path: str | Path | Mechanism) -> Mechanism:
     """A mechanism by its shipped name, or by the path of a TOML or Python file; one that is loaded stays as it is.
 

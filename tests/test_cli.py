@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
-from bayesalloc import cli, library
+import bayesalloc
+from bayesalloc import library
 from bayesalloc.agents import training
+from bayesalloc.cli.main import main
 
 # The command line is run in this process on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
@@ -40,7 +42,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         capsys.readouterr()
         code = 0
         try:
-            cli.main()
+            main()
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
         out, err = capsys.readouterr()
@@ -637,7 +639,7 @@ def test_help_and_version(run):
     assert ran.code == 0
     commands = "compare fit counterfactual allocate train reproduce models mechanisms init"
     assert all(command in ran.out for command in commands.split())
-    assert run("--version").out.strip() == cli.__version__
+    assert run("--version").out.strip() == bayesalloc.__version__
 
 
 def test_as_a_process(tmp_path):
@@ -666,7 +668,7 @@ def test_as_a_process(tmp_path):
 
 
 def test_help_does_not_wait_for_jax(tmp_path):
-    code = "import sys; from bayesalloc import cli; sys.argv = ['bayesalloc', '--help']\n"
-    code += "try: cli.main()\nexcept SystemExit: pass\nsys.exit('jax' in sys.modules or 'xarray' in sys.modules)"
+    code = "import sys; from bayesalloc.cli.main import main; sys.argv = ['bayesalloc', '--help']\n"
+    code += "try: main()\nexcept SystemExit: pass\nsys.exit('jax' in sys.modules or 'xarray' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 import bayesalloc as ba
-from bayesalloc import arguments, cli, runs
+from bayesalloc import runs
+from bayesalloc.cli import arguments, main as program
 from bayesalloc.inference.files import SEALED, check_structure, open_posterior, save_posterior
 from bayesalloc.inference.posing import pose, restore
 from tests import mutations
@@ -206,7 +207,7 @@ def main(*line: str) -> int:
     sys.argv = ["bayesalloc", *line]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            cli.main()
+            program.main()
         return 0
     except SystemExit as stop:
         assert stop.code in (0, 2, None), (line, err.getvalue())

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import bayesalloc as ba
-from bayesalloc import cli
 from bayesalloc.agents import dqn, leaves, orders, training
 from bayesalloc.agents.networks import Dense
 from bayesalloc.allocators.learned import REGISTRY
+from bayesalloc.cli import train as command
 from bayesalloc.episodes import Episodes
 from tests.probes import CART_POLE
 
@@ -218,6 +218,6 @@ def test_every_preset_ends_as_if_it_had_not_been_interrupted(tmp_path, method, p
 
 @pytest.mark.parametrize("folder", ["runs/one", "my runs/it's $HOME", "-o"])
 def test_the_command_that_goes_on_is_as_a_shell_takes_it(folder):
-    *command, run = shlex.split(cli._resume("srap", Path(folder)))
-    assert command == ["bayesalloc", "train", "srap", "--resume"] and Path(run) == Path(folder)
+    *line, run = shlex.split(command._resume("srap", Path(folder)))
+    assert line == ["bayesalloc", "train", "srap", "--resume"] and Path(run) == Path(folder)
     assert not run.startswith("-")

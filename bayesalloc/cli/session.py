@@ -1,46 +1,17 @@
-"""What every command shares: its options, and how it answers or refuses."""
+"""How every command runs: its devices and folder, what it answers, and how it refuses."""
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from bayesalloc import runs
+from bayesalloc.cli.options import Common
 from bayesalloc.errors import InputError, sentence, visible
-
-
-def _whole(type_: Any, tokens: Sequence[Any]) -> int:
-    """Cyclopts rounds 1.5 to a whole number, silently."""
-    text = tokens[0].value
-    if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
-        raise ValueError(f"'{text[:60]}' is not a whole number")
-    return int(text)
-
-
-Whole = Annotated[int, Parameter(converter=_whole)]
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Common:
-    """What every command takes."""
-
-    seed: Whole = 0
-    "Seed of all random numbers; the same seed gives the same numbers."
-    out: Path | None = None
-    "Folder for the results; default: runs/<time>-<command>."
-    json: Annotated[bool, Parameter(negative=())] = False
-    "Print one JSON object on stdout and nothing else there."
-    quiet: Annotated[bool, Parameter(negative=())] = False
-    "Print nothing but errors (and the JSON object)."
 
 
 @contextmanager

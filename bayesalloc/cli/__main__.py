@@ -1,0 +1,5 @@
+"""`python -m bayesalloc.cli`."""
+
+from bayesalloc.cli.main import main
+
+main()
