@@ -13,7 +13,10 @@ from bayesalloc.following import seed_by_name
 from bayesalloc.sites import RESERVED
 
 BETTER, AT = ("higher", "lower", ""), ("horizon", "years")
-REQUIRED, OPTIONAL = ("prior", "initial", "step", "arms"), ("observe", "reward", "ended", "measure", "guide", "deviate")
+REQUIRED, OPTIONAL = (
+    ("prior", "initial", "step", "arms"),
+    ("observe", "reward", "ended", "measure", "guide", "deviate", "alike"),
+)
 
 
 def checked(env: Environment) -> Environment:

@@ -58,6 +58,7 @@ class Environment(NamedTuple):
         refusal: the arm that holds when an agent refuses, or "".
         check: `(action, sites) -> None`, refuses interventions on sites that cannot reach what an action does, which
             would else be reported as an effect of zero.
+        alike: `actions -> actions`, the same ones in one structure, so that they can be stacked; None: they have one.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Environment(NamedTuple):
     deviate: Callable[[Any, ArrayLike], Any] | None = None
     refusal: str = ""
     check: Callable[[Any, Mapping[str, ArrayLike]], None] | None = None
+    alike: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 
 
 class Observation(NamedTuple):

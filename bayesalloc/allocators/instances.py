@@ -319,6 +319,13 @@ def arrivals(setting: Setting, joined: Bool[Array, "agent agent"], slots: int = 
     )
 
 
+def fullest(setting: Setting) -> Problem:
+    """An instance of a setting in which every agent owns as many tasks as it may, on which to check sizes."""
+    joined = ~jnp.eye(setting.agents, dtype=bool)
+    problem: Problem = handlers.seed(lambda: arrivals(setting, joined), jax.random.key(0))()
+    return problem._replace(real=jnp.ones_like(problem.real))
+
+
 def arrivals_of_any(settings: Sequence[Setting], joined: Bool[Array, "agent agent"], key: Array) -> Problem:
     """An episode of one of several settings, equally likely; they have the same numbers of agents and types."""
     slots = max(max(setting.tasks) for setting in settings)

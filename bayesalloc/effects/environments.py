@@ -45,7 +45,7 @@ def simulate(
         if env.refusal and env.deviate is not None and n_agents:
             deviations = [env.deviate(action, agent) for action in actions for agent in range(n_agents)]
             extra = [*env.arms([env.refusal]).values(), *deviations]
-        together = alike([*actions, *extra])
+        together = alike(env, [*actions, *extra])
         sites = dict(arms[names[0]].sites)
         params = None if posterior is None else posterior_params(env, posterior, draws, sites)
         if posterior is not None:
@@ -116,8 +116,10 @@ def prior_sites(env: Environment) -> list[str]:
     return [name for name, site in trace.items() if site["type"] == "sample"]
 
 
-def alike(actions: Sequence[Any]) -> list[Any]:
+def alike(env: Environment, actions: Sequence[Any]) -> Sequence[Any]:
     """Actions of one structure: mechanisms with different rules share one tuple of them."""
     from bayesalloc.mechanism import Terms, unify
 
+    if env.alike is not None:
+        return env.alike(actions)
     return unify(actions) if all(isinstance(action, Terms) for action in actions) else list(actions)

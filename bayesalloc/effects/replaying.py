@@ -82,7 +82,7 @@ def counterfactual(
         raise InputError(f"{env.name} cannot be replayed with '{listed([*drawn, *constants])}': it is not yearly noise")
     recorded = [problem.arms[name] for name in problem.arms]
     new = [] if isinstance(arm, Mapping) else list(env.arms([arm]).values())
-    stacked = stack(alike([*recorded, *new]))
+    stacked = stack(alike(env, [*recorded, *new]))
     factual = np.broadcast_to(problem.labels, (len(years), *problem.labels.shape[1:]))
     changed = factual.copy()
     if new:

@@ -19,10 +19,11 @@ from bayesalloc.agents.networks import Dense, Scorer
 from bayesalloc.agents.policies import Method
 from bayesalloc.agents.training import Course, Trainer
 from bayesalloc.allocators.darap import DEFAULT, THESIS, Darap, cautions, with_minds
+from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, Record
 from bayesalloc.allocators.darap.learned import Experience, Minds, Seen, features
 from bayesalloc.allocators.evaluate import Allocation, evaluate
 from bayesalloc.allocators.instances import SWEEP, Setting, arrivals_of_any, check_setting, draw_network, network_of_any
-from bayesalloc.allocators.learned.entry import Learned, check_plan
+from bayesalloc.allocators.learned.entry import Learned, Negotiation, check_plan
 from bayesalloc.allocators.problem import Problem
 from bayesalloc.allocators.sizes import NEGOTIATION
 from bayesalloc.errors import InputError
@@ -193,16 +194,22 @@ def minds(plan: Plan, networks: Networks, agents: int, key: Array, epsilon: Any 
 
 def allocator(plan: Plan, networks: Networks, owned: int | None = None) -> Callable[[Problem, Array], Allocation]:
     """Negotiation with learned answers; nothing is random. There is room for as many tasks of an agent as are owned."""
+    return lambda problem, rng_key: negotiation(plan, networks, owned).run(problem, rng_key, NO_FAULTS)[0]
 
-    def allocate(problem: Problem, rng_key: Array) -> Allocation:
+
+def negotiation(plan: Plan, networks: Networks, owned: int | None = None) -> Negotiation:
+    """The same as a negotiation in which things may go wrong."""
+
+    def run(problem: Problem, rng_key: Array, faults: Faults) -> tuple[Allocation, Record]:
         agents = len(problem.resources)
         mine = minds(plan, networks, agents, rng_key)
         if plan.alike:  # such a network takes any number of requests: none may go unanswered where there are more
             mine = mine._replace(seen=plan.seen._replace(slots=max(plan.slots, agents - 1)))
         room = len(problem.owner) if owned is None else max(1, owned)
-        return with_minds(problem, rng_key, mine, dataclasses.replace(plan.protocol, tasks_per_agent=room))[0]
+        protocol = dataclasses.replace(plan.protocol, tasks_per_agent=room)
+        return with_minds(problem, rng_key, mine, protocol, faults)[:2]
 
-    return allocate
+    return Negotiation(run, plan.protocol.max_hops)
 
 
 def check(plan: Plan, problem: Problem) -> None:
@@ -335,6 +342,7 @@ ENTRY = Learned(
     colours=("#56B4E9", "#1b4f72"),
     check=check,
     sizes=NEGOTIATION,
+    negotiation=negotiation,
     cautions=lambda plan, problem: cautions(problem, plan.protocol),
     asking=asking,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from bayesalloc.agents.networks import check_layers
 from bayesalloc.agents.policies import Method
+from bayesalloc.allocators.darap.faults import Record
 from bayesalloc.allocators.evaluate import Allocation
 from bayesalloc.allocators.instances import check_setting
 from bayesalloc.allocators.problem import Problem
@@ -26,6 +27,18 @@ def _as_it_is(plan: Any, max_quantity: int) -> Any:
     return plan
 
 
+class Negotiation(NamedTuple):
+    """An allocator whose agents negotiate, so that messages may be lost, promises broken, and reports be lies.
+
+    Attributes:
+        run: `(problem, rng_key, faults) -> (Allocation, Record)`.
+        max_hops: how far requests go; a part of the negotiation takes as many rounds.
+    """
+
+    run: Callable[..., tuple[Allocation, Record]]
+    max_hops: int
+
+
 class Learned(NamedTuple):
     """A learned method.
 
@@ -37,6 +50,7 @@ class Learned(NamedTuple):
         colours: in figures: of networks trained on each graph, and of the policy that is shipped.
         check: `(plan, problem)`; it refuses a problem on which such a policy cannot act.
         sizes: how large a problem it takes.
+        negotiation: `(plan, network, owned) -> Negotiation`, as `allocator`, where agents negotiate; None: they do not.
         cautions: `(plan, problem)` -> sentences on what it leaves out.
         asking: `(plan, max_quantity) -> plan` with requests of up to so many items, where agents ask for some.
     """
@@ -47,6 +61,7 @@ class Learned(NamedTuple):
     colours: tuple[str, str]
     check: Callable[[Any, Problem], None] = _never
     sizes: Sizes = TABLE
+    negotiation: Callable[[Any, Any, int | None], Negotiation] | None = None
     cautions: Callable[[Any, Problem], Sequence[str]] = _nothing
     asking: Callable[[Any, int], Any] = _as_it_is
 
