@@ -1,6 +1,7 @@
 """Training on the host: what a run remembers, how it ends, and that an interruption changes nothing."""
 
 import dataclasses
+import io
 import json
 import math
 import os
@@ -12,13 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rich.console import Console
 
 import bayesalloc as ba
-from bayesalloc.agents import dqn, leaves, orders, training
+from bayesalloc.agents import curves, dqn, leaves, orders, training
 from bayesalloc.agents.networks import Dense
 from bayesalloc.allocators.learned import REGISTRY
 from bayesalloc.cli import train as command
 from bayesalloc.episodes import Episodes
+from bayesalloc.report import training as documents
 from tests.probes import CART_POLE
 
 KEY = jax.random.key(2)
@@ -66,7 +69,7 @@ def test_the_curve_counts_what_the_run_counts(course, whole):
         if row.episodes > before
     )
     assert ended + float(whole.run.episode.sum()) == pytest.approx(480)
-    data = training.curve(whole.rows, course.trainer.series, "steps")
+    data = curves.curve(whole.rows, course.trainer.series, "steps")
     assert data["return"].sizes == {"steps": 120} and data.attrs["goal"] == "steps"
 
 
@@ -149,6 +152,75 @@ def test_checkpoints_that_are_none_are_refused(tmp_path, course):
     leaves.write(path, "checkpoint", {"asked": {}, "rows": [], "seconds": 0.0, "over": False}, jnp.zeros(2))
     with pytest.raises(ba.InputError, match="arrays"):
         training.train(course, KEY, resume=path)
+
+
+def test_checkpoints_of_earlier_versions_are_refused(tmp_path, course):
+    """Their curves had no names."""
+    path = tmp_path / "checkpoint.run"
+    notes = {"asked": {}, "rows": [[4, 0, None, None, 1.0]], "seconds": 0.0, "over": False}
+    leaves.write(path, "checkpoint", notes, jnp.zeros(2))
+    with pytest.raises(ba.InputError, match="written by an earlier version; its run cannot go on in this one"):
+        training.train(course, KEY, resume=path)
+    notes["rows"] = [{"steps": 4, "episodes": 0, "series": {"return": None, "regret": 1.0}}]
+    leaves.write(path, "checkpoint", notes, course.trainer.begin(KEY))
+    with pytest.raises(ba.InputError, match="its learning curve is of another run"):
+        training.train(course, KEY, resume=path)
+
+
+SERIES = tuple(
+    curves.Series(name, over, f"what {name} is")
+    for name, over in {"return": "episode", "entropy": "mean", "hypervolume": "last", "updates": "sum"}.items()
+)
+
+
+def counting(step):
+    """Every other iteration ends an episode that brings (1, 2); there is no entropy at first."""
+
+    def advance(run, iterations):
+        at = run + step * jnp.arange(iterations)
+        curve = {
+            "ended": at % 2, "return": (at % 2)[:, None] * jnp.array([1.0, 2.0]), "hypervolume": 0.5 * at,
+            "entropy": jnp.where(at < 3, jnp.nan, at), "updates": jnp.ones_like(at),
+        }  # fmt: skip
+        return run + step * iterations, curve
+
+    return training.Trainer(lambda key: jnp.int32(0), advance, SERIES)
+
+
+def test_series_are_what_a_trainer_likes_and_returns_may_be_vectors(tmp_path):
+    path = tmp_path / "checkpoint.run"
+    course = training.Course(counting(1), 600, 0, 1, lambda run: run, "welfare and safety")
+    whole = training.train(course, KEY)
+    assert course.chunk == 3 and [row.episodes for row in whole.rows[:3]] == [1, 3, 4]
+    first, second = (row.series for row in whole.rows[:2])  # of iterations 0, 1, 2 and 3, 4, 5
+    assert math.isnan(first.pop("entropy")) and first == {"return": [1.0, 2.0], "hypervolume": 1.0, "updates": 3.0}
+    assert second == {"return": [1.0, 2.0], "entropy": 4.0, "hypervolume": 2.5, "updates": 3.0}
+    with pytest.raises(Killed):
+        training.train(course, KEY, checkpoint=path, every=0.0, on_chunk=killing(30))
+    assert json.dumps(training.train(course, KEY, resume=path).rows) == json.dumps(whole.rows)
+
+    data = curves.curve(whole.rows, SERIES, course.goal)
+    assert data["return"].dims == ("steps", "objective") and data["entropy"].dims == ("steps",)
+    asked = {"problem": "x", "method": "pareto", "plan": {"preset": "p"}, "seed": 1}
+    result = documents.training_json(asked, data, 2.0, {"policy": "x.policy"})
+    assert result["return"] == [1.0, 2.0] and result["hypervolume"] == 299.5
+    documents.write_training(result, asked, data, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert all(f"what {each.name} is" in page for each in SERIES) and page.count("<svg") == 4
+    Console(file=io.StringIO()).print(documents.training_text(result))
+
+
+def test_trainers_side_by_side_share_a_curve():
+    both = training.SideBySide(counting, jnp.array([1, 3]))
+    run, curve = both.advance(both.begin(KEY), 4)
+    assert run.tolist() == [4, 12] and curve["ended"].tolist() == [0, 2, 0, 2]
+    assert curve["return"].tolist() == [[0, 0], [2, 4], [0, 0], [2, 4]] and curve["hypervolume"].tolist() == [
+        0,
+        1,
+        2,
+        3,
+    ]
+    assert both.series == SERIES
 
 
 def test_a_run_ends_after_the_episodes_asked_for_and_explores_by_them():

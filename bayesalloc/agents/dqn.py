@@ -14,7 +14,8 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from bayesalloc.agents import buffer
 from bayesalloc.agents.buffer import Buffer
-from bayesalloc.agents.training import Series, Trainer
+from bayesalloc.agents.curves import Series
+from bayesalloc.agents.training import Trainer
 from bayesalloc.environment import Observation
 from bayesalloc.episodes import Episodes, numbered
 from bayesalloc.errors import InputError

@@ -7,7 +7,6 @@ of the run becomes one number (or one for each objective). `bayesalloc.agents.dq
 """
 
 import functools
-import math
 import signal
 import threading
 import time
@@ -15,16 +14,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import msgspec
 import numpy as np
-import xarray as xr
 from jaxtyping import Array
 from tqdm import tqdm
 
-from bayesalloc.agents import leaves
+from bayesalloc.agents import curves, leaves
+from bayesalloc.agents.curves import Row, Series, Written
 from bayesalloc.errors import InputError, quoted
 
 CHECKPOINT = "checkpoint.run"  # the name of the file in a run's folder
@@ -32,36 +31,6 @@ CHUNKS = 200  # about as many rows has a learning curve
 EVERY = 10.0  # seconds between checkpoints, at least
 NAMED_FIRST = ("method", "plan.preset")  # of what differs between two runs: the rest follows from them
 SHARE = 0.05  # of the time may go into writing them
-
-
-class Series(NamedTuple):
-    """What a learning curve shows beside steps and episodes: numbers, or vectors with an element for each objective.
-
-    Attributes:
-        name: of it.
-        over: what stands for a part of the run: the "sum" of its iterations, their "mean" (of those that are finite),
-            the "last" of them, or their sum for each "episode" that ended, NaN where none did.
-        says: what it is, for readers of the report.
-    """
-
-    name: str
-    over: Literal["sum", "mean", "last", "episode"]
-    says: str
-
-    def reduced(self, values: np.ndarray, ended: int) -> np.ndarray:
-        """A part of the run as one number (or vector), from a leading axis of iterations.
-
-        >>> float(Series("loss", "mean", "how wrong it was").reduced(np.array([np.nan, 1.0, 2.0]), ended=0))
-        1.5
-        """
-        if self.over == "last":
-            return np.asarray(values[-1])
-        known = np.isfinite(values) if self.over == "mean" else np.ones_like(values, bool)
-        total = values.sum(0, dtype=float, where=known)
-        if self.over == "sum":
-            return np.asarray(total)
-        count = np.asarray(ended if self.over == "episode" else known.sum(0), float)
-        return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
 class Trainer(NamedTuple):
@@ -101,14 +70,6 @@ class Course(NamedTuple):
     def chunk(self) -> int:
         """Iterations between two looks at the run."""
         return -(-self.iterations // CHUNKS)
-
-
-class Row(NamedTuple):
-    """A chunk in the learning curve: counts from the run's beginning, and series over the chunk (a list: a vector)."""
-
-    steps: int
-    episodes: int
-    series: dict[str, float | list[float]]
 
 
 class Training(NamedTuple):
@@ -199,7 +160,7 @@ def train(
         stored = _stored(resume, asked or {})
         notes = _notes(resume, stored.header)
         run, seconds = stored.tree(jax.eval_shape(course.trainer.begin, jax.random.key(0))), notes.seconds
-        rows = [_read(row) for row in notes.rows]
+        rows = [curves.read(row) for row in notes.rows]
         if any(set(row.series) != {each.name for each in course.trainer.series} for row in rows):
             raise InputError(f"{resume}: is damaged: its learning curve is of another run")
         del stored  # the bytes of a large replay buffer
@@ -209,7 +170,7 @@ def train(
     def save() -> None:
         if checkpoint is not None:
             header = {"asked": dict(asked or {}), "seconds": seconds, "over": _over(course, rows)}
-            header["rows"] = [_written(row) for row in rows]
+            header["rows"] = [curves.written(row) for row in rows]
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             leaves.write(checkpoint, "checkpoint", header, run)
 
@@ -236,21 +197,13 @@ def train(
     return Training(run, tuple(rows), seconds)
 
 
-class _Written(msgspec.Struct):
-    """A row as a checkpoint has it: null in place of what is not finite."""
-
-    steps: int
-    episodes: int
-    series: dict[str, float | list[float | None] | None]
-
-
 class _Notes(msgspec.Struct):
     """What the first line of a checkpoint says."""
 
     asked: dict[str, Any]
     seconds: float
     over: bool
-    rows: list[_Written]
+    rows: list[Written]
 
 
 def _notes(path: Path, header: Mapping[str, Any]) -> _Notes:
@@ -275,26 +228,6 @@ def begun(checkpoint: Path) -> dict[str, Any]:
 def unfinished(checkpoint: Path) -> bool:
     """Whether there is a checkpoint, of a run that has not come to its end."""
     return checkpoint.exists() and not _notes(checkpoint, leaves.header(checkpoint, "checkpoint")).over
-
-
-def curve(rows: Sequence[Row], series: Sequence[Series], goal: str = "") -> xr.Dataset:
-    """The learning curve as a dataset over the steps, and the objectives where a series has several.
-
-    Args:
-        rows: of the run.
-        series: of its trainer; what each says, and over what it is taken, become attributes.
-        goal: what an episode's return is.
-
-    >>> returns = Series("return", "episode", "the sum of an episode's rewards")
-    >>> curve([Row(100, 9, {"return": 0.5}), Row(200, 20, {"return": 0.75})], [returns])["return"].values.tolist()
-    [0.5, 0.75]
-    """
-    data = xr.Dataset({"episodes": ("steps", [row.episodes for row in rows])}, {"steps": [row.steps for row in rows]})
-    for each in series:
-        values = np.asarray([row.series[each.name] for row in rows])
-        data[each.name] = ("steps", "objective")[: values.ndim], values, {"says": each.says, "over": each.over}
-    data.attrs["goal"] = goal
-    return data
 
 
 def _stored(path: Path, asked: Mapping[str, Any]) -> leaves.Stored:
@@ -337,20 +270,6 @@ def _row(course: Course, rows: Sequence[Row], found: Any) -> Row:
     ended = int(found["ended"].sum())
     series = {each.name: each.reduced(found[each.name], ended).tolist() for each in course.trainer.series}
     return Row(steps + course.chunk * course.steps, episodes + ended, series)
-
-
-def _written(row: Row) -> dict[str, Any]:
-    def or_null(value: Any) -> Any:
-        return [*map(or_null, value)] if isinstance(value, list) else value if math.isfinite(value) else None
-
-    return {**row._asdict(), "series": {name: or_null(value) for name, value in row.series.items()}}
-
-
-def _read(row: _Written) -> Row:
-    def or_nan(value: Any) -> Any:
-        return [*map(or_nan, value)] if isinstance(value, list) else math.nan if value is None else value
-
-    return Row(row.steps, row.episodes, {name: or_nan(value) for name, value in row.series.items()})
 
 
 def _bar(course: Course, rows: Sequence[Row], *, show: bool) -> tqdm:

@@ -55,7 +55,7 @@ def train(
 
         import jax
 
-        from bayesalloc.agents import orders, policies, training
+        from bayesalloc.agents import curves, orders, policies, training
         from bayesalloc.inference.files import save_tree
         from bayesalloc.report import training as documents
 
@@ -84,7 +84,7 @@ def train(
             raise SystemExit(130) from None
         name = file_name(order.method)
         files = folder.files("report.html", "results.nc", policy=name, curve="curve.svg", checkpoint=CHECKPOINT)
-        curve = training.curve(done.rows, order.course.trainer.series, order.course.goal)
+        curve = curves.curve(done.rows, order.course.trainer.series, order.course.goal)
         policies.save(folder.path / name, order.policy(done))
         save_tree(curve, folder.path / "results.nc")
         result = documents.training_json(order.asked, curve, done.seconds, files)

@@ -322,7 +322,7 @@ def learning(curve: xr.Dataset, name: str) -> Figure:
     of the run, as the part of random actions, is drawn as it is. A vector has a line for each objective.
 
     Args:
-        curve: of `bayesalloc.agents.training.curve`.
+        curve: of `bayesalloc.agents.curves.curve`.
         name: of the series.
     """
     figure, [axes] = _panels(1, height=2.7)
