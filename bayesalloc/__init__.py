@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from bayesalloc.following import seed_by_name as seed_by_name
     from bayesalloc.inference import diagnose as diagnose, fit as fit
     from bayesalloc.intervene import do as do
-    from bayesalloc.library import load_mechanism as load_mechanism, load_model as load_model
-    from bayesalloc.mechanism import Mechanism as Mechanism
+    from bayesalloc.library import (
+        load_mechanism as load_mechanism,
+        load_model as load_model,
+        mechanism_arms as mechanism_arms,
+    )
+    from bayesalloc.mechanism import Mechanism as Mechanism, Schema as Schema
     from bayesalloc.simulate import hold as hold, rollout as rollout
 
 _PUBLIC = {
@@ -32,8 +36,8 @@ _PUBLIC = {
     "inference": ("diagnose", "fit"),
     "following": ("seed_by_name",),
     "intervene": ("do",),
-    "library": ("load_mechanism", "load_model"),
-    "mechanism": ("Mechanism",),
+    "library": ("load_mechanism", "load_model", "mechanism_arms"),
+    "mechanism": ("Mechanism", "Schema"),
     "simulate": ("hold", "rollout"),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}

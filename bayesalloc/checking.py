@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bayesalloc.environment import Environment, Observation, Outcome, as_model
+from bayesalloc.environment import Environment, Observation, Outcome, as_model, schema_of
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import seed_by_name
+from bayesalloc.mechanism import Mechanism, check_schema, of_model
 from bayesalloc.sites import RESERVED
 
 BETTER, AT = ("higher", "lower", ""), ("horizon", "years")
@@ -34,25 +35,28 @@ def checked(env: Environment) -> Environment:
 
 def known_arms(env: Environment) -> Environment:
     """The environment with arms that are those asked for, or a refusal."""
-    return env if isinstance(env.arms, _Arms) else env._replace(arms=_Arms(env.name, env.arms))
+    return env if isinstance(env.arms, _Arms) else env._replace(arms=_Arms(env))
 
 
 class _Arms:
     """The arms of an environment by name; an environment's own function may not look at the names it is given."""
 
-    def __init__(self, name: str, arms: Callable[[Sequence[str] | None], dict[str, Any]]) -> None:
-        self.name, self.arms = name, arms
+    def __init__(self, env: Environment) -> None:
+        self.env, self.arms = env, env.arms
 
-    def __call__(self, names: Sequence[str] | None) -> dict[str, Any]:
+    def __call__(self, names: Sequence[str | Mechanism] | None) -> dict[str, Any]:
         if names is None:
             return self.arms(None)
+        for name in names:
+            if isinstance(name, Mechanism):
+                of_model(name, schema_of(self.env))
         found = self._asked(names)
         unknown = [] if found else [name for name in names if not self._asked([name])]
         if unknown:
-            raise InputError(f"{self.name} has no arm '{listed(unknown)}'; there are {listed(self.arms(None))}")
+            raise InputError(f"{self.env.name} has no arm '{listed(unknown)}'; there are {listed(self.arms(None))}")
         return found
 
-    def _asked(self, names: Sequence[str]) -> dict[str, Any]:
+    def _asked(self, names: Sequence[str | Mechanism]) -> dict[str, Any]:
         """The arms of these names; none where one is not there."""
         try:
             found = self.arms(names)
@@ -61,7 +65,8 @@ class _Arms:
             if isinstance(cause, InputError) or not isinstance(cause, LookupError | ValueError):
                 raise
             return {}
-        places = [name if name in found else Path(name).stem for name in names]  # a file's arm has its stem
+        named = [name.name if isinstance(name, Mechanism) else name for name in names]
+        places = [name if name in found else Path(name).stem for name in named]  # a file's arm has its stem
         return {place: found[place] for place in places} if set(places) <= set(found) else {}
 
 
@@ -80,11 +85,19 @@ def check_environment(env: Environment) -> None:
             raise InputError(f"{env.name}: {part} is {value!r}; it must be a function")
     if not isinstance(env.outcomes, Mapping):
         raise InputError(f"{env.name}: outcomes is a {type(env.outcomes).__name__}; it must be name -> Outcome")
+    if not isinstance(env.period, str) or not env.period.isidentifier() or env.period in {*RESERVED, *env.coords}:
+        raise InputError(
+            f"{env.name}: period is {env.period!r}; it must be one word, such as year or round, and no other dimension"
+        )
     for name, labels in env.coords.items():
         if isinstance(labels, str) or len(set(labels)) < len(list(labels)):
             raise InputError(f"{env.name}: coords of '{name}' are {labels!r}; they must be different labels")
+    if not isinstance(env.columns, Mapping):
+        raise InputError(f"{env.name}: columns is a {type(env.columns).__name__}; it must be column -> what it holds")
     for name, outcome in env.outcomes.items():
         _check_outcome(env, f"{env.name}: outcome '{name}'", outcome)
+    if env.mechanism is not None:
+        _run(env, "mechanism", lambda: check_schema(env.mechanism, env.name))
     default = _run(env, "arms", lambda: env.arms(None))
     if not isinstance(default, Mapping) or not default:
         raise InputError(f"{env.name}: arms(None) must be name -> action, with at least one")
@@ -100,9 +113,9 @@ def check_environment(env: Environment) -> None:
             f"{env.name}: payoff is '{env.payoff}'; it must be an outcome with dims ('agent',): {listed(agents)}"
         )
     action = jax.tree.map(jnp.asarray, next(iter(default.values())))
-    jax.eval_shape(lambda: _check_year(env, action))
-    yearly = seed_by_name(as_model(env, horizon=2), jax.random.key(0))
-    _run(env, "measure", lambda: jax.eval_shape(lambda: yearly(mechanism=0)))
+    jax.eval_shape(lambda: _check_period(env, action))
+    two_periods = seed_by_name(as_model(env, horizon=2), jax.random.key(0))
+    _run(env, "measure", lambda: jax.eval_shape(lambda: two_periods(mechanism=0)))
 
 
 def _check_outcome(env: Environment, what: str, outcome: Any) -> None:
@@ -117,14 +130,14 @@ def _check_outcome(env: Environment, what: str, outcome: Any) -> None:
     if isinstance(outcome.dims, str) or len(set(outcome.dims)) < len(outcome.dims):
         raise InputError(f"{what}: dims are {outcome.dims!r}; they must be a tuple of different names")
     for dim in outcome.dims:
-        if dim in {*RESERVED, "year"}:
+        if dim in {*RESERVED, env.period}:
             raise InputError(f"{what}: a dimension is called '{dim}', as one of every result")
         if dim not in env.coords:
             raise InputError(f"{what}: the dimension '{dim}' has no coords; there are {listed(env.coords)}")
 
 
-def _check_year(env: Environment, action: Any) -> None:
-    """What the functions return in one year; run for its shapes alone."""
+def _check_period(env: Environment, action: Any) -> None:
+    """What the functions return in one period; run for its shapes alone."""
     key = jax.random.key(0)
     params = _run(env, "prior", seed_by_name(env.prior, key))
     state = _run(env, "initial", lambda: seed_by_name(env.initial, key)(params))

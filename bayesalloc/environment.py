@@ -14,6 +14,7 @@ from numpyro.primitives import Messenger
 
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import Following, Message, Model
+from bayesalloc.mechanism import Schema
 
 
 class Outcome(NamedTuple):
@@ -22,8 +23,8 @@ class Outcome(NamedTuple):
     Attributes:
         unit: the unit of measurement, for axes and tables ("1" for a pure number).
         better: which direction is good for the common good; "" where neither is.
-        dims: names of its axes after the year, each with labels in `Environment.coords`.
-        at: what one number stands for the years: a stock is reported at the horizon, a flow as the mean over the years.
+        dims: names of its axes after the period, each with labels in `Environment.coords`.
+        at: what one number stands for all periods: a stock is reported at the horizon, a flow as the mean over them.
     """
 
     unit: str
@@ -42,32 +43,38 @@ class Environment(NamedTuple):
         step: `(state, action, params) -> (state, outcome)`, one period; its sites are the exogenous noise, not centred
             on anything the action changes, and `outcome` is a NamedTuple.
         arms: `names or None -> {name: action}`, the actions that have a name; None asks for the default ones.
+            Names may be paths of mechanism files, or loaded mechanisms, where there is a schema of them.
         outcomes: the fields of `outcome` that reports are about.
         coords: labels of every dimension used in `outcomes`.
+        period: what one period is called in reports and results: year, round, quarter, episode; its plural has an s.
         baseline: the arm that effects are measured against unless the user names another.
         observe: `(state, params) -> Observation`, what a decision-maker sees.
         reward: `outcome -> array`, per agent or per objective.
         ended: `(state, params) -> bool`, whether the problem is over in a state; None: it never is.
-        measure: `(outcomes, params, data) -> None`, the measurement model over all years; see `measured`.
-        guide: `(state, action, params, data) -> {site: (loc, scale)}`, a normal approximation of what one year's
+        measure: `(outcomes, params, data) -> None`, the measurement model over all periods; see `measured`.
+        guide: `(state, action, params, data) -> {site: (loc, scale)}`, a normal approximation of what one period's
             measurements (a cell per keyword, NaN where missing) say about noise sites of `step` that are standard
             normal; it changes how fast the sampler mixes and not what it samples.
         read: `(table, mechanism) -> Recorded`, how a user's record becomes data; see `bayesalloc.records`.
+        columns: column of a record -> what it holds, for those who write one.
         payoff: the outcome that is each agent's private payoff, or "".
         deviate: `(action, agent) -> action`, the same action with one agent (an index) no longer complying.
         refusal: the arm that holds when an agent refuses, or "".
+        mechanism: what the mechanism files hold that may be its actions; see `bayesalloc.mechanism.Schema`.
         check: `(action, sites) -> None`, refuses interventions on sites that cannot reach what an action does, which
             would else be reported as an effect of zero.
-        alike: `actions -> actions`, the same ones in one structure, so that they can be stacked; None: they have one.
+        alike: `actions -> actions`, the same ones in one structure, so that they can be stacked; None: as the schema
+            of its mechanisms has it, or they have one.
     """
 
     name: str
     prior: Callable[[], Any]
     initial: Callable[[Any], Any]
     step: Callable[[Any, Any, Any], tuple[Any, Any]]
-    arms: Callable[[Sequence[str] | None], dict[str, Any]]
+    arms: Callable[[Sequence[Any] | None], dict[str, Any]]
     outcomes: Mapping[str, Outcome]
     coords: Mapping[str, Sequence[str]] = {}
+    period: str = "year"
     baseline: str = ""
     observe: Callable[[Any, Any], Any] | None = None
     reward: Callable[[Any], Array] | None = None
@@ -75,9 +82,11 @@ class Environment(NamedTuple):
     measure: Callable[[Any, Any, Mapping[str, ArrayLike]], None] | None = None
     guide: Callable[[Any, Any, Any, Mapping[str, Array]], Mapping[str, tuple[Array, Array]]] | None = None
     read: Callable[..., "Recorded"] | None = None
+    columns: Mapping[str, str] = {}
     payoff: str = ""
     deviate: Callable[[Any, ArrayLike], Any] | None = None
     refusal: str = ""
+    mechanism: Schema | None = None
     check: Callable[[Any, Mapping[str, ArrayLike]], None] | None = None
     alike: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 
@@ -90,13 +99,13 @@ class Observation(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """A record as an environment reads it: the environment that fits it, its data, and the years it covers.
+    """A record as an environment reads it: the environment that fits it, its data, and the periods it covers.
 
     Attributes:
         environment: the environment, sized to the record.
         data: keywords of the model, NaN where a cell is missing.
-        labels: per year (and group), the name of the arm in force; shape (year, ...).
-        years: the year of each period.
+        labels: per period (and group), the name of the arm in force; shape (period, ...).
+        years: the label of each period, such as its year.
         warnings: sentences on what was assumed or ignored.
         noncentered: pooled sites about which the record says little, for which the sampler does better with the
             non-centred form (Betancourt & Girolami 2015, arXiv:1312.0906).
@@ -119,20 +128,40 @@ def stack(actions: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *actions)
 
 
+def alike(env: Environment, actions: Sequence[Any]) -> Sequence[Any]:
+    """Actions of an environment in one structure, as its schema says, so that they can be stacked."""
+    if env.alike is not None:
+        return env.alike(actions)
+    return actions if env.mechanism is None else env.mechanism.alike(actions)
+
+
+def schema_of(env: Environment | Model) -> Schema:
+    """The schema of an environment's mechanism files.
+
+    Raises:
+        InputError: where there is none.
+    """
+    if not isinstance(env, Environment):
+        raise InputError("a plain model has no mechanism files: mechanisms are the actions of an environment")
+    if env.mechanism is None:
+        raise InputError(f"{env.name} has no mechanism files; its actions are {listed(env.arms(None))}")
+    return env.mechanism
+
+
 def as_model(
     env: Environment, arms: Mapping[str, Any] | None = None, horizon: int = 20, *, guided: bool = False
 ) -> Model:
     """The environment as a plain NumPyro model function, for NUTS, SVI, `Predictive` and ArviZ.
 
-    The model has a top-level site `mechanism`, the index of the arm in force (one number, or one per year), so that
+    The model has a top-level site `mechanism`, the index of the arm in force (one number, or one per period), so that
     NumPyro's own `do(model, data={"mechanism": k})` chooses an arm. Every outcome is a deterministic site with a
-    leading year axis. Data keywords default to None, and NaN in them means missing: a keyword named after a site of
-    `step` conditions that site, the others go to `env.measure`.
+    leading axis of periods. Data keywords default to None, and NaN in them means missing: a keyword named after a site
+    of `step` conditions that site, the others go to `env.measure`.
 
     Args:
         env: the environment.
         arms: name -> action; default: the environment's own.
-        horizon: number of years.
+        horizon: number of periods.
         guided: whether the noise that `env.guide` knows of is sampled as its standardised deviation from the guide,
             site `<name>_standard`, with the same posterior: for NUTS and SVI.
 
@@ -152,7 +181,7 @@ def as_model(
         index = jnp.asarray(index)
         index = jnp.broadcast_to(index, (horizon, *index.shape[1:]))
 
-        yearly = {name: value for name, value in given.items() if value.ndim and len(value) == horizon}
+        by_period = {name: value for name, value in given.items() if value.ndim and len(value) == horizon}
 
         def body(state: Any, inputs: tuple[Array, dict[str, Array]]) -> tuple[Any, Any]:
             arm, measurements = inputs
@@ -166,7 +195,7 @@ def as_model(
 
         conditions = _Given(given)
         with conditions:
-            _, outcomes = scan(body, env.initial(params), (index, yearly))
+            _, outcomes = scan(body, env.initial(params), (index, by_period))
         for name in env.outcomes:
             numpyro.deterministic(name, getattr(outcomes, name))
         unused = set(given) - conditions.reached
@@ -221,7 +250,7 @@ class _Guided(Reparam):
 
 
 class _Given(Following):
-    """Conditions sites inside the time scan on data with a leading year axis; NaN leaves a site unconditioned.
+    """Conditions sites inside the time scan on data with a leading axis of periods; NaN leaves a site unconditioned.
 
     A missing value is filled with its expectation and carries no density.
     """
@@ -244,8 +273,8 @@ class _Given(Following):
         if msg["type"] != "sample" or msg["name"] not in self.data or self.period is None:
             return
         self.reached.add(msg["name"])
-        if len(self.data[msg["name"]]) != self.horizon:  # JAX would repeat the last year
-            raise InputError(f"'{msg['name']}' has {len(self.data[msg['name']])} years; the model has {self.horizon}")
+        if len(self.data[msg["name"]]) != self.horizon:  # JAX would repeat the last one
+            raise InputError(f"'{msg['name']}' has {len(self.data[msg['name']])} periods; the model has {self.horizon}")
         value = self.data[msg["name"]][self.period]
         there = ~jnp.isnan(value)
         msg["value"] = jnp.where(there, value, msg["fn"].mean)

@@ -8,7 +8,7 @@ import os
 import sys
 import tomllib
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,10 +16,10 @@ from typing import Any
 import bayesalloc
 from bayesalloc import limits
 from bayesalloc.checking import checked, known_arms
-from bayesalloc.environment import Environment
+from bayesalloc.environment import Environment, schema_of
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import Model
-from bayesalloc.mechanism import Mechanism, Rules, parse_mechanism
+from bayesalloc.mechanism import Mechanism, Schema, model_of, of_model, parse_mechanism
 
 
 class Label(str):
@@ -54,42 +54,124 @@ def describe(model: str) -> str:
     return text.split('"""')[1].strip().splitlines()[0]
 
 
-def load_mechanism(name_or_path: str | Path | Mechanism) -> Mechanism:
-    """A mechanism by its shipped name, or by the path of a TOML or Python file; one that is loaded stays as it is.
+def about(model: Environment | Model) -> dict[str, Any]:
+    """What an environment is about: its name and period, and by name its outcomes, actions and columns of records.
 
     Raises:
-        InputError: for a name that is not shipped, a missing or unreadable file, or a field that is not allowed.
+        InputError: for a plain model, which does not say.
+    """
+    if not isinstance(model, Environment):
+        raise InputError(
+            "a plain model does not say what it is about: its outcomes are its sites, its columns keywords"
+        )
+    better = {
+        name: f", {outcome.better} is better" if outcome.better else "" for name, outcome in model.outcomes.items()
+    }
+    each = {name: "".join(f", for each {dim}" for dim in outcome.dims) for name, outcome in model.outcomes.items()}
+    return {
+        "name": model.name,
+        "period": model.period,
+        "outcomes": {name: f"[{it.unit}]{each[name]}{better[name]}" for name, it in model.outcomes.items()},
+        "actions": dict.fromkeys(model.arms(None), ""),
+        "columns": dict(model.columns),
+    }
 
-    >>> load_mechanism("cost_sharing").incentive.modifier
+
+def load_mechanism(name_or_path: str | Path | Mechanism, environment: Environment | Schema | None = None) -> Mechanism:
+    """A mechanism by its shipped name, or by the path of a TOML or Python file; one that is loaded stays as it is.
+
+    Args:
+        name_or_path: which.
+        environment: whose mechanism it is, or the schema of its mechanisms; None: the shipped model that the file
+            names. A file never names code: one of a model of your own is read with its environment.
+
+    Raises:
+        InputError: for a name that is not shipped, a missing or unreadable file, a mechanism of another model, or a
+            field that is not allowed.
+
+    >>> load_mechanism("cost_sharing").parameters.incentive.modifier
     1.0
     """
+    schema = schema_of(environment) if isinstance(environment, Environment) else environment
     if isinstance(name_or_path, Mechanism):
-        return name_or_path
-    path = _path(name_or_path, "mechanisms", ".toml")
+        return name_or_path if schema is None else of_model(name_or_path, schema)
+    path = _path(name_or_path, "mechanisms", ".toml", "" if schema is None else schema.model)
+    table, module = _table(path)
+    schema = schema or _shipped_schema(model_of(table), path)
+    rules = {name: _guarded(getattr(module, name), path) for name in schema.rules if hasattr(module, name)}
+    return parse_mechanism(table, path, schema, rules)
+
+
+def _shipped_schema(model: Any, path: Path) -> Schema:
+    """The schema of the shipped model that a mechanism file names."""
+    found = load_model(model) if isinstance(model, str) and model in available("models") else None
+    if isinstance(found, Environment) and found.mechanism is not None:
+        return found.mechanism
+    raise InputError(
+        f"{path}: is a mechanism of the model {model!r}, which is none that is shipped with mechanisms of its own: load"
+        " it with its environment"
+    )
+
+
+def _table(path: Path) -> tuple[dict[str, Any], ModuleType | None]:
+    """What a mechanism file states, and the module where it is a Python file."""
     if path.suffix == ".py":
         module = _run(path)
         if not isinstance(getattr(module, "parameters", None), dict):
             raise InputError(f"{path}: a Python mechanism defines `parameters`, a dict with the fields of a TOML one")
-        own = {name: _guarded(getattr(module, name), path) for name in Rules._fields if hasattr(module, name)}
-        return parse_mechanism(module.parameters, path, Rules(**own))
+        return module.parameters, module
     text = limits.read_text(path, limits.TEXT_BYTES, "a mechanism")
     try:
-        table = tomllib.loads(text)
+        return tomllib.loads(text), None
     except ValueError as error:  # also a number of thousands of digits
         raise InputError(f"{path}: not a valid TOML file: {error}") from None
     except RecursionError:
         raise InputError(f"{path}: its tables or lists are nested too deeply; {limits.NESTED} are allowed") from None
-    return parse_mechanism(table, path)
 
 
-def load_mechanisms(given: Iterable[str | Path | Mechanism]) -> dict[str, Mechanism]:
+def shipped_mechanisms(model: str) -> list[str]:
+    """Names of the mechanisms of a model that are shipped.
+
+    >>> shipped_mechanisms("watershed")
+    ['cost_sharing', 'credit_trading', 'no_agreement', 'performance_contract']
+    """
+    return [
+        name for name in available("mechanisms") if model_of(_table(content("mechanisms") / f"{name}.toml")[0]) == model
+    ]
+
+
+def mechanism_arms(
+    schema: Schema, default: Sequence[str | Path | Mechanism]
+) -> Callable[[Sequence[str | Mechanism] | None], dict[str, Any]]:
+    """The `arms` of an environment whose actions are mechanisms: by name, by path, or loaded.
+
+    Args:
+        schema: what its mechanism files hold.
+        default: the mechanisms that stand for None, and that have their names whether they are shipped or not.
+    """
+    own = {each.name if isinstance(each, Mechanism) else Path(each).stem: each for each in default}
+
+    def arms(names: Sequence[str | Mechanism] | None) -> dict[str, Any]:
+        meant = [own.get(name, name) if isinstance(name, str) else name for name in names or own]
+        loaded = [load_mechanism(each, schema) for each in meant]
+        if len({mechanism.name for mechanism in loaded}) < len(loaded):
+            raise InputError(f"two mechanisms have the same name among {', '.join(each.path for each in loaded)}")
+        actions = schema.alike([schema.action(mechanism) for mechanism in loaded])
+        return dict(zip([mechanism.name for mechanism in loaded], actions, strict=True))
+
+    return arms
+
+
+def load_mechanisms(
+    given: Iterable[str | Path | Mechanism], environment: Environment | None = None
+) -> dict[str, Mechanism]:
     """Mechanisms by what a record calls them: the names of their files without the ending.
 
     Raises:
         InputError: where two have the same name, and as `load_mechanism` does.
     """
     found: dict[str, Mechanism] = {}
-    for mechanism in map(load_mechanism, given):
+    for mechanism in [load_mechanism(each, environment) for each in given]:
         before = found.setdefault(mechanism.name, mechanism)
         if Path(before.path).resolve() != Path(mechanism.path).resolve():
             raise InputError(f"{before.path} and {mechanism.path} have the same name; rename one of them")
@@ -137,7 +219,12 @@ def load_model(name_or_path: str | Path) -> Environment | Model:
         if isinstance(found, Environment):
             if shipped:
                 return known_arms(found)
-            own = {part: _guarded(value, path) for part, value in found._asdict().items() if callable(value)}
+            own: dict[str, Any] = {
+                part: _guarded(value, path) for part, value in found._asdict().items() if callable(value)
+            }
+            if isinstance(found.mechanism, Schema):
+                action, alike = _guarded(found.mechanism.action, path), _guarded(found.mechanism.alike, path)
+                own["mechanism"] = found.mechanism._replace(action=action, alike=alike)
             try:
                 return checked(found._replace(**own))
             except InputError as error:
@@ -147,17 +234,16 @@ def load_model(name_or_path: str | Path) -> Environment | Model:
     raise InputError(f"{path}: defines no '{attribute or 'environment'}'" + ("" if attribute else " and no 'model'"))
 
 
-def _path(name_or_path: str | Path, folder: str, ending: str) -> Path:
+def _path(name_or_path: str | Path, folder: str, ending: str, model: str = "") -> Path:
     text = name_or_path if isinstance(name_or_path, str) else str(name_or_path)
     shipped = content(folder) / f"{text}{ending}"
     if text in available(folder) and shipped.is_file():
         return shipped
     path, data = Path(text), isinstance(name_or_path, Label)
     if data or path.suffix not in (".py", ".toml"):
-        otherwise = "name its file with --mechanisms" if data else "give a path"
-        raise InputError(
-            f"no {folder[:-1]} is called '{text}'; shipped are {listed(available(folder))}, or {otherwise}"
-        )
+        shipped = shipped_mechanisms(model) if model else available(folder)
+        otherwise = "give its file among the mechanisms" if data else "give a path"
+        raise InputError(f"no {folder[:-1]} is called '{text}'; shipped are {listed(shipped)}, or {otherwise}")
     if not os.path.isfile(path):  # also where the name is longer than any file's
         raise InputError(f"{path}: no such file")
     return path

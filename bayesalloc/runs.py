@@ -48,7 +48,7 @@ class Folder:
         self.real = Path(os.path.realpath(target))
         if os.path.lexists(target) and not os.path.isdir(target):
             kind = "a link to nothing" if target.is_symlink() and not target.exists() else "a file"
-            raise InputError(f"{target}: is {kind}; --out names a folder")
+            raise InputError(f"{target}: is {kind}; results go to a folder")
         for name in (MANIFEST, *names):
             if os.path.lexists(self.real / name) and not os.path.isfile(self.real / name):
                 raise InputError(

@@ -21,8 +21,15 @@ from numpyro.distributions import constraints
 from bayesalloc import limits
 from bayesalloc.environment import Environment, Outcome, Recorded
 from bayesalloc.errors import InputError, listed
-from bayesalloc.mechanism import Mechanism
 
+COLUMNS = {
+    "group": "label of the group",
+    "person": "label of the person in the group",
+    "mechanism": "label of the mechanism that was in force for the person; any",
+    "contribution": "what the person gave, from 0 to the endowment",
+    "endowment": "what the person could give in a round, above 0; one number for each person",
+    "round": "optional: whole number; default: one round",
+}
 POOLING = (0.15, 0.5)  # prior of the spread of groups and of people, in shares of the endowment
 
 
@@ -164,8 +171,8 @@ def game(
         share = numpyro.sample("share", Contributed(loc, params.volatility[mechanism], nothing, everything).to_event(1))
         return state, Round((share * stake).mean(), share * stake)
 
-    def arms(names: Sequence[str | Mechanism] | None) -> dict[str, Any]:
-        strange = [name if isinstance(name, str) else name.path for name in names or () if name not in mechanisms]
+    def arms(names: Sequence[str] | None) -> dict[str, Any]:
+        strange = [name for name in names or () if name not in mechanisms]
         if strange:
             raise InputError(f"cooperation has no mechanism '{listed(strange)}'; there are {listed(mechanisms)}")
         return {str(name): np.int32(mechanisms.index(name)) for name in names or mechanisms}
@@ -177,12 +184,14 @@ def game(
         step=step,
         arms=arms,
         outcomes={"contribution": Outcome(unit, "higher")},
+        period="round",
         read=read,
+        columns=COLUMNS,
     )
 
 
 def read(table: Any, mechanism: str | None = None) -> Recorded:
-    """A record with columns group, person, mechanism, contribution, endowment and optionally round (see contracts)."""
+    """A record of who gave what, with COLUMNS."""
     group = table.labels("group")
     person = list(zip(group, table.labels("person"), strict=True))
     endowment = table.numbers("endowment", low=0.0, above=True, required=True)

@@ -281,6 +281,7 @@ def market(
             "tasks_done": Outcome("share", "higher"),
             "messages": Outcome("1", "lower"),
         },
+        period="episode",
         baseline="cen-grd",
         check=check,
         alike=alike,

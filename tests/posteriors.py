@@ -38,9 +38,10 @@ def drawn(model, record: str | Path, *, draws: int = 4, **options) -> xr.DataTre
         "constant_data": trees.group(constant, trees.constant_dims(constant, dims, observed), coords),
     }
     tree = xr.DataTree.from_dict({name: group for name, group in groups.items() if group})
-    carried = {"record": problem.text}
     if problem.environment is None:
         carried = {"keywords": trees.described(keywords(problem), problem.categories)}
+    else:
+        carried = {"record": problem.text, "period": problem.environment.period}
     tree.attrs = {
         "model": problem.name,
         "mechanism": problem.mechanism,

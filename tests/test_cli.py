@@ -123,7 +123,7 @@ REFUSED = {
     "mechanism files of one name in a record": (
         ["fit", "watershed", "years.csv", "--mechanisms", "a/my.toml", "b/my.toml"], ["a/my.toml", "b/my.toml"]
     ),
-    "a path in a record": (["fit", "watershed", "years.csv"], ["years.csv", "'canary.py'", "--mechanisms"]),
+    "a path in a record": (["fit", "watershed", "years.csv"], ["years.csv", "'canary.py'", "among the mechanisms"]),
     "a mechanism with a dotted agent": (["compare", "--mechanisms", "dotted.toml"], ["dotted.toml", "'dam.owner'"]),
     "a mechanism with a huge number": (["compare", "--mechanisms", "huge.toml"], ["huge.toml", "digits"]),
     "a mechanism with a large number": (["compare", "--mechanisms", "large.toml"], ["incentive.modifier", "bits"]),
@@ -194,7 +194,7 @@ REFUSED = {
     "posterior of another model": (["compare", "--posterior", "pupils.nc"], ["pupils.nc"]),
     "unknown experiment": (["reproduce", "srap", "--experiments", "7.5.9"], ["'7.5.9'", "7.5.1", "7.5.7"]),
     "one graph": (["reproduce", "srap", "--graphs", "1"], ["graphs", "1", "at least 2"]),
-    "graphs of a catchment": (["reproduce", "watershed", "--graphs", "5"], ["--graphs", "srap", "watershed"]),
+    "graphs of a catchment": (["reproduce", "watershed", "--graphs", "5"], ["graphs", "watershed takes no"]),
     "unknown option": (["compare", "--colour", "red"], ["--colour"]),
     "unknown command": (["compere"], ["compere", "compare"]),
     "missing record": (["fit", "watershed", "none.csv"], ["none.csv", "no such file"]),
@@ -493,7 +493,7 @@ def test_allocate_on_a_network_of_its_own(run, tmp_path):
     (tmp_path / "net.csv").write_text("from,to,km\nB,C,15\nA,B,2\n")
     problem = {name: value for name, value in PROBLEM.items() if name != "edges"} | {"graph": "net.csv"}
     (tmp_path / "problem.json").write_text(json.dumps(problem))
-    assert_refused(run("allocate", "problem.json"), "net.csv", "have km", "--length")
+    assert_refused(run("allocate", "problem.json"), "net.csv", "have km", "say the attribute")
     ran = run("allocate", "problem.json", "--length", "km", "--method", "cen-grd", "--json")
     said = "3 agents (0 is 'A', 1 is 'B', 2 is 'C'), 2 links, lengths: their 'km' (2 to 15)"
     assert ran.err == f"network: {said}\n"

@@ -49,7 +49,7 @@ def test_a_model_by_path(tmp_path):
 
 def test_a_mechanism_by_path(tmp_path):
     mechanism = ba.load_mechanism(write(tmp_path / "own.toml", MECHANISM))
-    assert (mechanism.name, mechanism.title, mechanism.incentive.modifier) == ("own", "Own", 1.25)
+    assert (mechanism.name, mechanism.title, mechanism.parameters.incentive.modifier) == ("own", "Own", 1.25)
 
 
 def test_relative_paths_belong_to_the_working_directory(tmp_path, monkeypatch):

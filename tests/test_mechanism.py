@@ -12,17 +12,19 @@ from hypothesis import given, settings, strategies as st
 import bayesalloc as ba
 from bayesalloc import library
 from bayesalloc.environment import stack
-from bayesalloc.mechanism import (
+from bayesalloc.mechanism import Mechanism, parse_mechanism
+from bayesalloc.models.schemas.watershed import (
+    AGENTS,
     SWITCH_WIDTH,
     Incentive,
     Ledger,
-    Mechanism,
+    Parameters,
     Terms,
-    parse_mechanism,
+    schema,
     standard_modifier,
+    terms_of,
     unify,
 )
-from bayesalloc.models.watershed import AGENTS
 
 HEAD = 'title = "Bad"\ndescription = "Bad."\n'
 GOOD = HEAD + "[incentive]\nmodifier = 1.0\n"
@@ -32,7 +34,7 @@ BAD_FILES = {
     "unknown field": (GOOD + "strength = 2.0\n", ["incentive", "strength"]),
     "unknown field in capitals": (GOOD + "Modifier = 2.0\n", ["incentive", "Modifier"]),
     "unknown table": (GOOD + "[penalty]\nfine = 2.0\n", ["penalty"]),
-    "reserved field": ('name = "x"\n' + GOOD, ["'name'"]),
+    "reserved field": ('name = "x"\n' + GOOD, ["`name`"]),
     "above the range": (HEAD + "[incentive]\nmodifier = 6.0\n", ["incentive.modifier", "<= 5"]),
     "below the range": (GOOD + "volatility = -0.1\n", ["incentive.volatility", ">= 0"]),
     "not a number, though a float": (HEAD + "[incentive]\nmodifier = nan\n", ["incentive.modifier"]),
@@ -80,7 +82,7 @@ def test_bad_files_are_refused_with_file_and_field(tmp_path, case):
     text, parts = BAD_FILES[case]
     path = write(tmp_path / "bad.toml", text)
     with pytest.raises(ba.InputError) as caught:
-        ba.load_mechanism(path).terms(AGENTS)
+        terms_of(ba.load_mechanism(path))
     message = str(caught.value)
     assert "\n" not in message
     for part in ("bad.toml", *parts):
@@ -89,7 +91,7 @@ def test_bad_files_are_refused_with_file_and_field(tmp_path, case):
 
 def test_the_same_good_file_is_accepted(tmp_path):
     mechanism = ba.load_mechanism(write(tmp_path / "good.toml", GOOD))
-    assert mechanism.terms(AGENTS).modifier == 1.0
+    assert terms_of(mechanism).modifier == 1.0
 
 
 def numbers(value: Any, where: str = "") -> dict[str, float]:
@@ -107,7 +109,7 @@ def test_every_parameter_that_is_shipped_has_a_unit_and_a_source(name):
 
     path = library.content("mechanisms") / f"{name}.toml"
     mechanism = ba.load_mechanism(name)
-    terms = mechanism.terms(AGENTS)
+    terms = terms_of(mechanism)
     given = numbers(tomllib.loads(path.read_text(encoding="utf-8")))
     assert given
     for where in given:
@@ -120,23 +122,23 @@ def test_every_parameter_that_is_shipped_has_a_unit_and_a_source(name):
 
 
 def test_terms_are_the_numbers_of_the_file_in_the_order_of_the_agents():
-    terms = ba.load_mechanism("credit_trading").terms(("investor", "expert", "forest_owner"))
+    terms = terms_of(ba.load_mechanism("credit_trading"), ("investor", "expert", "forest_owner"))
     np.testing.assert_allclose(terms.verification_payment, [-6.0, 12.0, -6.0])
     np.testing.assert_allclose(terms.credit_shares, [0.5, 0.0, 0.5])
     np.testing.assert_allclose(terms.cost_shares, 0.0)
     assert (float(terms.pooled), float(terms.credits_per_health)) == (0.0, 12000.0)
-    assert float(ba.load_mechanism("cost_sharing").terms(AGENTS).pooled) == 1.0
+    assert float(terms_of(ba.load_mechanism("cost_sharing")).pooled) == 1.0
 
 
 def test_the_modifier_above_the_threshold_is_the_modifier_unless_the_file_says_otherwise():
-    plain = Mechanism("x", "x", Incentive(1.3, threshold=0.5)).terms(AGENTS)
+    plain = terms_of(Mechanism("x", "x", "watershed", Parameters(Incentive(1.3, threshold=0.5))))
     assert plain.modifier_above == plain.modifier
-    zero = Mechanism("x", "x", Incentive(1.3, threshold=0.5, modifier_above=0.0)).terms(AGENTS)
+    zero = terms_of(Mechanism("x", "x", "watershed", Parameters(Incentive(1.3, threshold=0.5, modifier_above=0.0))))
     assert zero.modifier_above == 0.0
 
 
 def test_the_modifier_changes_over_at_the_threshold():
-    terms = Mechanism("x", "x", Incentive(1.4, threshold=0.5, modifier_above=1.0)).terms(AGENTS)
+    terms = terms_of(Mechanism("x", "x", "watershed", Parameters(Incentive(1.4, threshold=0.5, modifier_above=1.0))))
     far = 10 * SWITCH_WIDTH  # a logistic curve is within 5e-5 of its end ten widths away
     health = jnp.array([0.5 - far, 0.5, 0.5 + far])
     np.testing.assert_allclose(standard_modifier(terms, health, jnp.ones(3)), [1.4, 1.2, 1.0], atol=1e-4)
@@ -150,17 +152,17 @@ def ledger(**changes: Any) -> Ledger:
 
 def test_payments_of_the_shipped_mechanisms_by_hand():
     cost = np.asarray(ledger().cost)
-    pay, outside = ba.load_mechanism("cost_sharing").terms(AGENTS).payments(ledger())
+    pay, outside = terms_of(ba.load_mechanism("cost_sharing")).payments(ledger())
     np.testing.assert_allclose(pay, cost - np.array([0.25, 0.2, 0.05, 0.3, 0.2]) * 100.0, atol=1e-4)
     assert float(outside) == 0.0
     milestones, fee = np.array([-10.0, 24.0, 6.0, -20.0, 0.0]), np.array([-4.0, 0.0, 12.0, -8.0, 0.0])
-    contract = ba.load_mechanism("performance_contract").terms(AGENTS)
+    contract = terms_of(ba.load_mechanism("performance_contract"))
     for held, changes in [(1, {}), (2, {"erosion_reduction": jnp.float32(0.31)}), (0, {"health": jnp.float32(0.69)})]:
         np.testing.assert_allclose(contract.payments(ledger(**changes))[0], held * milestones + fee, atol=1e-4)
-    pay, outside = ba.load_mechanism("credit_trading").terms(AGENTS).payments(ledger())
+    pay, outside = terms_of(ba.load_mechanism("credit_trading")).payments(ledger())
     assert float(outside) == pytest.approx(12000.0 * 0.2 * 0.01)  # credits x gain x price
     np.testing.assert_allclose(pay, [0.0, 12.0 - 6.0, 12.0, 0.0, 12.0 - 6.0], atol=1e-4)
-    pay, outside = ba.load_mechanism("credit_trading").terms(AGENTS).payments(ledger(health_gain=jnp.float32(-0.2)))
+    pay, outside = terms_of(ba.load_mechanism("credit_trading")).payments(ledger(health_gain=jnp.float32(-0.2)))
     assert float(outside) == 0.0  # nobody buys back what was lost
 
 
@@ -206,7 +208,7 @@ def test_payments_sum_to_the_outside_money(
         "verification": {"payment": fee},
         "credits": {"per_health": per_health, "shares": credit_shares},
     }
-    payments, outside = paid(parse_mechanism(table, "x.toml").terms(AGENTS), books)
+    payments, outside = paid(terms_of(parse_mechanism(table, "x.toml", schema)), books)
     # Every agent's payment is a sum of at most five terms, each rounded to float32 a few times: 32 roundings of the
     # money that changes hands bound the error.
     moved = 2 * float(books.cost.sum()) + sum(2 * abs(v) for v in milestone.values()) + sum(map(abs, fee.values()))
@@ -236,7 +238,7 @@ def payments(terms, ledger):
 def test_a_python_mechanism_has_its_own_rules(tmp_path):
     mechanism = ba.load_mechanism(write(tmp_path / "own.py", OWN))
     assert (mechanism.name, mechanism.title) == ("own", "Own")
-    terms = mechanism.terms(AGENTS)
+    terms = terms_of(mechanism)
     assert float(terms.incentive(jnp.float32(0.4), jnp.float32(1.0))) == pytest.approx(0.9 + 0.2)
     share = np.asarray(ledger().contribution)
     np.testing.assert_allclose(terms.payments(ledger())[0], share - share.mean(), atol=1e-6)
@@ -244,7 +246,7 @@ def test_a_python_mechanism_has_its_own_rules(tmp_path):
 
 def test_a_python_mechanism_with_one_rule_keeps_the_other_standard_one(tmp_path):
     text = OWN.partition("def payments")[0]
-    terms = ba.load_mechanism(write(tmp_path / "half.py", text)).terms(AGENTS)
+    terms = terms_of(ba.load_mechanism(write(tmp_path / "half.py", text)))
     assert float(terms.incentive(jnp.float32(0.4), jnp.float32(1.0))) == pytest.approx(1.1)
     np.testing.assert_allclose(terms.payments(ledger())[0], 0.0)
 
@@ -258,7 +260,7 @@ def test_the_parameters_of_a_python_mechanism_are_checked_like_a_file(tmp_path):
 
 def side_by_side(tmp_path: Path) -> list[Terms]:
     names = ["cost_sharing", write(tmp_path / "own.py", OWN), "performance_contract", "credit_trading"]
-    return [ba.load_mechanism(name).terms(AGENTS) for name in names]
+    return [terms_of(ba.load_mechanism(name)) for name in names]
 
 
 def test_mechanisms_with_different_rules_act_together_as_each_does_alone(tmp_path):
@@ -295,7 +297,7 @@ def test_unify_twice_changes_nothing(tmp_path):
 def test_a_modifier_per_agent_acts_beside_a_standard_one(tmp_path):
     """`Rules` allows a modifier that is an array of shape (agent,), and others are one number."""
     text = OWN.replace("terms.modifier + 0.5 * health", "jnp.arange(5) * health")
-    alone = [ba.load_mechanism(name).terms(AGENTS) for name in ("cost_sharing", write(tmp_path / "own.py", text))]
+    alone = [terms_of(ba.load_mechanism(name)) for name in ("cost_sharing", write(tmp_path / "own.py", text))]
     health, ratio = jnp.float32(0.5), jnp.float32(1.0)
     for terms, single in zip(unify(alone), alone, strict=True):
         found = np.broadcast_to(terms.incentive(health, ratio), (5,))
@@ -304,7 +306,7 @@ def test_a_modifier_per_agent_acts_beside_a_standard_one(tmp_path):
 
 def test_a_rule_that_raises_is_the_files_fault(tmp_path):
     path = write(tmp_path / "own.py", OWN.replace("ledger.contribution -", "ledger.contribution / ledger.people -"))
-    terms = ba.load_mechanism(path).terms(AGENTS)
+    terms = terms_of(ba.load_mechanism(path))
     with pytest.raises(ba.InputError, match="people") as caught:
         terms.payments(ledger())
     assert f"{path}, line 12" in str(caught.value)

@@ -7,9 +7,9 @@ import pytest
 from scipy.integrate import quad
 
 import bayesalloc as ba
+from bayesalloc.claims.watershed import load_claims, once
 from bayesalloc.environment import stack
 from bayesalloc.models import cooperation, watershed as content
-from bayesalloc.reproduce import load_claims, measure
 from bayesalloc.simulate import trajectory
 from tests.conftest import REAL_DATA
 
@@ -64,7 +64,7 @@ def test_the_watershed_equals_a_plain_python_version(watershed, name):
     for year in range(YEARS):
         now = {site: values[year] for site, values in noise.items()}
         health, sentiment, erosion, effort, payoff, sales = plain_step(
-            health, sentiment, ba.load_mechanism(name), p, now, first
+            health, sentiment, ba.load_mechanism(name).parameters, p, now, first
         )
         assert float(years.forest_health[year]) == pytest.approx(health, abs=2e-5)
         assert float(years.erosion[year]) == pytest.approx(erosion, abs=2e-5)
@@ -86,7 +86,7 @@ def test_payments_sum_to_the_outside_money_and_states_stay_in_range(watershed):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_published_claims_and_orderings(seed):
-    result = measure(load_claims("watershed"), seed)
+    result = once(load_claims(), seed)[0]
     broken = [row for kind in ("claims", "orderings") for row in result[kind] if not row["holds"]]
     assert not broken
 

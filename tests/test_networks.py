@@ -135,9 +135,9 @@ def test_the_instance_may_name_its_agents(tmp_path):
 BOMB = '<!DOCTYPE g [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><graphml>&b;</graphml>'
 REFUSED = {
     "another attribute": (
-        "g.graphml", graphml([("A", "B", 5), ("B", "C", 3)], "distance"), None, ["distance", "--length"]
+        "g.graphml", graphml([("A", "B", 5), ("B", "C", 3)], "distance"), None, ["distance", "attribute"]
     ),
-    "a capital": ("g.graphml", graphml([("A", "B", 5), ("B", "C", 3)], "Weight"), None, ["have Weight", "--length"]),
+    "a capital": ("g.graphml", graphml([("A", "B", 5), ("B", "C", 3)], "Weight"), None, ["have Weight", "attribute"]),
     "two that could be meant": ("g.csv", "source,target,weight,km\nA,B,1,5\nB,C,1,9\n", None, ["km, weight"]),
     "one that is not there": ("g.txt", "A B 5\nB C 3\n", "dist", ["no 'dist'", "they have weight"]),
     "one that is missing once": ("g.edgelist", "A B {'weight': 5}\nB C {}\n", None, ["'B' to 'C' has no weight"]),

@@ -203,7 +203,7 @@ DAMAGED = {
     "keywords that are a number": (attribute("keywords", 3), "'keywords' is not text"),
     "results of compare": (
         in_tree(lambda tree: tree.attrs.update(kind="interventional", basis="prior")),
-        "holds the results of `bayesalloc compare`, and no posterior",
+        "holds the results of `compare`, and no posterior",
     ),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "is not a file"),
     "a petabyte of nothing": (lambda path: os.truncate(path, 10**12), "has 1,000,000,000,000 bytes"),

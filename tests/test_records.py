@@ -61,7 +61,7 @@ BAD_WATERSHED = {
     "too many bytes": ("year\n" + "2001\n" * 10_000_001, ["larger than the 50,000,000 bytes"]),
     "a path of a mechanism": (
         "year,forest_health,erosion,mechanism\n2001,0.5,0.6,helper.py\n",
-        ["line 2", "'mechanism'", "no mechanism is called 'helper.py'", "--mechanisms"],
+        ["line 2", "'mechanism'", "no mechanism is called 'helper.py'", "among the mechanisms"],
     ),
     "a column twice": ("year,erosion,erosion\n2001,0.5,0.6\n", ["'erosion'", "twice", "header"]),
     "semicolons": ("year;forest_health;erosion\n2001;0.5;0.6\n", ["'year'", "year;forest_health;erosion"]),
@@ -228,7 +228,7 @@ def test_labels_index_the_arms_in_force(tmp_path):
         assert list(problem.arms) == ["ours", "no_agreement"]
         np.testing.assert_array_equal(problem.labels, [0, 1, 0])
     assert float(problem.arms["ours"].modifier) == np.float32(1.1)
-    assert "'ours'" in refusal("watershed", path) and "--mechanisms" in refusal("watershed", path)
+    assert "'ours'" in refusal("watershed", path) and "among the mechanisms" in refusal("watershed", path)
 
 
 def test_a_mechanism_that_was_in_force_throughout_by_name_or_path(tmp_path):

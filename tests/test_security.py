@@ -124,7 +124,7 @@ def test_no_attribute_of_a_posterior_runs_anything(canary, watershed, fitted):
 def test_a_python_mechanism_is_named_again_and_matched_by_its_name(canary, watershed, fitted):
     rows = fitted.attrs["record"].replace("own", "helper")
     tree = tampered(fitted, record=rows, mechanisms=json.dumps({"helper": None}))
-    with pytest.raises(ba.InputError, match=r"'helper' was a Python mechanism; name it again: --mechanisms helper\.py"):
+    with pytest.raises(ba.InputError, match=r"'helper' was a Python mechanism; give helper\.py among the mechanisms"):
         restore(watershed, tree)
     assert not ran(canary)
     assert list(restore(watershed, tree, mechanisms=["helper.py"]).arms) == ["helper"]

@@ -155,10 +155,7 @@ def shipped(registry: Registry, name: str) -> Policy:
     """
     path = registry.trained / file_name(name)
     if not path.exists():
-        raise InputError(
-            f"no policy of {name} is shipped: train one with `bayesalloc train {registry.problem} --method {name}`, and"
-            " name its file"
-        )
+        raise InputError(f"no policy of {name} is shipped: train one, and name its file")
     return load(registry, path, name)
 
 

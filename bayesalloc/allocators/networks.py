@@ -159,7 +159,7 @@ def _attribute(network: Network, length: str | None) -> str | float:
     if unclear:
         names = quoted(listed(unclear | ({"weight"} & there)))
         raise InputError(
-            f"its links have {names}, and nothing says what is their length: say --length NAME, or --length 1 where"
+            f"its links have {names}, and nothing says what is their length: say the attribute that is, or 1 where"
             " every link is 1 long"
         )
     return "weight" if "weight" in there else 1.0

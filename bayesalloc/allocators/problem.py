@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from bayesalloc.allocators.files import read_bytes
 from bayesalloc.allocators.networks import LONGEST, SHORTEST, described, lengths, read_network
 from bayesalloc.errors import InputError, quoted
+from bayesalloc.fields import Field, fields
 
 LARGEST = 2**24  # integers up to here are exact in float32, and so are sums of them below it
 LEAST = 1e-9  # utility or cost, if not 0: what float32 holds beside the others
@@ -138,17 +139,44 @@ def package_cost(problem: Problem, quantity: Int[Array, "..."], distance: Float[
 
 
 class _Task(msgspec.Struct, forbid_unknown_fields=True):
+    """A task.
+
+    Attributes:
+        agent: the agent that has it, by number from 0 or by name.
+        utility: what doing it pays.
+        requires: how many items of each type it needs.
+    """
+
     agent: int | str
     utility: float
     requires: list[int]
 
 
 class _Cost(msgspec.Struct, forbid_unknown_fields=True):
+    """What it costs to move items of one type to one task from one agent.
+
+    Attributes:
+        per_item: for one package over a distance of 1.
+        package_size: how many items are one package.
+    """
+
     per_item: float = 1.0
     package_size: int = 1
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    """An instance.
+
+    Attributes:
+        agents: how many, or a list of their names.
+        resource_types: how many types of items there are.
+        resources: for each agent, how many items of each type it holds.
+        edges: who is joined to whom: [agent, agent, length], where a length left out is 1.
+        graph: instead of edges, the file of a network, beside this one.
+        tasks: what is to be done.
+        transfer_cost: what moving items costs.
+    """
+
     agents: int | list[str]
     resource_types: int
     resources: list[list[int]]
@@ -158,13 +186,18 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     transfer_cost: _Cost = msgspec.field(default_factory=_Cost)
 
 
+def instance_fields() -> list[Field]:
+    """The fields of an instance's file, with defaults and meanings."""
+    return fields(_Document)
+
+
 def read_problem(path: str | Path, length: str | None = None) -> Problem:
     """The instance in a JSON file; see `read_instance`."""
     return read_instance(path, length)[0]
 
 
 def read_instance(path: str | Path, length: str | None = None) -> tuple[Problem, str]:
-    """The instance in a JSON file (see the README for its fields), and what its network was understood to be.
+    """The instance in a JSON file (see `instance_fields`), and what its network was understood to be.
 
     Instead of `edges`, `graph` may name a file beside it (see `networks.FORMATS`), whose nodes are the agents in the
     order of their ids; where `agents` is not their number but a list of names, in that order.
@@ -190,7 +223,7 @@ def read_instance(path: str | Path, length: str | None = None) -> tuple[Problem,
         n = _size(document, names)
         if document.graph is None:
             if length is not None:
-                raise InputError("--length is for a network in a file of its own; 'edges' have their lengths")
+                raise InputError("length is for a network in a file of its own; 'edges' have their lengths")
             joined, by, shown = check_edges(document.edges or [], n), "the third number of 'edges'", names
         else:
             joined, by, shown = _from_file(path.parent, document.graph, names, n, length)

@@ -313,6 +313,7 @@ def environment(setting: Setting | Sequence[Setting] = BASE, rule: Rule = "gain"
         step=step,
         arms=arms,
         outcomes={"social_welfare": Outcome("utility", "higher"), "advantage": Outcome("1", "higher")},
+        period="decision",
         baseline="agent_0",
         observe=observe,
         reward=lambda outcome: outcome.advantage if ours else outcome.social_welfare,

@@ -20,7 +20,11 @@ def allocate(
     """Allocate one social resource allocation problem: who sends what to which task.
 
     Args:
-        problem: A JSON file (see the README).
+        problem: A JSON file with `agents` (how many, or a list of names), `edges` (each [agent, agent, length], the
+            length 1 where left out) or `graph` (the file of a network), `resource_types` (how many), `resources` (a
+            row for each agent: how many items of each type it holds), `tasks` (each with its `agent`, its `utility`
+            and what it `requires` of each type) and optionally `transfer_cost` (`per_item` and unit of length, default
+            1, and `package_size`, default 1: how many items travel as one).
         method: opt, cen-grd, cen-grd+, dec-grd, dec-price or a learned one; the answer to an unknown one lists all.
         policy: A policy from `bayesalloc train`, for a learned method; default: the one that is shipped.
         time_limit: Seconds for opt; when they are over, the best allocation found and the proven bound are returned.

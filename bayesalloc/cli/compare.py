@@ -30,12 +30,13 @@ def compare(
 
     Args:
         model: A shipped model's name, or the path of a Python file with `environment` or a NumPyro `model`.
-        mechanisms: Names or paths of mechanisms (of srap: of allocators or policies); default: the model's own.
+        mechanisms: Names or paths of mechanisms (of srap: of allocators or policies); default: the model's own. What a
+            file may hold: `bayesalloc mechanisms --fields MODEL`.
         do: An arm by intervention: SITE=VALUE, or several joined by commas. Give it once per arm. SITE+=VALUE adds to
             what a site would have been, "SITE=Normal(1, 0.2)" draws it from a NumPyro distribution.
         baseline: The arm that effects are measured against.
         draws: Parameter draws.
-        horizon: Years to simulate.
+        horizon: Periods to simulate, such as years.
         posterior: A posterior from `bayesalloc fit`; default: effects under the prior.
         record: A CSV with the columns of a plain NumPyro model; beside a posterior, in place of the data in it.
         interval: Probability of the intervals.

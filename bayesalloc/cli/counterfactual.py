@@ -22,7 +22,7 @@ def counterfactual(
     interval: float = 0.89,
     common: Common = DEFAULT,
 ) -> None:
-    """What would have happened in the recorded years, had an intervention been made.
+    """What would have happened in the recorded periods, had an intervention been made.
 
     Args:
         model: The model that was fitted.
@@ -30,7 +30,7 @@ def counterfactual(
         posterior: The posterior from `bayesalloc fit`.
         do: The intervention: mechanism=NAME_OR_PATH, or SITE=VALUE.
         mechanisms: Python mechanisms that were in force: a posterior carries numbers and no code.
-        from_year: Its first year; default: the first recorded.
+        from_year: Its first year (or round, or what the model's periods are); default: the first recorded.
         draws: Posterior draws to use.
         interval: Probability of the intervals.
         common: What every command takes.

@@ -28,14 +28,15 @@ def fit(
 
     Args:
         model: A shipped model's name, or the path of a Python file with `environment` or a NumPyro `model`.
-        record: A CSV file; an empty cell is missing.
+        record: A CSV file; an empty cell is missing. `bayesalloc models MODEL` lists a model's columns.
         data: A keyword of a plain model that is no column, as J=8; the value is JSON, or else text.
         method: NUTS, or stochastic variational inference.
         chains: Number of chains.
         warmup: Warm-up draws per chain.
         draws: Draws per chain.
         mechanism: The mechanism in force throughout, where the record does not say; a name or a path.
-        mechanisms: Files of mechanisms that the record names: a row says `my` for my.toml.
+        mechanisms: Files of mechanisms that the record names: a row says `my` for my.toml. What a file may hold:
+            `bayesalloc mechanisms --fields MODEL`.
         target_accept: Target acceptance probability of NUTS; nearer to 1 means fewer divergences, and slower.
         common: What every command takes.
     """

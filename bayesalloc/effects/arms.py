@@ -19,9 +19,9 @@ class Simulated(NamedTuple):
     """Outcomes of all arms.
 
     Attributes:
-        values: outcome -> (draw, future, arm, ...), one number for the years of a replicate. Where the elements are so
-            many that memory sets a limit, some of the draws, evenly spaced.
-        years: outcome -> (draw, arm, year, ...) of each draw's first future; empty for a plain model.
+        values: outcome -> (draw, future, arm, ...), one number for the periods of a replicate. Where the elements are
+            so many that memory sets a limit, some of the draws, evenly spaced.
+        years: outcome -> (draw, arm, period, ...) of each draw's first future; empty for a plain model.
         refusal: payoffs if nobody took part, (draw, future, arm, agent), or None.
         deviation: own payoff of each agent if it alone did not comply, (draw, future, arm, agent), or None.
         means: outcome -> (draw, future, arm), the mean over an outcome's elements in every draw.

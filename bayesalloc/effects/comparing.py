@@ -25,6 +25,7 @@ from bayesalloc.inference.given import Record
 from bayesalloc.inference.names import escaped, unescaped
 from bayesalloc.inference.posing import pose, restore
 from bayesalloc.library import is_path
+from bayesalloc.mechanism import Mechanism
 
 PER_DRAW = 10_000  # elements of an outcome up to which its effects are kept for every draw
 CONSTANT = 1e-5  # of the size of its elements: a sum that varies less is the same in all draws and arms
@@ -32,7 +33,7 @@ CONSTANT = 1e-5  # of the size of its elements: a sum that varies less is the sa
 
 def compare(
     model: Environment | Model,
-    arms: Sequence[str] | Mapping[str, Arm | Mapping[str, Any]] | None,
+    arms: Sequence[str | Mechanism] | Mapping[str, Arm | Mapping[str, Any]] | None,
     rng_key: Array,
     *,
     draws: int = 500,
@@ -49,11 +50,11 @@ def compare(
 
     Args:
         model: an environment, or a plain NumPyro model function.
-        arms: names or paths of actions; or name -> Arm, or for short name -> {site: value}, where for an environment
-            `mechanism` may be a name or path; None: the environment's own arms.
+        arms: names or paths of actions, or loaded mechanisms; or name -> Arm, or for short name -> {site: value}, where
+            for an environment `mechanism` may be a name or path; None: the environment's own arms.
         rng_key: a key; two calls with the same key are paired too.
         draws: parameter draws, from the prior or the posterior.
-        horizon: years to simulate (environments).
+        horizon: periods to simulate (environments).
         baseline: the control arm; default: the environment's, or the first.
         posterior: a tree from `fit`; None: effects under the prior.
         data: the data of a plain model: its keywords in a mapping, or a record (see `fit`); beside a posterior, instead
@@ -65,7 +66,7 @@ def compare(
             an outcome has many elements.
 
     Returns:
-        A DataTree with groups `outcomes` (per year), `values`, `arms` and `effects` (which keep the outcomes' shapes),
+        A DataTree with groups `outcomes` (by period), `values`, `arms` and `effects` (which keep the outcomes' shapes),
         `arm_means` and `effect_means` (means over the elements of outcomes that have some; the attribute `over` says
         over what; none where elements sum to a constant), `posterior` (the average effect in each draw, as ArviZ reads
         it), `agents` (where the environment has private payoffs) and `decision`. The attributes say how it was made,
@@ -92,7 +93,9 @@ def compare(
         default = env.baseline if env.baseline in named else next(iter(named))
     else:
         if not isinstance(arms, Mapping):
-            raise InputError("a plain model is compared under interventions on its sites: give --do SITE=VALUE")
+            raise InputError(
+                "a plain model is compared under interventions on its sites: give the sites and values of each arm"
+            )
         named = {name: arm if isinstance(arm, Arm) else Arm(sites=arm) for name, arm in arms.items()}
         given = _given(model, data, keywords) if problem is None else problem.data
         simulated = plain.simulate(model, named, rng_key, draws, futures, given, posterior)
@@ -106,7 +109,8 @@ def compare(
     if control not in named:
         raise InputError(f"the baseline '{control}' is not among the arms {listed(named)}")
     with np.errstate(all="ignore"):  # what is not finite is said below
-        tree = _tabulate(simulated, [*named], control, outcomes, coords, interval, minimum)
+        period = "" if env is None else env.period
+        tree = _tabulate(simulated, [*named], control, outcomes, coords, interval, minimum, period)
     if env is not None and simulated.refusal is not None:
         tree["agents"] = decisions.agents(simulated, env, list(named))
     tree["decision"] = decisions.decision(simulated.values, outcomes, coords, list(named))
@@ -118,7 +122,8 @@ def compare(
         "recorded": int(posterior is not None or (env is None and bool(given))),
         "draws": draws,
         "futures": futures,
-        "horizon": horizon if isinstance(model, Environment) else 0,
+        "horizon": 0 if env is None else horizon,
+        **({} if env is None else {"period": env.period}),
         "interval": interval,
         "minimum": minimum,
         "control": control,
@@ -179,7 +184,7 @@ def _arms(env: Environment, arms: Any) -> dict[str, Arm]:
 
 def _tabulate(
     simulated: Simulated, arms: list[str], control: str, outcomes: Mapping[str, Outcome],
-    coords: Mapping[str, Sequence[str]], interval: float, minimum: float,
+    coords: Mapping[str, Sequence[str]], interval: float, minimum: float, period: str,
 ) -> xr.DataTree:  # fmt: skip
     """The groups of `compare` that hold outcomes and effects."""
     k = arms.index(control)
@@ -207,7 +212,7 @@ def _tabulate(
         if mean is not None:
             statistics("arm_means", "effect_means", name, mean, ())
         if outcome in simulated.years:
-            groups["outcomes"][name] = (("draw", "arm", "year", *dims), simulated.years[outcome])
+            groups["outcomes"][name] = (("draw", "arm", period, *dims), simulated.years[outcome])
     axes = {
         "outcomes": {"arm": arms},
         "values": {"arm": arms},
@@ -222,7 +227,7 @@ def _tabulate(
             sizes = {dim: n for dims, value in content.values() for dim, n in zip(dims, value.shape, strict=True)}
             counted = {dim: np.arange(sizes[dim]) for dim in sorted(used - {"draw", "future", *axes[group], *labels})}
             if group == "outcomes":
-                counted["year"] = counted["year"] + 1
+                counted[period] = counted[period] + 1
             there = {dim: names for dim, names in labels.items() if dim in used}
             tree[group] = xr.Dataset(content, {**axes[group], **there, **counted})
     for group in ("arm_means", "effect_means"):

@@ -15,7 +15,7 @@ TAIL = 0.1  # CVaR is the mean of the worst tenth
 
 
 def agents(simulated: Simulated, env: Environment, arms: list[str]) -> xr.Dataset:
-    """Private payoffs and incentives, per arm and agent, in the payoff's unit per year.
+    """Private payoffs and incentives, per arm and agent, in the payoff's unit.
 
     `would_refuse`: probability (over parameters) that the agent's expected payoff is below what it would have if there
     were no agreement. `deviation_gain`: expected gain of the agent if it alone did not comply; above zero the

@@ -1,6 +1,6 @@
 """Arms of an environment, simulated on common random numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ from jaxtyping import Array
 from numpyro import handlers
 
 from bayesalloc.effects.arms import Arm, Simulated
-from bayesalloc.environment import Environment, stack
+from bayesalloc.environment import Environment, alike, stack
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import seed_by_name
 from bayesalloc.inference.draws import thinned
@@ -114,12 +114,3 @@ def prior_sites(env: Environment) -> list[str]:
     """Names of the random sites of the environment's prior."""
     trace = handlers.trace(seed_by_name(env.prior, jax.random.key(0))).get_trace()
     return [name for name, site in trace.items() if site["type"] == "sample"]
-
-
-def alike(env: Environment, actions: Sequence[Any]) -> Sequence[Any]:
-    """Actions of one structure: mechanisms with different rules share one tuple of them."""
-    from bayesalloc.mechanism import Terms, unify
-
-    if env.alike is not None:
-        return env.alike(actions)
-    return unify(actions) if all(isinstance(action, Terms) for action in actions) else list(actions)

@@ -125,7 +125,7 @@ def simulate(
     fixed = {site for arm in arms.values() for site in arm.sites}
     outcomes = [name for name in sites.outcomes if name in shapes]
     if not fixed:
-        raise InputError("no arm intervenes on anything: give --do SITE=VALUE")
+        raise InputError("no arm intervenes on anything: give a site and its value")
     if not outcomes:
         unused = fixed & found.observed
         hint = f"; the model may compute with the data instead of the value of '{listed(unused)}'" if unused else ""

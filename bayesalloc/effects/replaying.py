@@ -1,4 +1,4 @@
-"""What would have happened in the recorded years: the record's own noise, replayed under another intervention."""
+"""What would have happened in the recorded periods: the record's own noise, replayed under another intervention."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,8 +11,8 @@ import xarray as xr
 from numpyro import handlers
 
 from bayesalloc import limits
-from bayesalloc.effects.environments import alike, posterior_params, prior_sites
-from bayesalloc.environment import Environment, stack
+from bayesalloc.effects.environments import posterior_params, prior_sites
+from bayesalloc.environment import Environment, alike, stack
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import Model, seed_by_name
 from bayesalloc.inference.draws import cautions, thinned
@@ -32,7 +32,7 @@ def counterfactual(
     draws: int = 500,
     interval: float = 0.89,
 ) -> xr.DataTree:
-    """What would have happened in the recorded years, had an intervention been made from a year on.
+    """What would have happened in the recorded periods, had an intervention been made from one of them on.
 
     The noise of the record is abducted: each posterior draw's own noise sites are replayed under the intervention
     (Pearl 2009, section 7.1: abduction, action, prediction).
@@ -42,21 +42,21 @@ def counterfactual(
         posterior: a tree from `fit`.
         arm: the name or path of an action, or {site: value}.
         mechanisms: the Python mechanisms that were in force, whose code a posterior does not carry.
-        from_year: the first year of the intervention; None: the first recorded.
+        from_year: the first period (a year, a round) of the intervention; None: the first recorded.
         draws: posterior draws to use.
         interval: probability of the equal-tailed intervals.
 
     Returns:
-        A DataTree: `outcomes` with arms 'factual' and 'counterfactual' per draw and year, `effects` per year with
+        A DataTree: `outcomes` with arms 'factual' and 'counterfactual' per draw and period, `effects` per period with
         statistics mean, low, high, prob_positive, and `record`, the observed data.
 
     Raises:
-        InputError: where the model cannot be replayed, or for a year outside the record.
+        InputError: where the model cannot be replayed, or for a period outside the record.
     """
     if not isinstance(model, Environment):
         raise InputError(
             "a counterfactual needs an environment, whose noise is written apart from what the intervention changes;"
-            " a plain model can be compared under interventions (`bayesalloc compare`)"
+            " a plain model can be compared under interventions (`compare`)"
         )
     limits.counted(draws=draws)
     limits.probability("interval", interval)
@@ -65,7 +65,7 @@ def counterfactual(
     assert env is not None
     first = years[0] if from_year is None else from_year
     if first not in years:
-        raise InputError(f"from-year is {first}; the record runs from {years[0]} to {years[-1]}")
+        raise InputError(f"the first {env.period} is {first}; the record runs from {years[0]} to {years[-1]}")
     start = years.index(first)
     trace = trace_of(problem)
     scanned = {k: s for k, s in trace.items() if s["type"] == "sample" and s.get("_control_flow_done")}
@@ -79,7 +79,9 @@ def counterfactual(
     drawn = [name for name, site in initial.get_trace().items() if site["type"] == "sample"]
     constants = set(prior_sites(env)) & set(() if isinstance(arm, str) else arm)
     if drawn or constants:
-        raise InputError(f"{env.name} cannot be replayed with '{listed([*drawn, *constants])}': it is not yearly noise")
+        raise InputError(
+            f"{env.name} cannot be replayed with '{listed([*drawn, *constants])}': it is not noise of a {env.period}"
+        )
     recorded = [problem.arms[name] for name in problem.arms]
     new = [] if isinstance(arm, Mapping) else list(env.arms([arm]).values())
     stacked = stack(alike(env, [*recorded, *new]))
@@ -102,20 +104,20 @@ def counterfactual(
         both = np.concatenate([np.asarray(getattr(before, name)), np.asarray(getattr(after, name))], axis=1)
         effect = both[:, 1] - both[:, 0]
         low, high = np.quantile(effect, [tail, 1 - tail], axis=0)
-        outcomes[name] = (("draw", "arm", "year", *outcome.dims), both)
+        outcomes[name] = (("draw", "arm", env.period, *outcome.dims), both)
         stats = np.stack([effect.mean(0), low, high, (effect > 0).mean(0) + 0.5 * (effect == 0).mean(0)])
-        effects[name] = (("statistic", "year", *outcome.dims), stats)
+        effects[name] = (("statistic", env.period, *outcome.dims), stats)
     labels = {dim: list(names) for dim, names in env.coords.items()}
     tree = xr.DataTree()
-    tree["outcomes"] = xr.Dataset(outcomes, {"arm": ["factual", "counterfactual"], "year": years, **labels})
+    tree["outcomes"] = xr.Dataset(outcomes, {"arm": ["factual", "counterfactual"], env.period: years, **labels})
     tree["effects"] = xr.Dataset(
-        effects, {"statistic": ["mean", "low", "high", "prob_positive"], "year": years, **labels}
+        effects, {"statistic": ["mean", "low", "high", "prob_positive"], env.period: years, **labels}
     )
     tree["record"] = posterior["observed_data"].to_dataset()
     shown = arm if isinstance(arm, str) else json.dumps({k: in_words(v) for k, v in arm.items()})
     tree.attrs = {
         "model": env.name, "kind": "counterfactual", "basis": "posterior", "draws": draws, "interval": interval,
-        "intervention": shown, "from_year": first, "warnings": json.dumps(cautions(posterior)),
+        "intervention": shown, "period": env.period, "from_year": first, "warnings": json.dumps(cautions(posterior)),
         "units": json.dumps({name: outcome._asdict() for name, outcome in env.outcomes.items()}),
     }  # fmt: skip
     return tree

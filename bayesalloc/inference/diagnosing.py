@@ -85,7 +85,7 @@ def diagnose(tree: xr.DataTree) -> Verdict:
     if effective < ESS_MIN:
         faults.append(f"only {effective:.0f} effective samples (below {ESS_MIN:.0f}: draw more)")
     if divergences:
-        faults.append(f"{divergences} divergent transitions (a corner was missed; a higher target-accept may help)")
+        faults.append(f"{divergences} divergent transitions (a corner was missed; a higher target acceptance may help)")
     faults += _taught_nothing(tree)
     shown = "one chain" if rhat is None else f"R-hat at most {rhat:.3f}"
     smooth = "no divergences" if divergences is not None else "divergences not recorded"
@@ -162,10 +162,10 @@ def _pareto_k(log_weights: np.ndarray) -> float | None:
 
 
 def summary(tree: xr.DataTree, names: list[str] | None = None) -> xr.Dataset:
-    """Mean, sd and 89 % interval of the parameters: the sites that do not have a year."""
+    """Mean, sd and 89 % interval of the parameters: the sites that do not have a period."""
     posterior = tree["posterior"].to_dataset()
-    chosen = [escaped(name) for name in names or ()]
-    values = posterior[chosen or [name for name in posterior if "year" not in posterior[name].dims]]
+    chosen, period = [escaped(name) for name in names or ()], tree.attrs.get("period", "year")
+    values = posterior[chosen or [name for name in posterior if period not in posterior[name].dims]]
     dim = ["chain", "draw"]
     stats = [
         values.mean(dim),

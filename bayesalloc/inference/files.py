@@ -33,8 +33,8 @@ LARGEST_FILE = 20_000_000_000  # bytes of values that are loaded
 EXPANSION = 1_100  # values of a file may take so many times its size: the most that zlib packs
 OBJECTS = 20_000  # groups and variables
 TEXTS = (
-    "record", "record_name", "mechanism", "mechanisms", "model", "method", "arms", "sampled", "warnings", "why",
-    "doubts", "keywords",
+    "record", "record_name", "period", "mechanism", "mechanisms", "model", "method", "arms", "sampled", "warnings",
+    "why", "doubts", "keywords",
 )  # fmt: skip
 LISTS = ("arms", "sampled", "warnings")
 NEEDED = {"record": ("record_name", "mechanism"), "usable": ("why",)}
@@ -161,11 +161,10 @@ def check_structure(tree: xr.DataTree, file: str) -> None:
     kind = tree.attrs.get("kind")
     if isinstance(kind, str) and kind in RESULTS and "basis" in tree.attrs:
         raise InputError(
-            f"{file}: holds the results of `bayesalloc {RESULTS[kind]}`, and no posterior; give the posterior.nc of"
-            " `bayesalloc fit`"
+            f"{file}: holds the results of `{RESULTS[kind]}`, and no posterior; give the posterior.nc of `fit`"
         )
     if "posterior" not in tree.children:
-        raise InputError(f"{file}: has no group 'posterior'; give the posterior.nc of `bayesalloc fit`")
+        raise InputError(f"{file}: has no group 'posterior'; give the posterior.nc of `fit`")
     sites = tree["posterior"].to_dataset().data_vars
     if not sites:
         raise InputError(f"{file}: its group 'posterior' has no site")

@@ -75,9 +75,9 @@ def stated(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not name or not value:
-            raise InputError(f"--data '{text}': is not of the form KEYWORD=VALUE")
+            raise InputError(f"'{text}' is not of the form KEYWORD=VALUE")
         if name in found:
-            raise InputError(f"--data '{text}': gives '{name}' twice")
+            raise InputError(f"'{name}' is given twice, the second time as '{text}'")
         try:
             found[name] = json.loads(value)
             found[name] = np.asarray(found[name]) if isinstance(found[name], list) else found[name]

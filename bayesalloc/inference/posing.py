@@ -35,8 +35,8 @@ class Problem(NamedTuple):
         data: its keywords.
         environment: the environment, or None for a plain model.
         arms: names of the arms that the site `mechanism` indexes.
-        labels: index of the arm in force, per year (and person).
-        years: the year of each period; empty for a plain model.
+        labels: index of the arm in force, per period (and person).
+        years: the label of each period, such as its year; empty for a plain model.
         warnings: sentences on what was assumed or ignored.
         noncentered: sites to be sampled in non-centred form.
         categories: for keywords that were text, what the codes stand for.
@@ -98,7 +98,7 @@ def pose(
         raise InputError(f"{model.name} cannot be fitted: it does not say how to read a record")
     table = as_table(record)
     table.used.clear()
-    known = library.load_mechanisms([*mechanisms, *filter(library.is_path, [mechanism])])
+    known = library.load_mechanisms([*mechanisms, *filter(library.is_path, [mechanism])], model)
     if library.is_path(mechanism):  # the user's own word, not the record's
         mechanism = Path(mechanism or "").stem
     recorded = model.read(table, mechanism)
@@ -114,7 +114,7 @@ def pose(
     places = {label: place for place, label in enumerate(distinct)}
     index = np.vectorize(places.__getitem__, otypes=[np.int32])(labels)
     unused = [f"{table.path}: not used: {listed(table.unused())}"] if table.unused() else []
-    warnings = [*recorded.warnings, *meant(known, places), *unused]
+    warnings = [*recorded.warnings, *meant(known, places, env.period), *unused]
     horizon = len(recorded.years)
     return Problem(
         env.name, as_model(env, arms, horizon), recorded.data, env, arms, index, recorded.years, warnings,
@@ -145,9 +145,9 @@ def restore(
     file = tree.attrs.get("file", "the posterior")
     if isinstance(model, Environment):
         if data is None and "record" not in tree.attrs:
-            raise InputError(f"{file}: the posterior carries no record, as `bayesalloc fit` has it; give one beside it")
+            raise InputError(f"{file}: the posterior carries no record, as `fit` has it; give one beside it")
         label = tree.attrs.get("mechanism")
-        known = carried_mechanisms(tree, library.load_mechanisms(mechanisms))
+        known = carried_mechanisms(tree, library.load_mechanisms(mechanisms, model), model)
         try:
             table = Table(tree.attrs["record_name"], text=tree.attrs["record"]) if data is None else as_table(data)
             problem = pose(
@@ -220,7 +220,7 @@ def _agrees(problem: Problem, tree: xr.DataTree, file: str) -> None:
 
 
 def check_posterior(problem: Problem, tree: xr.DataTree) -> None:
-    """Refuse a posterior that cannot be one of this problem: other sites, labels or years, or impossible values.
+    """Refuse a posterior that cannot be one of this problem: other sites, labels or periods, or impossible values.
 
     A site that it lacks is refused where an environment needs it. A plain model may do without: what was observed then
     may be random now, and what descends from an intervention is drawn anew.
@@ -240,8 +240,8 @@ def check_posterior(problem: Problem, tree: xr.DataTree) -> None:
                 f"{file}: {bad} of {draws[name].size} draws of '{name}' are not numbers: it cannot be used"
             )
     labels = {} if problem.environment is None else dict(problem.environment.coords)
-    if problem.years:
-        labels["year"] = problem.years
+    if problem.environment is not None:
+        labels[problem.environment.period] = problem.years
     check_sites(tree, labels, latent)
 
 

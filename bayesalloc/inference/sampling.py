@@ -85,7 +85,7 @@ def fit(
     if method not in ("nuts", "svi"):
         raise InputError(f"there is no method '{method}'; there are nuts, svi")
     if not 0.5 <= target_accept < 1:
-        raise InputError(f"target-accept is {target_accept:g}; it must be in [0.5, 1)")
+        raise InputError(f"target_accept is {target_accept:g}; it must be in [0.5, 1)")
     trace = trace_of(problem)
     samplable(trace, method)
     found = ancestry(problem.model, keywords(problem))
@@ -116,9 +116,10 @@ def fit(
         "constant_data": trees.group(constant, trees.constant_dims(constant, dims, recorded), coords),
     }  # fmt: skip
     tree = xr.DataTree.from_dict({name: content for name, content in every_group.items() if content})
-    carried = {"record": problem.text}
     if problem.environment is None:
         carried = {"keywords": trees.described(given, problem.categories)}
+    else:
+        carried = {"record": problem.text, "period": problem.environment.period}
     tree.attrs = {
         "model": problem.name,
         "method": method,
@@ -236,7 +237,7 @@ def _of_the_model(problem: Problem, samples: Mapping[str, Any]) -> dict[str, Any
 
 
 def sampled_model(problem: Problem) -> Model:
-    """The model with the same posterior whose sites are easiest to sample: yearly noise guided, tendencies pooled."""
+    """The model with the same posterior whose sites are easiest to sample: noise guided, tendencies pooled."""
     env, model = problem.environment, problem.model
     if env is not None:
         model = as_model(env, problem.arms, len(problem.years), guided=True)

@@ -19,7 +19,7 @@ Dims = Mapping[str, Sequence[str]]
 def dimensions(problem: Problem, trace: Mapping[str, Any]) -> tuple[dict[str, tuple[str, ...]], dict[str, Any]]:
     """Names for the axes of every site, and labels for those that have some.
 
-    They are named by the plates and scans of the program; in an environment the scan is over its years, and other axes
+    They are named by the plates and scans of the program; in an environment the scan is over periods, and other axes
     get the environment's own dimension where one alone has their length.
     """
     env = problem.environment
@@ -36,10 +36,10 @@ def dimensions(problem: Problem, trace: Mapping[str, Any]) -> tuple[dict[str, tu
         fitting = [[dim for dim, labels in coords.items() if len(labels) == size] for size in sizes]
         anew = [found[0] if len(found) == 1 else axis for found, axis in zip(fitting, axes, strict=True)]
         if sizes and sizes[0] == len(problem.years) and (axes[0] == "period" or outcome in env.outcomes):
-            anew[0] = "year"
+            anew[0] = env.period
             anew[1:] = known if len(known) == len(anew) - 1 else anew[1:]
         dims[name] = tuple(anew)
-    return dims, {**coords, "year": problem.years}
+    return dims, {**coords, env.period: problem.years}
 
 
 def group(

@@ -27,6 +27,8 @@ from bayesalloc.report.reading import (
     measure as measure,
     measures as measures,
     parts as parts,
+    period as period,
+    periods as periods,
     statistics as statistics,
 )
 
@@ -166,22 +168,22 @@ def setting(tree: xr.DataTree) -> str:
     """How a comparison was made, in one line."""
     prior = "under the prior, at the data given" if tree.attrs.get("recorded") else "under the prior (no record used)"
     basis = "given the record (posterior)" if tree.attrs["basis"] == "posterior" else prior
-    years = f", {tree.attrs['horizon']} years" if tree.attrs["horizon"] else ""
+    run = f", {periods(tree, tree.attrs['horizon'])}" if tree.attrs["horizon"] else ""
     return (
         f"interventional effects {basis}; {tree.attrs['draws']} draws of the parameters x {tree.attrs['futures']}"
-        f" futures{years}; {100 * tree.attrs['interval']:.0f} % equal-tailed intervals"
+        f" futures{run}; {100 * tree.attrs['interval']:.0f} % equal-tailed intervals"
     )
 
 
 def overall(tree: xr.DataTree) -> dict[str, dict[str, float]]:
-    """Outcome -> means and effect of a counterfactual over its years.
+    """Outcome -> means and effect of a counterfactual over its periods.
 
-    A stock is taken in the last year, a flow as the mean over the years from the intervention on.
+    A stock is taken in the last period, a flow as the mean over the periods from the intervention on.
     """
     outcomes = group(tree, "outcomes")
-    since = outcomes["year"].values >= tree.attrs["from_year"]
+    since = outcomes[period(tree)].values >= tree.attrs["from_year"]
     tail, found = (1 - tree.attrs["interval"]) / 2, {}
-    for label, values in flat(outcomes, "arm", "draw", "year").items():
+    for label, values in flat(outcomes, "arm", "draw", period(tree)).items():
         both = values[:, :, -1] if measure(tree, label).at == "horizon" else values[:, :, since].mean(2)
         effect = both[1] - both[0]
         low, high = np.quantile(effect, [tail, 1 - tail])
@@ -192,31 +194,32 @@ def overall(tree: xr.DataTree) -> dict[str, dict[str, float]]:
     return found
 
 
-def yearly(tree: xr.DataTree) -> dict[str, list[dict[str, Any]]]:
-    """Outcome -> one dict per year of a counterfactual: factual and counterfactual mean, effect, recorded value."""
-    effects, record = group(tree, "effects"), flat(group(tree, "record"), "year")
-    means = flat(group(tree, "outcomes").mean("draw"), "arm", "year")
+def by_period(tree: xr.DataTree) -> dict[str, list[dict[str, Any]]]:
+    """Outcome -> one dict per period of a counterfactual: factual and counterfactual mean, effect, recorded value."""
+    called = period(tree)
+    effects, record = group(tree, "effects"), flat(group(tree, "record"), called)
+    means = flat(group(tree, "outcomes").mean("draw"), "arm", called)
     names, found = effects["statistic"].values.tolist(), {}
-    for label, values in flat(effects, "year", "statistic").items():
+    for label, values in flat(effects, called, "statistic").items():
         outcome, dot, rest = label.partition(".")
         recorded = record.get(f"{outcome}_observed{dot}{rest}", np.full(len(values), np.nan))
         found[label] = [
             {
-                "year": year,
+                called: when,
                 "factual": means[label][0, i],
                 "counterfactual": means[label][1, i],
                 "effect": dict(zip(names, values[i], strict=True)),
                 "recorded": recorded[i],
             }
-            for i, year in enumerate(effects["year"].values.tolist())
+            for i, when in enumerate(effects[called].values.tolist())
         ]
     return found
 
 
 def summaries(tree: xr.DataTree, source: str = "posterior") -> dict[str, dict[str, float]]:
-    """Site -> mean, sd, low, high of the parameters: the sites that have no year."""
+    """Site -> mean, sd, low, high of the parameters: the sites that have no period."""
     sites = group(tree, source)
-    kept = [n for n, v in sites.data_vars.items() if "year" not in v.dims]
+    kept = [n for n, v in sites.data_vars.items() if period(tree) not in v.dims]
     tail, found = (1 - INTERVAL) / 2, {}
     for label, values in flat(sites[kept], "chain", "draw").items():
         low, high = np.quantile(values, [tail, 1 - tail])
@@ -246,10 +249,10 @@ def comparison_sentences(tree: xr.DataTree, name: Callable[[str], str] = str) ->
 
 
 def counterfactual_sentences(tree: xr.DataTree, name: Callable[[str], str] = str) -> list[str]:
-    """What would have been different: at the end of the record for stocks, on average over the years for flows."""
+    """What would have been different: at the end of the record for stocks, on average over its periods for flows."""
     verbs = {1: "{} higher by {}", -1: "{} lower by {}", 0: "{} lower or higher{}", None: "{} no different"}
-    years, first = group(tree, "effects")["year"].values, tree.attrs["from_year"]
-    when = {"horizon": f"in {years[-1]}", "years": f"on average over {first} to {years[-1]}"}
+    last, first = group(tree, "effects")[period(tree)].values[-1], tree.attrs["from_year"]
+    when = {"horizon": f"in {last}", "years": f"on average over {first} to {last}"}
     differences, clauses = overall(tree), []
     for outcome in main_outcomes(tree)[:MANY]:
         effect, known = differences[outcome], measure(tree, outcome)

@@ -8,13 +8,13 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import scipy.stats
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
+from bayesalloc.claims import Sweep
 from bayesalloc.errors import visible
 from bayesalloc.inference.names import unescaped
 from bayesalloc.report import (
@@ -34,6 +34,7 @@ from bayesalloc.report import (
     payoff_name,
     payoff_unit,
     percent,
+    period,
     summaries,
     titled,
     words,
@@ -41,6 +42,10 @@ from bayesalloc.report import (
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY, FAINT, INK = "#595959", "#d9d9d9", "#222222"
+SWEEP_COLOURS = {
+    "opt": GREY, "cen-grd": COLOURS[1], "dec-grd": COLOURS[0], "cen-grd+": COLOURS[4], "dec-price": COLOURS[2],
+    "dec-grd+": "#6b705c",
+}  # fmt: skip
 SMALL = 8.5
 PANEL = (3.7, 2.5)  # inches
 WIDE = 4.8
@@ -48,7 +53,7 @@ PANELS = 12  # a figure has at most as many
 
 
 def trajectories(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Figure:
-    """Mean and interval of each outcome over the years, one panel per outcome, one labelled line per arm.
+    """Mean and interval of each outcome over the periods, one panel per outcome, one labelled line per arm.
 
     Args:
         tree: a result of `compare` or `counterfactual` with the group `outcomes`.
@@ -56,22 +61,23 @@ def trajectories(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Fi
     """
     chosen = list(outcomes or main_outcomes(tree))[:PANELS]
     data, colours, tail = group(tree, "outcomes"), arm_colours(tree), (1 - tree.attrs["interval"]) / 2
-    values, years = flat(data, "arm", "draw", "year"), data["year"].values
+    called = period(tree)
+    values, when = flat(data, "arm", "draw", called), data[called].values
     figure, panels = _panels(len(chosen), right=1.0)
     for axes, outcome in zip(panels, chosen, strict=True):
         ends = {}
         for (arm, colour), of_arm in zip(colours.items(), values[outcome], strict=True):
             low, high = np.quantile(of_arm, [tail, 1 - tail], axis=0)
-            axes.fill_between(years, low, high, color=colour, alpha=0.13, linewidth=0)
+            axes.fill_between(when, low, high, color=colour, alpha=0.13, linewidth=0)
             # The control is dashed and on top, so that a treatment that changes nothing stays visible under it.
             style, top = ((0, (4, 1.5)), 3) if colour == GREY else ("-", 2)
-            axes.plot(years, of_arm.mean(0), color=colour, linewidth=1.8, linestyle=style, zorder=top)
+            axes.plot(when, of_arm.mean(0), color=colour, linewidth=1.8, linestyle=style, zorder=top)
             ends[arm] = of_arm.mean(0)[-1]
-        axes.set_xlim(years[0] - 0.02 * (years[-1] - years[0]), years[-1])
+        axes.set_xlim(when[0] - 0.02 * (when[-1] - when[0]), when[-1])
         unit = measure(tree, outcome).unit
         title = f"{plain(outcome)}{f', {unit}' if unit else ''}"
         axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
-        axes.set_xlabel("year", fontsize=SMALL)
+        axes.set_xlabel(called, fontsize=SMALL)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         _label_ends(axes, ends, colours)
     return figure
@@ -195,9 +201,9 @@ def counterfactual_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None
     chosen = list(outcomes or main_outcomes(tree))[:PANELS]
     figure, record, since = trajectories(tree, chosen), group(tree, "record"), tree.attrs["from_year"]
     for axes, outcome in zip(figure.axes, chosen, strict=True):
-        recorded = flat(record, "year").get(f"{outcome}_observed")
+        recorded = flat(record, period(tree)).get(f"{outcome}_observed")
         if recorded is not None:
-            axes.plot(record["year"].values, recorded, "o", color=INK, markersize=3.2, zorder=3, clip_on=False)
+            axes.plot(record[period(tree)].values, recorded, "o", color=INK, markersize=3.2, zorder=3, clip_on=False)
         axes.axvline(since - 0.5, color=INK, linewidth=0.9, linestyle=(0, (3, 2)))
         low, high = axes.get_ylim()
         axes.set_ylim(low, high + 0.2 * (high - low))
@@ -210,7 +216,7 @@ def counterfactual_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None
 def predictive_check(tree: xr.DataTree, sites: Sequence[str] | None = None) -> Figure:
     """Whether the fitted model reproduces the record: posterior predictive interval and the observations.
 
-    One panel per data site: over the years, or with the observations sorted by what the model predicts.
+    One panel per data site: over the periods, or with the observations sorted by what the model predicts.
 
     Args:
         tree: a result of `fit`.
@@ -220,12 +226,12 @@ def predictive_check(tree: xr.DataTree, sites: Sequence[str] | None = None) -> F
     chosen = list(sites or map(str, observed.data_vars))[:PANELS]
     figure, panels = _panels(len(chosen), right=0.2)
     for axes, site in zip(panels, chosen, strict=True):
-        yearly = observed[site].dims == ("year",)
+        in_time = observed[site].dims == (period(tree),)
         seen = observed[site].values.astype(float).ravel()
         drawn = predicted[site].values.reshape(-1, seen.size)
         low, middle, high = np.quantile(drawn, [(1 - INTERVAL) / 2, 0.5, (1 + INTERVAL) / 2], axis=0)
-        if yearly:
-            x = observed["year"].values
+        if in_time:
+            x = observed[period(tree)].values
             axes.fill_between(x, low, high, color=COLOURS[0], alpha=0.18, linewidth=0)
             axes.plot(x, middle, color=COLOURS[0], linewidth=1.6)
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -238,7 +244,7 @@ def predictive_check(tree: xr.DataTree, sites: Sequence[str] | None = None) -> F
         outside = (seen < low) | (seen > high)
         axes.plot(x[~outside], seen[~outside], "o", color=INK, markersize=3.2, zorder=3)
         axes.plot(x[outside], seen[outside], "x", color=COLOURS[1], markersize=5, markeredgewidth=2, zorder=4)
-        axes.set_xlabel("year" if yearly else "observations, sorted by what is predicted", fontsize=SMALL)
+        axes.set_xlabel(period(tree) if in_time else "observations, sorted by what is predicted", fontsize=SMALL)
         axes.set_title(
             plain(unescaped(site).removesuffix("_observed")), loc="left", fontsize=10, fontweight="bold", color=INK
         )
@@ -275,43 +281,21 @@ def parameters(tree: xr.DataTree) -> Figure:
     return figure
 
 
-def sweep(
-    lines: Mapping[str, np.ndarray],
-    values: Sequence[int],
-    title: str,
-    label: str,
-    interval: float,
-    colours: Mapping[str, str],
-) -> Figure:
-    """Mean over graphs of each method against a sweep value, with the interval of the mean.
-
-    Args:
-        lines: method -> values of shape (value, graph), NaN where not measured; the optimum is grey and dashed.
-        values: of the sweep.
-        title: above the panel.
-        label: below it.
-        interval: probability of the bands.
-        colours: of the methods; the others are drawn in ink.
-    """
+def sweep(panel: Sweep) -> Figure:
+    """Averages of each method over a sweep, with their intervals; the optimum is grey and dashed."""
     figure, [axes] = _panels(1, height=2.7, right=0.95)
-    colours = {name: colours.get(name, INK) for name in lines}
-    ends = {}
-    for name, found in lines.items():
-        known = found[:, np.isfinite(found).all(0)]
-        if known.shape[1] < 2:
-            continue
-        mean = known.mean(1)
-        half = scipy.stats.t.ppf((1 + interval) / 2, known.shape[1] - 1) * known.std(1, ddof=1) / known.shape[1] ** 0.5
-        axes.fill_between(values, mean - half, mean + half, color=colours[name], alpha=0.15, linewidth=0)
+    values = panel.values
+    colours = {name: line.colour or SWEEP_COLOURS.get(name, INK) for name, line in panel.lines.items()}
+    for name, line in panel.lines.items():
+        axes.fill_between(values, line.low, line.high, color=colours[name], alpha=0.15, linewidth=0)
         style, top = ((0, (4, 1.5)), 3) if name == "opt" else ("-", 2)
         axes.plot(
-            values, mean, color=colours[name], linewidth=1.7, linestyle=style, marker="o", markersize=3, zorder=top
+            values, line.mean, color=colours[name], linewidth=1.7, linestyle=style, marker="o", markersize=3, zorder=top
         )
-        ends[name] = mean[-1]
     axes.set_xticks(list(values))
-    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
-    axes.set_xlabel(label, fontsize=SMALL)
-    _label_ends(axes, ends, colours)
+    axes.set_title(plain(panel.title), loc="left", fontsize=10, fontweight="bold", color=INK)
+    axes.set_xlabel(panel.label, fontsize=SMALL)
+    _label_ends(axes, {name: float(line.mean[-1]) for name, line in panel.lines.items()}, colours)
     return figure
 
 

@@ -32,6 +32,8 @@ from bayesalloc.report import (
     main_outcomes,
     measures,
     notes,
+    period,
+    periods,
     tables,
     words,
 )
@@ -68,8 +70,8 @@ DECISION_TERMS = {
 PAST_TERMS = {
     "recorded": "what the record says, with its errors of measurement.",
     "factual": "what the model infers to have been, given the whole record.",
-    "counterfactual": "what would have been in the same years, with the same chance events, had the intervention been"
-    " made.",
+    "counterfactual": "what would have been at the same times, with the same chance events, had the intervention"
+    " been made.",
     "difference [low, high]": "counterfactual minus factual; it lies in the brackets with {level} probability, given"
     " the model.",
     "P(>0)": "the probability that the difference is above zero.",
@@ -192,7 +194,7 @@ def _comparison(tree: xr.DataTree) -> Iterator[str]:
     yield section("Outcomes of each arm")
     [arms] = tables.arms_sheets(tree, scalar, words, per_table=1000)
     if "outcomes" in tree.children:
-        lines = "Lines over the years, one per arm: {}; the means and intervals are in the table.".format
+        lines = f"Lines over the {period(tree)}s, one per arm: {{}}; the means and intervals are in the table.".format
         panels = [svg(figures.trajectories(tree, [each]), lines(words(each))) for each in main[: figures.PANELS]]
         yield figure(panels, f"Mean of each arm (line) and the band that holds {level} of the simulated futures, one"
                       f" future per draw of the parameters. Dashed: {control}.")  # fmt: skip
@@ -230,7 +232,7 @@ def _comparison(tree: xr.DataTree) -> Iterator[str]:
         "model": tree.attrs["model"],
         "kind": "interventional: fresh chance, the same in all arms, so that they differ only by what was done",
         "parameters": f"{tree.attrs['draws']} draws; {_basis(tree)}",
-        "chance": f"{tree.attrs['futures']} futures per draw" + (f", {horizon} years each" if horizon else ""),
+        "chance": f"{tree.attrs['futures']} futures per draw" + (f", {periods(tree, horizon)} each" if horizon else ""),
         "intervals": f"equal-tailed, {level}",
         "arms": ", ".join(group(tree, "arms")["arm"].values.tolist()),
         **({"sites": " ".join(held_and_drawn(tree))} if held_and_drawn(tree) else {}),
@@ -301,20 +303,20 @@ def _counterfactual(tree: xr.DataTree) -> Iterator[str]:
     main, scalar = main_outcomes(tree)[: figures.PANELS], main_outcomes(tree, directed=False)
     yield _tags("counterfactual: what would have happened", BASIS["posterior"])
     yield answer(counterfactual_sentences(tree, words), notes(tree))
-    yield section("How to read it") + terms(PAST_TERMS, level) + section("Year by year")
-    lines = f"Lines over the years: {{}} as recorded, as it was by the model, and with {did}.".format
+    yield section("How to read it") + terms(PAST_TERMS, level) + section(f"{period(tree)} by {period(tree)}")
+    lines = f"Lines over the {period(tree)}s: {{}} as recorded, as it was by the model, and with {did}.".format
     panels = [svg(figures.counterfactual_plot(tree, [outcome]), lines(words(outcome))) for outcome in main]
     yield figure(panels, "Dots: the record. Grey, dashed: what the model says was. Blue: what would have been with"
                   f" {did}. Bands: {level} of the posterior draws.")  # fmt: skip
     yield table(tables.overall_sheet(tree, scalar, words))
     for outcome in main:
-        yield table(tables.years_sheet(tree, outcome, words))
+        yield table(tables.periods_sheet(tree, outcome, words))
     if rest := [label for label in every_outcome(tree) if label not in scalar]:
         yield section("By agent") + table(tables.overall_sheet(tree, rest, words))
     yield section("How it was made") + terms({
         "model": tree.attrs["model"],
-        "kind": "counterfactual: the chance events of the recorded years, as inferred from the record, happen again"
-        " (abduction, action, prediction)",
+        "kind": f"counterfactual: the chance events of the recorded {period(tree)}s, as inferred from the record,"
+        " happen again (abduction, action, prediction)",
         "intervention": f"{intervention(tree)}, from {tree.attrs['from_year']} on",
         "parameters": f"{tree.attrs['draws']} draws from the posterior given the record",
         "intervals": f"equal-tailed, {level}",
@@ -329,13 +331,15 @@ def _basis(tree: xr.DataTree) -> str:
 
 def _when(tree: xr.DataTree) -> str:
     ends = [words(name) for name, known in measures(tree).items() if known.at == "horizon"]
-    years = tree.attrs.get("horizon", 0)
-    return f"{_upper(listing(ends))}: in year {years}; all else: mean of the {years} years." if ends and years else ""
+    horizon = tree.attrs.get("horizon", 0)
+    if not ends or not horizon:
+        return ""
+    return f"{_upper(listing(ends))}: in {period(tree)} {horizon}; all else: mean of the {periods(tree, horizon)}."
 
 
 def _measures(tree: xr.DataTree) -> str:
     """What each outcome is called in files, and how it is measured; nothing for a plain model, which does not say."""
-    at = {"horizon": "that of the last year", "years": "the mean of the years"}
+    at = {"horizon": f"that of the last {period(tree)}", "years": f"the mean of the {period(tree)}s"}
     rows = [
         [words(name), name, known.unit or "pure number", known.better or "neither", at[known.at]]
         for name, known in measures(tree).items()

@@ -161,4 +161,14 @@ def _plain_outcomes(tree: xr.DataTree) -> list[str]:
 
 def every_outcome(tree: xr.DataTree) -> list[str]:
     """All outcomes of a comparison or counterfactual, those of several agents one by one."""
-    return list(parts(tree) if "arms" in tree.children else flat(group(tree, "effects"), "statistic", "year"))
+    return list(parts(tree) if "arms" in tree.children else flat(group(tree, "effects"), "statistic", period(tree)))
+
+
+def period(tree: xr.DataTree) -> str:
+    """What the result's model calls a period: "year", "round"; "year" where the result does not say."""
+    return str(tree.attrs.get("period", "year"))
+
+
+def periods(tree: xr.DataTree, count: int) -> str:
+    """A number of periods in words, such as "20 years"."""
+    return f"{count} {period(tree)}s"  # of which there are two or more

@@ -22,6 +22,7 @@ from bayesalloc.report import (
     alike,
     arms_of,
     bracket,
+    by_period,
     comparison_sentences,
     counterfactual_sentences,
     effects_of,
@@ -40,12 +41,12 @@ from bayesalloc.report import (
     payoff_name,
     payoff_unit,
     percent,
+    period,
     places,
     setting,
     summaries,
     titled,
     top_places,
-    yearly,
 )
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def comparison_json(tree: xr.DataTree, files: Mapping[str, str], seed: int) -> d
     names = list(next(iter(arms.values()), {}))
     return _plain({
         **_header(tree, seed),
-        **{key: tree.attrs[key] for key in ("futures", "horizon", "minimum", "control")},
+        **{key: tree.attrs[key] for key in ("futures", "horizon", "period", "minimum", "control") if key in tree.attrs},
         "units": json.loads(tree.attrs["units"]),
         **{key: json.loads(tree.attrs.get(key, "[]")) for key in ("held", "drawn", "warnings")},
         "arms": {arm: {outcome: by[arm] for outcome, by in arms.items()} for arm in names},
@@ -110,12 +111,13 @@ def fit_json(tree: xr.DataTree, verdict: "Verdict", files: Mapping[str, str]) ->
 
 
 def counterfactual_json(tree: xr.DataTree, files: Mapping[str, str], seed: int) -> dict[str, Any]:
-    """The JSON of `bayesalloc counterfactual`: per outcome and year, and over the years; see `comparison_json`."""
+    """The JSON of `bayesalloc counterfactual`: per outcome and period, and over the periods; see `comparison_json`."""
     return _plain({
         **_header(tree, seed),
         "intervention": tree.attrs["intervention"],
+        "period": period(tree),
         "from_year": tree.attrs["from_year"],
-        "outcomes": yearly(tree),
+        "outcomes": by_period(tree),
         "overall": overall(tree),
         "files": dict(files),
     })  # fmt: skip
@@ -290,9 +292,9 @@ def checks_sheet(verdict: "Verdict", name: Name = str) -> Sheet:
 
 
 def overall_sheet(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str) -> Sheet:
-    """The counterfactual over its years."""
-    years, first, rows = group(tree, "effects")["year"].values, tree.attrs["from_year"], []
-    when = {"horizon": str(years[-1]), "years": f"mean {first}-{years[-1]}"}
+    """The counterfactual over its periods."""
+    last, first, rows = group(tree, "effects")[period(tree)].values[-1], tree.attrs["from_year"], []
+    when = {"horizon": str(last), "years": f"mean {first}-{last}"}
     for outcome, found in overall(tree).items():
         if outcome in outcomes:
             both = (found["factual"], found["counterfactual"])
@@ -305,14 +307,14 @@ def overall_sheet(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str) 
     return Sheet(f"Counterfactual: {name(intervention(tree))} from {first} on", header, rows, keys=2)
 
 
-def years_sheet(tree: xr.DataTree, outcome: str, name: Name = str) -> Sheet:
-    """One outcome of a counterfactual, year by year."""
-    years, shown, rows = yearly(tree)[outcome], ("recorded", "factual", "counterfactual"), []
-    size, decimals = top_places(row[key] for row in years for key in shown), alike([row["effect"] for row in years])
-    for row in years:
+def periods_sheet(tree: xr.DataTree, outcome: str, name: Name = str) -> Sheet:
+    """One outcome of a counterfactual, period by period."""
+    found, shown, rows = by_period(tree)[outcome], ("recorded", "factual", "counterfactual"), []
+    size, decimals = top_places(row[key] for row in found for key in shown), alike([row["effect"] for row in found])
+    for row in found:
         effect = bracket(row["effect"], "mean", decimals, signed=True)
-        rows.append([str(row["year"]), *(number(row[key], size) for key in shown), effect])
-    header = ["year", "recorded", "factual", "counterfactual", f"difference [{_level(tree)}]"]
+        rows.append([str(row[period(tree)]), *(number(row[key], size) for key in shown), effect])
+    header = [period(tree), "recorded", "factual", "counterfactual", f"difference [{_level(tree)}]"]
     return Sheet(labelled(tree, outcome, name), header, rows)
 
 
@@ -324,7 +326,7 @@ def comparison_text(tree: xr.DataTree) -> Group:
         sheets.append(agents_sheet(tree))
     sheets += _decision_pivots(tree)
     ends = [outcome for outcome in main if measure(tree, outcome).at == "horizon"]
-    note = f"; {listing(ends)} in the last year, all else as the mean of the years" if ends else ""
+    note = f"; {listing(ends)} in the last {period(tree)}, all else as the mean of the {period(tree)}s" if ends else ""
     made = f"{tree.attrs['model']}: {setting(tree)}{note}."
     return _document([made, *comparison_sentences(tree), *held_and_drawn(tree), *notes(tree)], sheets)
 
@@ -335,9 +337,9 @@ def fit_text(tree: xr.DataTree, verdict: "Verdict") -> Group:
 
 
 def counterfactual_text(tree: xr.DataTree) -> Group:
-    """A counterfactual for the terminal: what would have been different, over the years and year by year."""
+    """A counterfactual for the terminal: what would have been different, over the periods and one by one."""
     main = main_outcomes(tree)[:MANY]
-    sheets = [overall_sheet(tree, main_outcomes(tree, directed=False)), *(years_sheet(tree, name) for name in main)]
+    sheets = [overall_sheet(tree, main_outcomes(tree, directed=False)), *(periods_sheet(tree, name) for name in main)]
     made = f"{tree.attrs['model']}: counterfactual, with the record's own noise; {tree.attrs['draws']} posterior draws."
     return _document([made, *counterfactual_sentences(tree), *notes(tree)], sheets)
 
