@@ -14,7 +14,10 @@ from bayesalloc.mechanism import Mechanism, check_schema, of_model
 from bayesalloc.sites import RESERVED
 
 BETTER, AT = ("higher", "lower", ""), ("horizon", "years")
-REQUIRED, OPTIONAL = ("prior", "initial", "step", "arms"), ("observe", "reward", "ended", "measure", "guide", "deviate")
+REQUIRED, OPTIONAL = (
+    ("prior", "initial", "step", "arms"),
+    ("observe", "reward", "ended", "measure", "guide", "deviate", "alike"),
+)
 
 
 def checked(env: Environment) -> Environment:

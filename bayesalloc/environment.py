@@ -63,6 +63,8 @@ class Environment(NamedTuple):
         mechanism: what the mechanism files hold that may be its actions; see `bayesalloc.mechanism.Schema`.
         check: `(action, sites) -> None`, refuses interventions on sites that cannot reach what an action does, which
             would else be reported as an effect of zero.
+        alike: `actions -> actions`, the same ones in one structure, so that they can be stacked; None: as the schema
+            of its mechanisms has it, or they have one.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Environment(NamedTuple):
     refusal: str = ""
     mechanism: Schema | None = None
     check: Callable[[Any, Mapping[str, ArrayLike]], None] | None = None
+    alike: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 
 
 class Observation(NamedTuple):
@@ -127,6 +130,8 @@ def stack(actions: Sequence[Any]) -> Any:
 
 def alike(env: Environment, actions: Sequence[Any]) -> Sequence[Any]:
     """Actions of an environment in one structure, as its schema says, so that they can be stacked."""
+    if env.alike is not None:
+        return env.alike(actions)
     return actions if env.mechanism is None else env.mechanism.alike(actions)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 # What a terminal obeys instead of showing it, and what turns the direction of reading; a line's end and a tab may stay.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 LONGEST_SENTENCE = 2000  # characters of a sentence on the terminal
+QUOTED = 400  # characters of what a file says that a message repeats
 
 
 class InputError(ValueError):
@@ -14,6 +15,10 @@ class InputError(ValueError):
 
 class InterventionError(InputError):
     """An intervention that cannot be carried out: unknown or deterministic site, wrong shape or value."""
+
+
+class NotWritten(Exception):
+    """Results could not be written, as on a full disk: one sentence. What was there before is there still."""
 
 
 def listed(names: Iterable[object]) -> str:
@@ -32,6 +37,17 @@ def visible(text: str) -> str:
     'a\\x1b[2Jb'
     """
     return _UNSEEN.sub(lambda found: ascii(found.group())[1:-1], text)
+
+
+def quoted(said: object) -> str:
+    r"""What a file or a parser says, for a message: one line, not too long, and nothing that a terminal would obey.
+
+    >>> quoted("a\x1b[2J\nb")
+    'a\\x1b[2J\\nb'
+    """
+    text = str(said)
+    text = text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def sentence(error: BaseException | str) -> str:

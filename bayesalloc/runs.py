@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bayesalloc import limits
-from bayesalloc.errors import InputError
+from bayesalloc.errors import InputError, NotWritten
 
 MANIFEST = "manifest.json"
 HIDDEN = ".bayesalloc"  # the end of a hidden folder's name
@@ -30,10 +30,6 @@ ROOM = 5_000_000  # bytes that must be free before a run begins
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 LOCKLESS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # of file systems without locks, where nothing is tidied up
 _EXCHANGE, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
-
-
-class NotWritten(Exception):
-    """Results could not be written, as on a full disk: one sentence. What was there before is there still."""
 
 
 class Folder:

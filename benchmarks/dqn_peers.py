@@ -63,8 +63,8 @@ def learning(case: dict[str, Any], steps: int, repeats: int) -> dict[str, Any]:
 
     sys.path.insert(0, str(HERE.parent))
     from bayesalloc.agents import dqn
-    from bayesalloc.agents.master import SWEEP
     from bayesalloc.agents.networks import Dense
+    from bayesalloc.allocators.instances import SWEEP
     from bayesalloc.allocators.sequential import environment
     from bayesalloc.environment import Observation
     from bayesalloc.episodes import Episodes
@@ -117,13 +117,13 @@ def updating(case: dict[str, Any], steps: int, repeats: int) -> dict[str, Any]:
     import jax.numpy as jnp
 
     sys.path.insert(0, str(HERE.parent))
-    from bayesalloc.agents import dqn, replay
+    from bayesalloc.agents import buffer, dqn
     from bayesalloc.agents.networks import Dense
 
     n, sizes, settings = case["networks"], case["sizes"], case["settings"]
     config = dqn.Config(optimiser=case["optimiser"], **settings)
 
-    def agent(key: jax.Array) -> tuple[dqn.Learner, replay.Replay]:
+    def agent(key: jax.Array) -> tuple[dqn.Learner, buffer.Buffer]:
         for_network, *keys = jax.random.split(key, 6)
         capacity, seen, actions = config.capacity, sizes[0], sizes[-1]
         items = dqn.Transition(
@@ -132,11 +132,11 @@ def updating(case: dict[str, Any], steps: int, repeats: int) -> dict[str, Any]:
             jax.random.normal(keys[3], (capacity, seen)),
             jax.random.bernoulli(keys[4], 0.5, (capacity, actions)).at[:, -1].set(True),
         )  # fmt: skip
-        return dqn.start(config, Dense(sizes, for_network)), replay.Replay(items, jnp.int32(capacity))
+        return dqn.start(config, Dense(sizes, for_network)), buffer.Buffer(items, jnp.int32(capacity))
 
-    def work(learners: dqn.Learner, memories: replay.Replay, key: jax.Array) -> tuple[dqn.Learner, jax.Array]:
+    def work(learners: dqn.Learner, memories: buffer.Buffer, key: jax.Array) -> tuple[dqn.Learner, jax.Array]:
         def update(learners: dqn.Learner, key: jax.Array) -> tuple[dqn.Learner, jax.Array]:
-            draw = jax.vmap(partial(replay.sample, count=config.batch))
+            draw = jax.vmap(partial(buffer.sample, count=config.batch))
             return jax.vmap(partial(dqn.learn, config))(learners, draw(memories, jax.random.split(key, n)))
 
         return jax.lax.scan(update, learners, jax.random.split(key, steps))

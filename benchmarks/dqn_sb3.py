@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from bayesalloc.agents.gymnasium import GymnasiumEnv, GymnasiumVectorEnv
-from bayesalloc.agents.master import SWEEP
+from bayesalloc.allocators.instances import SWEEP
 from bayesalloc.allocators.sequential import environment
 from bayesalloc.episodes import Episodes
 

@@ -14,8 +14,8 @@ import clock
 import jax
 
 from bayesalloc.agents import dqn
-from bayesalloc.agents.master import SWEEP
 from bayesalloc.agents.networks import Dense
+from bayesalloc.allocators.instances import SWEEP
 from bayesalloc.allocators.sequential import environment
 from bayesalloc.episodes import Episodes
 

@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesalloc.agents import training
-from bayesalloc.agents.policies import METHODS
 from bayesalloc.allocators import Problem, cen_grd_plus, evaluate
 from bayesalloc.allocators.darap import dec_grd
 from bayesalloc.allocators.instances import arrivals_of_any, draw_network
+from bayesalloc.allocators.learned import LEARNED
 
 INSTANCES = 1_000
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {  # fields of the plan or of its config
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--variants", nargs="+", help="default: all")
     options = parser.parse_args()
-    method = METHODS[options.method]
+    method = LEARNED[options.method].method
     steps = options.steps or {"cen-rl": 200_000, "dec-rl": 20_000}[options.method]
     plan = method.presets["ours"](None, None)
 
@@ -105,8 +105,8 @@ def _welfare(allocator: Any, problem: Problem, key: jax.Array) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _learned(method: str, plan: Any, network: Any, problems: Problem, keys: jax.Array) -> jax.Array:
-    own = (plan.protocol,) if method == "dec-rl" else ()  # else there would be room for every task
-    return jax.vmap(functools.partial(_welfare, METHODS[method].allocator(plan, network, *own)))(problems, keys)
+    allocator = LEARNED[method].allocator(plan, network, max(plan.setting.tasks))  # else with room for every task
+    return jax.vmap(functools.partial(_welfare, allocator))(problems, keys)
 
 
 def _error(gains: list[np.ndarray]) -> float:

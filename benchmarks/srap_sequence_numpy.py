@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesalloc.agents.master import SWEEP
+from bayesalloc.allocators.instances import SWEEP
 from bayesalloc.allocators.problem import adjacency
 from bayesalloc.allocators.sequential import environment
 from bayesalloc.episodes import Episodes

@@ -9,7 +9,8 @@ Victoria, section 7.5. Utilities and costs share one unit.
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -20,12 +21,16 @@ import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Bool
 from numpyro.distributions import constraints
 
-from bayesalloc.allocators import ALLOCATORS, METHODS, dec_grd
+from bayesalloc import runs
+from bayesalloc.agents.policies import Policy
+from bayesalloc.allocators import ALLOCATORS, LEARNED, METHODS, dec_grd, learned
 from bayesalloc.allocators.darap.answers import UNUSED
 from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, update_trust
 from bayesalloc.allocators.darap.protocol import DEFAULT, Darap
 from bayesalloc.allocators.evaluate import Allocation, evaluate
-from bayesalloc.allocators.instances import BASE, Setting, arrivals, check_setting, draw_network
+from bayesalloc.allocators.instances import BASE, Setting, arrivals, check_setting, draw_network, fullest
+from bayesalloc.allocators.learned.entry import Negotiation
+from bayesalloc.allocators.methods import SIZES
 from bayesalloc.allocators.problem import Problem
 from bayesalloc.environment import Environment, Outcome
 from bayesalloc.errors import InputError, listed
@@ -75,6 +80,7 @@ FAULTS: dict[str, tuple[float, constraints.Constraint]] = {
 
 REACHING_ALL = ("stopped_before_offering", "network_changes")  # the rest is about messages, promises and reports
 NEED_LIARS = ("exaggeration", "overstatement")
+NEGOTIATING = ("dec-grd", *(name for name, entry in LEARNED.items() if entry.negotiation is not None))
 
 
 class Params(NamedTuple):
@@ -101,6 +107,22 @@ class Episode(NamedTuple):
     messages: Array
 
 
+class Acting(NamedTuple):
+    """An allocator by name: a negotiation, or `(problem, rng_key) -> Allocation`."""
+
+    name: str
+    rule: Negotiation | Callable[..., Allocation]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The action of an arm beyond a market's own methods: one of some allocators, by its place among them."""
+
+    number: ArrayLike
+    among: tuple[Acting, ...] = dataclasses.field(metadata={"static": True})
+
+
 def without(problem: Problem, out: Bool[Array, " agent"]) -> Problem:
     """The instance that is left when agents are out: their tasks are not real, and they hold nothing."""
     return problem._replace(
@@ -109,31 +131,60 @@ def without(problem: Problem, out: Bool[Array, " agent"]) -> Problem:
 
 
 def market(
-    setting: Setting = BASE, methods: Sequence[str] = METHODS, *, protocol: Darap = DEFAULT, faults: bool = False
+    setting: Setting = BASE,
+    methods: Sequence[str] = METHODS,
+    *,
+    policies: Mapping[str, Policy] = {},
+    protocol: Darap = DEFAULT,
+    faults: bool = False,
 ) -> Environment:
     """Episodes of one setting as an environment whose actions are allocators.
 
+    An arm is one of the methods, by name or as an action by its place among them; a policy by its name here; a learned
+    method, by the policy that is shipped; or the path of a policy's file, `my.policy`, whose arm is called `my`.
+
     Args:
         setting: what arrives.
-        methods: names of the allocators that may be chosen (see `bayesalloc.allocators`).
+        methods: names of the allocators that are compared by default (see `bayesalloc.allocators`), or of policies.
+        policies: name -> policy, for policies that are not in files, or in place of those that are shipped.
         protocol: parameters of `dec-grd`.
         faults: whether the sites of FAULTS are there, so that interventions can make things go wrong. An agent that
             stops before offering is out for every allocator: its tasks are not done, its items stay. Everything else
-            concerns the negotiation of `dec-grd`, which alone sends messages that can be lost, promises that can be
-            broken, and reports that can be lies.
+            concerns negotiations, `dec-grd` and learned ones, which alone send messages that can be lost, promises that
+            can be broken, and reports that can be lies.
 
     Comparing refuses what could have no effect: an arm that has one of these with another method.
 
     Raises:
-        InputError: for a setting that cannot be, or an allocator that is not there.
+        InputError: for a setting that cannot be, an allocator that is not there, or a policy that cannot act on the
+            setting.
     """
     check_setting(setting)
-    strange = set(methods) - set(ALLOCATORS)
-    if strange:
-        raise InputError(f"there is no allocator '{listed(strange)}'; there are {listed(ALLOCATORS)}")
+    known = {*ALLOCATORS, *LEARNED, *policies}
+    if strange := set(methods) - known:
+        raise InputError(f"there is no allocator '{listed(strange)}'; there are {listed(known)}")
 
-    n = setting.agents
-    protocol = dataclasses.replace(protocol, tasks_per_agent=max(setting.tasks))
+    n, most = setting.agents, max(setting.tasks)
+    protocol = dataclasses.replace(protocol, tasks_per_agent=most)
+    example = functools.cache(lambda: fullest(setting))
+
+    def by_policy(name: str, policy: Policy) -> Acting:
+        SIZES[policy.method].check(policy.method, example())
+        learned.check(policy, example())
+        entry = LEARNED[policy.method]
+        return Acting(name, (entry.negotiation or entry.allocator)(policy.plan, policy.network, most))
+
+    @functools.cache  # a program that was compiled for an allocator is found again by it
+    def acting(name: str) -> Acting:
+        if name in policies:
+            return by_policy(name, policies[name])
+        if name in LEARNED:
+            return by_policy(name, learned.policy(name))
+        if name == "dec-grd":
+            return Acting(name, Negotiation(functools.partial(dec_grd, config=protocol), protocol.max_hops))
+        return Acting(name, ALLOCATORS[name])
+
+    own = tuple(map(acting, methods))
 
     def prior() -> Params:
         joined = draw_network(setting, numpyro.prng_key())
@@ -143,30 +194,30 @@ def market(
         lot = numpyro.sample("liar_lot", dist.Uniform().expand([n]).to_event(1))
         return Params(joined, lot < rates["liars"], rates)
 
-    def step(state: State, method: Array, params: Params) -> tuple[State, Episode]:
-        joined, rates, wrong, out = params.joined, params.rates, NO_FAULTS, jnp.zeros(n, bool)
+    def step(state: State, method: Array | Chosen, params: Params) -> tuple[State, Episode]:
+        joined, rates, out, late, wrong = params.joined, params.rates, jnp.zeros(n, bool), False, NO_FAULTS
         if faults:
             changes = numpyro.sample("network_lot", dist.Uniform()) < rates["network_changes"]
             joined = jnp.where(changes, draw_network(setting, numpyro.prng_key()), joined)
             lot = numpyro.sample("stop_lot", dist.Uniform().expand([n]).to_event(1))
             out = lot < rates["stopped_before_offering"]
             late = lot > 1.0 - rates["stopped_after_confirming"]
-            stop = jnp.where(out, 1, jnp.where(late, 3 * protocol.max_hops + 1, UNUSED))
             more, stock = (jnp.where(params.liar, rates[name], 1.0) for name in ("exaggeration", "overstatement"))
-            wrong = Faults(rates["message_loss"], rates["message_delay"], stop, more, stock, state.trust)
+            wrong = Faults(rates["message_loss"], rates["message_delay"], None, more, stock, state.trust)
         problem, key = arrivals(setting, joined), numpyro.prng_key()
         working = without(problem, out)
 
-        def central(name: str, problem: Problem, key: Array) -> tuple[Allocation, Array]:
-            return ALLOCATORS[name](working, key), state.trust
+        def allocate(one: Acting, problem: Problem, key: Array) -> tuple[Allocation, Array]:
+            if not isinstance(one.rule, Negotiation):
+                return one.rule(working, key), state.trust
+            if not faults:
+                return one.rule.run(problem, key, faults=NO_FAULTS)[0], state.trust
+            stop = jnp.where(out, 1, jnp.where(late, 3 * one.rule.max_hops + 1, UNUSED))
+            allocation, record = one.rule.run(problem, key, faults=wrong._replace(stop_round=stop))
+            return allocation, update_trust(state.trust, record, rates["reputation"])
 
-        def negotiated(problem: Problem, key: Array) -> tuple[Allocation, Array]:
-            allocation, record = dec_grd(problem, key, protocol, wrong)
-            trust = update_trust(state.trust, record, rates["reputation"]) if faults else state.trust
-            return allocation, trust
-
-        branches = [negotiated if name == "dec-grd" else functools.partial(central, name) for name in methods]
-        allocation, trust = jax.lax.switch(method, branches, problem, key)
+        number, among = (method.number, method.among) if isinstance(method, Chosen) else (method, own)
+        allocation, trust = jax.lax.switch(number, [functools.partial(allocate, one) for one in among], problem, key)
         value = evaluate(problem, allocation)
         share = value.done.sum() / jnp.maximum(problem.real.sum(), 1)
         messages = jnp.nan_to_num(allocation.messages)
@@ -174,20 +225,45 @@ def market(
         return State(trust), episode
 
     def arms(names: Sequence[str] | None) -> dict[str, Any]:
-        strange = set(names or ()) - set(methods)
-        if strange:
-            raise InputError(f"srap has no allocator '{listed(strange)}'; there are {listed(methods)}")
-        return {name: np.int32(list(methods).index(name)) for name in names or methods}
+        files = {name for name in names or () if Path(name).suffix == ".policy"}
+        there = {*methods, *LEARNED, *policies}
+        if strange := set(names or ()) - files - there:
+            raise InputError(
+                f"srap has no allocator '{listed(strange)}'; there are {listed(there)}, or give a policy's file"
+            )
+        found: dict[str, Any] = {}
+        for name in names or methods:
+            label = Path(name).stem if name in files else name
+            if label in found:
+                raise InputError(f"two arms are called '{label}'")
+            if name in files:
+                runs.check(Path(name))
+            if name in methods:
+                found[label] = np.int32(list(methods).index(name))
+            else:
+                one = by_policy(label, learned.policy(None, name)) if name in files else acting(name)
+                found[label] = Chosen(np.int32(0), (one,))
+        return dict(zip(found, alike([*found.values()]), strict=True))
 
-    def check(method: Any, sites: Mapping[str, ArrayLike]) -> None:
+    def chosen(action: Any) -> Acting:
+        return action.among[int(action.number)] if isinstance(action, Chosen) else own[int(action)]
+
+    def alike(actions: Sequence[Any]) -> list[Any]:
+        if not any(isinstance(action, Chosen) for action in actions):
+            return list(actions)
+        among = tuple(dict.fromkeys(map(chosen, actions)))
+        return [Chosen(np.int32(among.index(chosen(action))), among) for action in actions]
+
+    def check(action: Any, sites: Mapping[str, ArrayLike]) -> None:
         wrong = {
             name for name, value in sites.items() if name in FAULTS and np.any(np.asarray(value) != FAULTS[name][0])
         }
-        name = methods[int(method)]
-        if (strange := wrong - {*REACHING_ALL}) and name != "dec-grd":
+        one = chosen(action)
+        if (strange := wrong - {*REACHING_ALL}) and not isinstance(one.rule, Negotiation):
             raise InputError(
-                f"{listed(strange)} cannot change what {name} does in this model: only the negotiation of dec-grd has"
-                f" messages, promises and reports that can go wrong; {listed(REACHING_ALL)} can befall all methods"
+                f"{listed(strange)} cannot change what {one.name} does in this model: only negotiations"
+                f" ({listed(NEGOTIATING)}) have messages, promises and reports that can go wrong;"
+                f" {listed(REACHING_ALL)} can befall all methods"
             )
         if (strange := wrong & {*NEED_LIARS}) and "liars" not in wrong:
             raise InputError(f"{listed(strange)} is about agents that lie, and none does: say how many with liars")
@@ -208,6 +284,7 @@ def market(
         period="episode",
         baseline="cen-grd",
         check=check,
+        alike=alike,
     )
 
 

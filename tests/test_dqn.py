@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import rlax
 
-from bayesalloc.agents import dqn, replay
+from bayesalloc.agents import buffer, dqn
 from bayesalloc.agents.dqn import Config, Transition
 from bayesalloc.agents.networks import Dense, Scorer
 from bayesalloc.environment import Observation
@@ -88,7 +88,7 @@ def test_the_second_action_is_never_taken_where_it_is_masked() -> None:
     train = jax.jit(dqn.make_train(SMALL, Episodes(env, 9), lambda key: Dense((1, 16, 2), key)))
     run, curve = train(jax.random.key(0))
     np.testing.assert_allclose(run.learner.network(jnp.zeros(1))[0], 1.9, atol=0.1)
-    assert float(curve.returned.sum() / curve.ended.sum()) == 2.0
+    assert float(curve["return"].sum() / curve["ended"].sum()) == 2.0
 
 
 def test_differences_are_those_of_rlax() -> None:
@@ -162,17 +162,17 @@ def test_the_rate_falls_when_the_loss_does_not() -> None:
     assert scales[0] == 1.0 and scales[4] == 0.5 and scales[-1] == 0.25
 
 
-def test_the_replay_is_that_of_flashbax() -> None:
+def test_the_buffer_is_that_of_flashbax() -> None:
     theirs = flashbax.make_item_buffer(max_length=8, min_length=1, sample_batch_size=4, add_batches=True)
     item = {"x": jnp.zeros(2), "n": jnp.int32(0)}
-    state, ours = theirs.init(item), replay.empty(item, 8)
+    state, ours = theirs.init(item), buffer.empty(item, 8)
     for start in range(0, 21, 3):
         block = {"x": jnp.arange(start, start + 3.0)[:, None] * jnp.ones(2), "n": jnp.arange(start, start + 3)}
-        state, ours = theirs.add(state, block), replay.add(ours, block)
+        state, ours = theirs.add(state, block), buffer.add(ours, block)
     kept = np.sort(np.asarray(state.experience["n"]).reshape(-1))
     np.testing.assert_array_equal(np.sort(ours.items["n"]), kept)
     np.testing.assert_array_equal(np.sort(ours.items["n"]), np.arange(13, 21))
-    drawn = replay.sample(ours, jax.random.key(0), 4000)
+    drawn = buffer.sample(ours, jax.random.key(0), 4000)
     np.testing.assert_array_equal(drawn["x"][:, 0], drawn["n"])
     counts = np.bincount(drawn["n"], minlength=21)[13:]
     assert np.all(np.abs(counts - 500) < 4 * np.sqrt(500))
@@ -180,10 +180,10 @@ def test_the_replay_is_that_of_flashbax() -> None:
 
 def test_items_that_do_not_count_leave_no_trace() -> None:
     valid = jnp.array([True, False, True, False])
-    some = replay.add(replay.empty(jnp.int32(0), 8), jnp.arange(4), valid)
+    some = buffer.add(buffer.empty(jnp.int32(0), 8), jnp.arange(4), valid)
     assert some.items[:3].tolist() == [0, 2, 0] and int(some.size) == 2
     with pytest.raises(ValueError, match="5 items do not fit"):
-        replay.add(replay.empty(jnp.int32(0), 4), jnp.arange(5))
+        buffer.add(buffer.empty(jnp.int32(0), 4), jnp.arange(5))
 
 
 def test_seeds_side_by_side_learn_what_they_learn_alone() -> None:

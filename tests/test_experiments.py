@@ -12,7 +12,7 @@ import scipy.stats
 import xarray as xr
 
 from bayesalloc.agents import training
-from bayesalloc.allocators import ALLOCATORS, Problem, evaluate
+from bayesalloc.allocators import ALLOCATORS, LEARNED, Problem, evaluate
 from bayesalloc.allocators.instances import Setting
 from bayesalloc.claims.judging import average, decide
 from bayesalloc.claims.srap import over_sweep, report
@@ -26,7 +26,7 @@ from bayesalloc.claims.srap.experiments import (
     run,
     trained,
 )
-from bayesalloc.claims.srap.judging import LEARNED, Claim, Ours, judge, judge_ours
+from bayesalloc.claims.srap.judging import Claim, Ours, judge, judge_ours
 from bayesalloc.errors import InputError
 from bayesalloc.models.srap import market
 from bayesalloc.report.claims import claims_text, write_claims

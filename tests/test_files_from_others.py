@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import bayesalloc as ba
-from bayesalloc.agents import leaves, master, negotiators, policies, training
+from bayesalloc.agents import leaves, orders, policies, training
 from bayesalloc.allocators import read_instance
 from bayesalloc.allocators.instances import Setting, read_setting
+from bayesalloc.allocators.learned import REGISTRY, cen_rl, dec_rl
 from tests import mutations
 from tests.test_networks import GEXF, GML, PAJEK, TRIANGLE, graphml
 
@@ -85,12 +86,12 @@ def test_settings(tmp_path):
         refused(read_setting, path)
 
 
-PLANS = {"cen-rl": [master.thesis(SMALL, 10), master.ours(SMALL, 10)], "dec-rl": [negotiators.ours(SMALL, 10)]}
+PLANS = {"cen-rl": [cen_rl.thesis(SMALL, 10), cen_rl.ours(SMALL, 10)], "dec-rl": [dec_rl.ours(SMALL, 10)]}
 
 
 def saved(path, method, plan):
-    network = policies.METHODS[method].network(plan, jax.random.key(3))
-    policies.save_policy(path, policies.Policy(method, plan, network, 10, 70, 5))
+    network = REGISTRY.methods[method].network(plan, jax.random.key(3))
+    policies.save(path, policies.Policy(method, plan, network, 10, 70, 5))
     return path.read_bytes()
 
 
@@ -110,7 +111,7 @@ def test_policies(tmp_path, method):
         data = saved(path, method, plan)
         header, arrays = unsigned(data)
         path.write_bytes(json.dumps(header).encode() + b"\n" + arrays)
-        policies.load_policy(path)  # by its structure alone
+        policies.load(REGISTRY, path)  # by its structure alone
         for _ in range(TRIES):
             kind = rng.random()
             if kind < 0.5:
@@ -119,19 +120,24 @@ def test_policies(tmp_path, method):
                 path.write_bytes(json.dumps(header).encode() + b"\n" + mutations.of_bytes(rng, arrays))
             else:
                 path.write_bytes(mutations.of_bytes(rng, data))
-            refused(policies.load_policy, path)
+            refused(policies.load, REGISTRY, path)
 
 
 def test_checkpoints(tmp_path):
     rng, path = np.random.default_rng(7), tmp_path / "checkpoint.run"
-    order = policies.order("srap", "cen-rl", preset="thesis", episodes=1)
-    notes = {"asked": order.asked, "rows": [[1, 1, 0.5, None, 1.0]], "seconds": 1.0, "over": False}
+    order = orders.order(REGISTRY, "cen-rl", preset="thesis", episodes=1)
+    notes = {
+        "asked": order.asked,
+        "rows": [{"steps": 1, "episodes": 1, "series": {"return": 0.5, "loss": None, "epsilon": 1.0}}],
+        "seconds": 1.0,
+        "over": False,
+    }
     leaves.write(path, "checkpoint", notes, {"run": jnp.zeros(3)})
     header, arrays = unsigned(path.read_bytes())
 
     def go_on():
         training.unfinished(path)
-        policies.order("srap", checkpoint=path)
+        orders.order(REGISTRY, checkpoint=path)
         training.train(order.course, jax.random.key(0), resume=path, asked=order.asked)
 
     for _ in range(TRIES // 2):
@@ -153,7 +159,7 @@ def test_every_turned_bit_is_found(policy):
     for place in [*rng.integers(0, name, 150), *rng.integers(end, len(data), 100)]:
         path.write_bytes(data[:place] + bytes([data[place] ^ 1 << int(rng.integers(8))]) + data[place + 1 :])
         with pytest.raises(ba.InputError):
-            policies.load_policy(path)
+            policies.load(REGISTRY, path)
 
 
 @pytest.mark.parametrize(
@@ -179,15 +185,15 @@ def test_policies_of_odd_sizes_are_refused(policy, changes, said):
         (header if name in header else header["plan"])[name] = value
     path.write_bytes(json.dumps(header).encode() + b"\n" + arrays)
     with pytest.raises(ba.InputError, match=said):
-        policies.load_policy(path)
+        policies.load(REGISTRY, path)
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path):
     plan = PLANS["cen-rl"][1]
-    network = jax.tree.map(lambda leaf: leaf * jnp.nan, policies.METHODS["cen-rl"].network(plan, jax.random.key(3)))
-    policies.save_policy(tmp_path / "some.policy", policies.Policy("cen-rl", plan, network))
+    network = jax.tree.map(lambda leaf: leaf * jnp.nan, REGISTRY.methods["cen-rl"].network(plan, jax.random.key(3)))
+    policies.save(tmp_path / "some.policy", policies.Policy("cen-rl", plan, network))
     with pytest.raises(ba.InputError, match="not finite"):
-        policies.load_policy(tmp_path / "some.policy")
+        policies.load(REGISTRY, tmp_path / "some.policy")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bayesalloc as ba
-from bayesalloc.allocators.instances import Among, Setting, arrivals, draw_network
+from bayesalloc.allocators.instances import Among, Setting, arrivals, draw_network, read_setting
 
 KEY = jax.random.key(4)
 
@@ -73,3 +73,31 @@ def test_arrivals_follow_the_setting():
 def test_among_says_how_likely_each_value_is():
     among = Among((1, 1, 4))
     np.testing.assert_allclose(jnp.exp(among.log_prob(jnp.array([1, 4, 2]))), [2 / 3, 1 / 3, 0], rtol=1e-6)
+
+
+def test_settings_are_read_over_a_default(tmp_path):
+    path = tmp_path / "setting.toml"
+    path.write_text("agents = 6\ntasks = [1, 3]\nnetwork = 'random'\nper_item = 2\n")
+    default = Setting(types=3)
+    assert read_setting(path, default) == Setting(types=3, agents=6, tasks=(1, 3), network="random", per_item=2.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("agents = 6\ncolour = 'red'\n", "unknown fields colour"),
+        ("agents = 'six'\n", r"Expected `int`.*agents"),
+        ("network = 'star'\n", "star"),
+        ("tasks = []\n", "tasks must have at least one"),
+        ("agents = 1\n", "agents is 1"),
+        ("agents = \n", "is not TOML"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(tmp_path, text, said):
+    path = tmp_path / "setting.toml"
+    path.write_text(text)
+    with pytest.raises(ba.InputError, match=said) as refused:
+        read_setting(path)
+    assert str(path) in str(refused.value)
+    with pytest.raises(ba.InputError, match="no such file"):
+        read_setting(tmp_path / "none.toml")

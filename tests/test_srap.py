@@ -1,5 +1,6 @@
 """The srap environment: allocators compared as interventions, refused settings."""
 
+import dataclasses
 import re
 
 import jax
@@ -7,7 +8,10 @@ import numpy as np
 import pytest
 
 import bayesalloc as ba
+from bayesalloc.agents import policies
+from bayesalloc.agents.policies import Policy
 from bayesalloc.allocators.instances import Setting
+from bayesalloc.allocators.learned import cen_rl, dec_rl
 from bayesalloc.environment import stack
 from bayesalloc.models import srap
 
@@ -128,3 +132,69 @@ def test_comparing_asks_what_an_arm_can_suffer():
         ba.compare(srap.environment, arms, KEY, draws=2, horizon=2)
     usual = {"mechanism": "dec-price", "message_loss": 0.0, "exaggeration": 2.0}
     srap.environment.check(srap.METHODS.index(usual.pop("mechanism")), usual)
+
+
+TINY = Setting(agents=3, types=1, tasks=(1, 2), provider_stock=(2, 3), shuffled_utilities=True)
+
+
+def timid(method):
+    """A policy that nothing promises enough to be followed: it does what the greedy rule of its kind does."""
+    of = {"cen-rl": cen_rl, "dec-rl": dec_rl}[method]
+    plan = dataclasses.replace(of.ours(TINY, 1), margin=1e9, layers=(4,))
+    if method == "dec-rl":
+        protocol = dataclasses.replace(plan.protocol, max_hops=1, cycles=1, parts=0)
+        plan = dataclasses.replace(plan, protocol=protocol, slots=2)
+    return Policy(method, plan, of.network(plan, KEY))
+
+
+@pytest.fixture(scope="module")
+def with_policies():
+    negotiator = timid("dec-rl")
+    return srap.market(
+        TINY, ("cen-grd+", "dec-grd"), policies={"timid": negotiator}, protocol=negotiator.plan.protocol, faults=True
+    )
+
+
+def test_policies_are_arms_by_name_and_by_file(tmp_path, with_policies):
+    path = tmp_path / "of_a_file.policy"
+    policies.save(path, timid("cen-rl"))
+    tree = ba.compare(with_policies, ["cen-grd+", str(path), "dec-grd", "timid"], KEY, draws=4, horizon=2, futures=2)
+    values = tree["values"].to_dataset()
+    assert values["arm"].values.tolist() == ["cen-grd+", "of_a_file", "dec-grd", "timid"]
+    for greedy, same in (("cen-grd+", "of_a_file"), ("dec-grd", "timid")):
+        assert float(values["social_welfare"].sel(arm=greedy).mean()) > 0
+        for outcome in values.data_vars:
+            np.testing.assert_array_equal(*(values[outcome].sel(arm=arm) for arm in (greedy, same)))
+    assert float(values["messages"].sel(arm="timid").mean()) > 0
+
+
+def test_learned_negotiations_suffer_what_greedy_ones_do(with_policies):
+    arms = {name: {"mechanism": name, "message_loss": 0.5, "liars": 0.4} for name in ("dec-grd", "timid")}
+    values = ba.compare(with_policies, arms, KEY, draws=4, horizon=2, futures=2)["values"].to_dataset()
+    for outcome in values.data_vars:
+        np.testing.assert_array_equal(*(values[outcome].sel(arm=arm) for arm in arms))
+
+
+@pytest.mark.parametrize("name", ["cen-rl", "dec-rl"])
+def test_shipped_policies_are_known_by_the_names_of_their_methods(name):
+    action = srap.environment.arms(["cen-grd", name])[name]
+    assert [one.name for one in action.among] == ["cen-grd", name] and int(action.number) == 1
+    assert name not in srap.environment.arms(None)
+
+
+def test_policies_that_cannot_be_arms_are_refused(tmp_path, with_policies):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        policies.save(tmp_path / folder / "same.policy", timid("cen-rl"))
+    with pytest.raises(ba.InputError, match="two arms are called 'same'"):
+        with_policies.arms([str(tmp_path / folder / "same.policy") for folder in ("a", "b")])
+    with pytest.raises(ba.InputError, match=r"none.policy: no such file"):
+        with_policies.arms(["none.policy"])
+    (tmp_path / "text.policy").write_text("no policy")
+    with pytest.raises(ba.InputError, match=r"text.policy: is not a policy"):
+        with_policies.arms([str(tmp_path / "text.policy")])
+    plan = cen_rl.thesis(Setting(agents=4), 1)
+    with pytest.raises(ba.InputError, match="was trained on 4 agents .* the problem has 3 agents"):
+        srap.market(TINY, ("mine",), policies={"mine": Policy("cen-rl", plan, cen_rl.network(plan, KEY))})
+    with pytest.raises(ba.InputError, match="message_loss cannot change what cen-rl does in this model"):
+        with_policies.check(with_policies.arms(["cen-rl"])["cen-rl"], {"message_loss": 0.5})

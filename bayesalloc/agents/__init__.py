@@ -1,1 +1,4 @@
-"""Agents that learn to act in an environment, and adapters to other toolkits."""
+"""Learners that know no problem: how to learn, to keep what was learned, and to act in other toolkits' loops.
+
+A problem's own learned methods stand with the problem, in a registry of `policies.Method`s.
+"""

@@ -12,13 +12,30 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from bayesalloc.agents import replay as buffers
-from bayesalloc.agents.replay import Replay
+from bayesalloc.agents import buffer
+from bayesalloc.agents.buffer import Buffer
+from bayesalloc.agents.curves import Series
+from bayesalloc.agents.training import Trainer
 from bayesalloc.environment import Observation
 from bayesalloc.episodes import Episodes, numbered
 from bayesalloc.errors import InputError
 
 REFUSED = -1e9  # the value of an action that cannot be taken: finite, since 0 x infinity is not a number
+SERIES = (
+    Series(
+        "return",
+        "episode",
+        "the sum of an episode's rewards. It is that of the run as it explores, so the policy that comes out of it,"
+        " which takes no random actions, does better.",
+    ),
+    Series(
+        "loss",
+        "mean",
+        "the mean squared difference between what an action was expected to bring and what it brought by the next step"
+        " and the expectation there; it need not fall where returns rise.",
+    ),
+    Series("epsilon", "last", "the part of the actions that are random."),
+)
 
 
 @jax.tree_util.register_static
@@ -200,11 +217,11 @@ def epsilon(config: Config, iteration: Num[Array, ""], episodes: Num[Array, ""])
     return first + (last - first) * jnp.minimum(part, 1.0)
 
 
-def study(config: Config, learner: Learner, memory: Replay, rng_key: Array) -> tuple[Learner, Float[Array, ""]]:
+def study(config: Config, learner: Learner, memory: Buffer, rng_key: Array) -> tuple[Learner, Float[Array, ""]]:
     """The configured number of updates on what is remembered; none while that is too little. Also the mean loss."""
 
     def update(learner: Learner, key: Array) -> tuple[Learner, Array]:
-        return learn(config, learner, buffers.sample(memory, key, config.batch))
+        return learn(config, learner, buffer.sample(memory, key, config.batch))
 
     def updates(learner: Learner) -> tuple[Learner, Array]:
         learner, losses = jax.lax.scan(update, learner, jax.random.split(rng_key, config.updates))
@@ -239,27 +256,6 @@ class Run(NamedTuple):
     episodes: Int[Array, ""]
 
 
-class Curve(NamedTuple):
-    """What an iteration showed: episodes that ended and the sum of their returns, the loss (NaN without updates)."""
-
-    ended: Array
-    returned: Array
-    loss: Array
-    epsilon: Array
-
-
-class Trainer(NamedTuple):
-    """A training run as two pure functions.
-
-    Attributes:
-        begin: `key -> Run`.
-        advance: `(Run, iterations) -> (Run, Curve)`, the curve with a leading axis of iterations (a Python number).
-    """
-
-    begin: Callable[[Array], Run]
-    advance: Callable[[Run, int], tuple[Run, Curve]]
-
-
 def trainer(
     config: Config, episodes: Episodes, network: Callable[[Array], Any], params: Any = None, *, renew: int = 0
 ) -> Trainer:
@@ -290,7 +286,7 @@ def trainer(
         values, mask = jax.tree.map(lambda leaf: leaf[0], observation)
         zero = jnp.float32(0)
         item = Transition(values, jnp.int32(0), zero, zero, values, mask)
-        memory = buffers.empty(item, config.capacity)
+        memory = buffer.empty(item, config.capacity)
         return Run(
             key, jnp.int32(0), start(config, module), memory, drawn, state, observation, jnp.zeros(n), jnp.int32(0)
         )
@@ -314,7 +310,7 @@ def trainer(
         )  # fmt: skip
         return run, (item, over.sum(), jnp.where(over, total, 0.0).sum())
 
-    def iteration(run: Run, _: None) -> tuple[Run, Curve]:
+    def iteration(run: Run, _: None) -> tuple[Run, dict[str, Array]]:
         key = jax.random.fold_in(run.key, run.iteration)
         if renew:
             now = (run.iteration > 0) & (run.iteration % renew == 0)
@@ -329,20 +325,20 @@ def trainer(
         run, (items, ended, returned) = jax.lax.scan(
             lambda run, key: act(run, chance, key), run, jax.random.split(for_acts, config.every)
         )
-        memory = buffers.add(memory, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), items))
+        memory = buffer.add(memory, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), items))
         learner, loss = study(config, run.learner, memory, for_study)
         run = run._replace(iteration=run.iteration + 1, learner=learner, memory=memory)
-        return run, Curve(ended.sum(), returned.sum(), loss, chance)
+        return run, {"ended": ended.sum(), "return": returned.sum(), "loss": loss, "epsilon": chance}
 
-    def advance(run: Run, iterations: int) -> tuple[Run, Curve]:
+    def advance(run: Run, iterations: int) -> tuple[Run, dict[str, Array]]:
         return jax.lax.scan(iteration, run, None, length=iterations)
 
-    return Trainer(begin, advance)
+    return Trainer(begin, advance, SERIES)
 
 
 def make_train(
     config: Config, episodes: Episodes, network: Callable[[Array], Any], params: Any = None, *, renew: int = 0
-) -> Callable[[Array], tuple[Run, Curve]]:
+) -> Callable[[Array], tuple[Run, dict[str, Array]]]:
     """A whole training run as one function of its key, to be jitted and vmapped; arguments as in `trainer`."""
     whole = trainer(config, episodes, network, params, renew=renew)
     return lambda rng_key: whole.advance(whole.begin(rng_key), config.iterations)

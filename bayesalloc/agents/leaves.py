@@ -21,9 +21,7 @@ import msgspec
 import numpy as np
 
 import bayesalloc
-from bayesalloc.allocators.files import quoted
-from bayesalloc.errors import InputError
-from bayesalloc.runs import NotWritten
+from bayesalloc.errors import InputError, NotWritten, quoted
 
 FORMAT = 1
 LONGEST_LINE = 2**24  # bytes

@@ -8,6 +8,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bayesalloc.errors import InputError
+
+MOST_LAYERS, MOST_UNITS = 8, 4096
+
+
+def check_layers(layers: Sequence[int]) -> None:
+    """Refuses hidden layers that are too many or too large.
+
+    Raises:
+        InputError: saying what is allowed.
+    """
+    if not 1 <= len(layers) <= MOST_LAYERS or not all(1 <= units <= MOST_UNITS for units in layers):
+        raise InputError(f"layers is {list(layers)[:9]}; there are 1 to {MOST_LAYERS}, of 1 to {MOST_UNITS} units each")
+
 
 class Dense(eqx.Module):
     """A multilayer perceptron with rectified hidden layers: x -> W x + b, max(0, .), ..., W x + b.

@@ -1,13 +1,12 @@
 """Training runs on the host: progress, the learning curve, and checkpoints from which a run goes on exactly.
 
 A trainer is two pure functions: `begin(key) -> run` and `advance(run, iterations) -> (run, curve)`, where the run is
-any pytree of arrays that holds everything the rest depends on, and the curve has fields `ended`, `returned`, `loss` and
-`epsilon` of shape (iterations,): episodes that ended, the sum of their returns, the loss (NaN without updates), and the
-part of the actions that were random. `bayesalloc.agents.dqn.trainer` makes one.
+any pytree of arrays that holds everything the rest depends on. The curve is name -> array with a leading axis of
+iterations: `ended`, how many episodes ended, and the series that the trainer names, each with the way in which a part
+of the run becomes one number (or one for each objective). `bayesalloc.agents.dqn.trainer` makes one.
 """
 
 import functools
-import math
 import signal
 import threading
 import time
@@ -20,13 +19,12 @@ from typing import Any, NamedTuple
 import jax
 import msgspec
 import numpy as np
-import xarray as xr
 from jaxtyping import Array
 from tqdm import tqdm
 
-from bayesalloc.agents import leaves
-from bayesalloc.allocators.files import quoted
-from bayesalloc.errors import InputError
+from bayesalloc.agents import curves, leaves
+from bayesalloc.agents.curves import Row, Series, Written
+from bayesalloc.errors import InputError, quoted
 
 CHECKPOINT = "checkpoint.run"  # the name of the file in a run's folder
 CHUNKS = 200  # about as many rows has a learning curve
@@ -35,11 +33,25 @@ NAMED_FIRST = ("method", "plan.preset")  # of what differs between two runs: the
 SHARE = 0.05  # of the time may go into writing them
 
 
+class Trainer(NamedTuple):
+    """A training run as two pure functions.
+
+    Attributes:
+        begin: `key -> run`.
+        advance: `(run, iterations) -> (run, curve)`, the iterations being a Python number.
+        series: what the curve has beside `ended`.
+    """
+
+    begin: Callable[[Array], Any]
+    advance: Callable[[Any, int], tuple[Any, dict[str, Array]]]
+    series: tuple[Series, ...]
+
+
 class Course(NamedTuple):
     """A training run to be made.
 
     Attributes:
-        trainer: `begin` and `advance`.
+        trainer: `begin`, `advance` and `series`.
         iterations: after which it is over, rounded up to whole chunks.
         episodes: after which it is over, if that is sooner; 0: never.
         steps: of the environment in an iteration.
@@ -58,16 +70,6 @@ class Course(NamedTuple):
     def chunk(self) -> int:
         """Iterations between two looks at the run."""
         return -(-self.iterations // CHUNKS)
-
-
-class Row(NamedTuple):
-    """A chunk in the learning curve: counts from the run's beginning, means over the chunk; NaN where there is none."""
-
-    steps: int
-    episodes: int
-    returned: float
-    loss: float
-    epsilon: float
 
 
 class Training(NamedTuple):
@@ -103,11 +105,16 @@ class SideBySide:
         keys = jax.random.split(rng_key, len(self.array))
         return jax.vmap(lambda each, key: self.make(each).begin(key))(self.array, keys)
 
-    def advance(self, run: Any, iterations: int) -> tuple[Any, Any]:
+    def advance(self, run: Any, iterations: int) -> tuple[Any, dict[str, Array]]:
         """The runs after more iterations."""
         run, curve = jax.vmap(lambda each, run: self.make(each).advance(run, iterations))(self.array, run)
-        ended, returned = curve.ended.sum(0), curve.returned.sum(0)
-        return run, type(curve)(ended, returned, curve.loss.mean(0), curve.epsilon.mean(0))
+        added = {"ended", *(series.name for series in self.series if series.over in ("sum", "episode"))}
+        return run, {name: values.sum(0) if name in added else values.mean(0) for name, values in curve.items()}
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """Those of each."""
+        return self.make(self.array[0]).series
 
 
 @functools.lru_cache(maxsize=8)
@@ -153,7 +160,9 @@ def train(
         stored = _stored(resume, asked or {})
         notes = _notes(resume, stored.header)
         run, seconds = stored.tree(jax.eval_shape(course.trainer.begin, jax.random.key(0))), notes.seconds
-        rows = [Row(*row[:2], *(math.nan if value is None else value for value in row[2:])) for row in notes.rows]
+        rows = [curves.read(row) for row in notes.rows]
+        if any(set(row.series) != {each.name for each in course.trainer.series} for row in rows):
+            raise InputError(f"{resume}: is damaged: its learning curve is of another run")
         del stored  # the bytes of a large replay buffer
     begin, advance = _compiled(course.trainer, course.chunk)
     run = begin(rng_key) if run is None else run
@@ -161,7 +170,7 @@ def train(
     def save() -> None:
         if checkpoint is not None:
             header = {"asked": dict(asked or {}), "seconds": seconds, "over": _over(course, rows)}
-            header["rows"] = [_or_null(row) for row in rows]
+            header["rows"] = [curves.written(row) for row in rows]
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             leaves.write(checkpoint, "checkpoint", header, run)
 
@@ -194,13 +203,16 @@ class _Notes(msgspec.Struct):
     asked: dict[str, Any]
     seconds: float
     over: bool
-    rows: list[tuple[int, int, float | None, float | None, float | None]]
+    rows: list[Written]
 
 
 def _notes(path: Path, header: Mapping[str, Any]) -> _Notes:
     try:
         return msgspec.convert(header, _Notes)
     except msgspec.ValidationError as error:
+        rows = header.get("rows")
+        if isinstance(rows, list) and rows and isinstance(rows[0], list):
+            raise InputError(f"{path}: was written by an earlier version; its run cannot go on in this one") from None
         raise InputError(f"{path}: is damaged: its first line describes no run ({quoted(error)})") from None
 
 
@@ -216,19 +228,6 @@ def begun(checkpoint: Path) -> dict[str, Any]:
 def unfinished(checkpoint: Path) -> bool:
     """Whether there is a checkpoint, of a run that has not come to its end."""
     return checkpoint.exists() and not _notes(checkpoint, leaves.header(checkpoint, "checkpoint")).over
-
-
-def curve(rows: Sequence[Row], goal: str) -> xr.Dataset:
-    """The learning curve as a dataset over the steps.
-
-    >>> curve([Row(100, 9, 0.5, 0.1, 1.0), Row(200, 20, 0.75, 0.05, 0.9)], "utility")["return"].values.tolist()
-    [0.5, 0.75]
-    """
-    columns = [np.asarray(column) for column in zip(*rows, strict=True)]
-    named = dict(zip(("steps", "episodes", "return", "loss", "epsilon"), columns, strict=True))
-    data = xr.Dataset({name: ("steps", values) for name, values in named.items()})
-    data["return"].attrs["long_name"] = goal
-    return data
 
 
 def _stored(path: Path, asked: Mapping[str, Any]) -> leaves.Stored:
@@ -268,16 +267,9 @@ def _over(course: Course, rows: Sequence[Row]) -> bool:
 
 def _row(course: Course, rows: Sequence[Row], found: Any) -> Row:
     steps, episodes = (rows[-1].steps, rows[-1].episodes) if rows else (0, 0)
-    ended, losses = int(found.ended.sum()), found.loss[np.isfinite(found.loss)]
-    return Row(
-        steps + course.chunk * course.steps, episodes + ended,
-        float(found.returned.sum(dtype=float) / ended) if ended else math.nan,
-        float(losses.mean(dtype=float)) if losses.size else math.nan, float(found.epsilon[-1]),
-    )  # fmt: skip
-
-
-def _or_null(row: Row) -> list[int | float | None]:
-    return [value if math.isfinite(value) else None for value in row]
+    ended = int(found["ended"].sum())
+    series = {each.name: each.reduced(found[each.name], ended).tolist() for each in course.trainer.series}
+    return Row(steps + course.chunk * course.steps, episodes + ended, series)
 
 
 def _bar(course: Course, rows: Sequence[Row], *, show: bool) -> tqdm:
@@ -291,7 +283,8 @@ def _bar(course: Course, rows: Sequence[Row], *, show: bool) -> tqdm:
 
 def _show(bar: tqdm, course: Course, rows: Sequence[Row]) -> None:
     row = rows[-1]
-    bar.set_postfix_str(f"return {row.returned:.3g}, loss {row.loss:.3g}, epsilon {row.epsilon:.2f}", refresh=False)
+    shown = (f"{name} {np.array2string(np.asarray(value), precision=3)}" for name, value in row.series.items())
+    bar.set_postfix_str(", ".join(shown), refresh=False)
     done = row.episodes if course.episodes else row.steps
     bar.update(min(done, bar.total or done) - bar.n)
 

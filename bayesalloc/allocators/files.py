@@ -1,4 +1,4 @@
-"""Files from others: looked at before they are read, so that none hangs or fills the memory, and quoted safely."""
+"""Files from others: looked at before they are read, so that none hangs or fills the memory."""
 
 import stat
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 from bayesalloc.errors import InputError
 
 LARGEST_TEXT = 2**25  # bytes of a problem, a network or a setting: 32 MiB
-QUOTED = 400  # characters of what a file says that a message repeats
 
 
 def read_bytes(path: str | Path, largest: int = LARGEST_TEXT) -> bytes:
@@ -42,14 +41,3 @@ def read_text(path: str | Path, largest: int = LARGEST_TEXT) -> str:
         return read_bytes(path, largest).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not text in UTF-8 (byte {error.start})") from None
-
-
-def quoted(said: object) -> str:
-    r"""What a file or a parser says, for a message: one line, not too long, and nothing that a terminal would obey.
-
-    >>> quoted("a\x1b[2J\nb")
-    'a\\x1b[2J\\nb'
-    """
-    text = str(said)
-    text = text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

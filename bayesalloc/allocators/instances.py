@@ -21,9 +21,9 @@ from jaxtyping import Array, ArrayLike, Bool
 from numpyro import handlers
 from numpyro.distributions import constraints
 
-from bayesalloc.allocators.files import quoted, read_text
+from bayesalloc.allocators.files import read_text
 from bayesalloc.allocators.problem import LARGEST, LEAST, Problem
-from bayesalloc.errors import InputError, listed
+from bayesalloc.errors import InputError, listed, quoted
 
 Network = Literal["small_world", "scale_free", "random", "barabasi_albert", "any"]
 REWIRING = 0.05  # of a small world's edges
@@ -317,6 +317,13 @@ def arrivals(setting: Setting, joined: Bool[Array, "agent agent"], slots: int = 
         per_item=jnp.asarray(setting.per_item, jnp.float32),
         package_size=jnp.asarray(setting.package_size),
     )
+
+
+def fullest(setting: Setting) -> Problem:
+    """An instance of a setting in which every agent owns as many tasks as it may, on which to check sizes."""
+    joined = ~jnp.eye(setting.agents, dtype=bool)
+    problem: Problem = handlers.seed(lambda: arrivals(setting, joined), jax.random.key(0))()
+    return problem._replace(real=jnp.ones_like(problem.real))
 
 
 def arrivals_of_any(settings: Sequence[Setting], joined: Bool[Array, "agent agent"], key: Array) -> Problem:

@@ -11,8 +11,8 @@ from xml.parsers import expat
 
 import networkx as nx
 
-from bayesalloc.allocators.files import quoted, read_bytes, read_text
-from bayesalloc.errors import InputError, listed
+from bayesalloc.allocators.files import read_bytes, read_text
+from bayesalloc.errors import InputError, listed, quoted
 
 SHORTEST, LONGEST = 1e-9, 2.0**24  # what a link may be long: float32 holds the cost of any way
 DEEPEST = 64  # elements of XML inside each other

@@ -17,9 +17,9 @@ import numpy as np
 import scipy.sparse.csgraph
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from bayesalloc.allocators.files import quoted, read_bytes
+from bayesalloc.allocators.files import read_bytes
 from bayesalloc.allocators.networks import LONGEST, SHORTEST, described, lengths, read_network
-from bayesalloc.errors import InputError
+from bayesalloc.errors import InputError, quoted
 from bayesalloc.fields import Field, fields
 
 LARGEST = 2**24  # integers up to here are exact in float32, and so are sums of them below it

@@ -67,11 +67,12 @@ class Row(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A method's averages over a sweep, with their intervals, each of shape (value,)."""
+    """A method's averages over a sweep, with their intervals, each of shape (value,); "": a colour of the report's."""
 
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    colour: str = ""
 
 
 class Sweep(NamedTuple):

@@ -25,7 +25,7 @@ def allocate(
             row for each agent: how many items of each type it holds), `tasks` (each with its `agent`, its `utility`
             and what it `requires` of each type) and optionally `transfer_cost` (`per_item` and unit of length, default
             1, and `package_size`, default 1: how many items travel as one).
-        method: opt, cen-grd, cen-grd+, dec-grd, dec-price, or cen-rl, which is learned.
+        method: opt, cen-grd, cen-grd+, dec-grd, dec-price or a learned one; the answer to an unknown one lists all.
         policy: A policy from `bayesalloc train`, for a learned method; default: the one that is shipped.
         time_limit: Seconds for opt; when they are over, the best allocation found and the proven bound are returned.
         length: The attribute of a graph file's links that is their length, or a number that all have; default: weight.

@@ -30,8 +30,8 @@ def compare(
 
     Args:
         model: A shipped model's name, or the path of a Python file with `environment` or a NumPyro `model`.
-        mechanisms: Names or paths of mechanisms; default: the model's own. What a file may hold:
-            `bayesalloc mechanisms --fields MODEL`.
+        mechanisms: Names or paths of mechanisms (of srap: of allocators or policies); default: the model's own. What a
+            file may hold: `bayesalloc mechanisms --fields MODEL`.
         do: An arm by intervention: SITE=VALUE, or several joined by commas. Give it once per arm. SITE+=VALUE adds to
             what a site would have been, "SITE=Normal(1, 0.2)" draws it from a NumPyro distribution.
         baseline: The arm that effects are measured against.

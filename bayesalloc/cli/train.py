@@ -1,6 +1,7 @@
 """`bayesalloc train`: a learned policy, from checkpoint to checkpoint."""
 
 import dataclasses
+import importlib
 import shlex
 import sys
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 from bayesalloc import limits
 from bayesalloc.cli.options import DEFAULT, Common, Whole
 from bayesalloc.cli.session import refusing, session
-from bayesalloc.errors import InputError, visible
+from bayesalloc.errors import InputError, listed, quoted, visible
+
+LEARNABLE = {"srap": "bayesalloc.allocators.learned"}  # problem -> the module with the registry of its learned methods
 
 
 def train(
@@ -24,8 +27,8 @@ def train(
     """Train a policy of a learned method; a run that was interrupted can go on.
 
     Args:
-        problem: srap.
-        method: cen-rl (the default), or dec-rl.
+        problem: What is decided about: srap.
+        method: One of the problem's learned methods, which the answer to an unknown one lists; default: the first.
         preset: ours (the default), or thesis, as published.
         setting: A TOML file: what arrives in an episode, where it differs from the preset's.
         episodes: How many to play; default: the preset's number of steps or episodes.
@@ -34,20 +37,25 @@ def train(
     """
     checkpoint = None
     with refusing():
+        if problem not in LEARNABLE:
+            raise InputError(f"there is nothing to train for '{quoted(problem)}'; there is for {listed(LEARNABLE)}")
+
+        from bayesalloc.agents.policies import file_name
         from bayesalloc.agents.training import CHECKPOINT, Interrupted
 
+        registry = importlib.import_module(LEARNABLE[problem]).REGISTRY
         if resume is not None:
             checkpoint = resume / CHECKPOINT if resume.is_dir() else resume
             if not checkpoint.is_file():
                 raise InputError(f"{resume}: holds no checkpoint of a training run")
             common = dataclasses.replace(common, out=common.out or checkpoint.parent)
-    files = ("report.html", "results.nc", "curve.svg", "cen_rl.policy", "dec_rl.policy", CHECKPOINT)
+    files = ("report.html", "results.nc", "curve.svg", *map(file_name, registry.methods), CHECKPOINT)
     with session(common, "train", *files) as (say, folder):
         limits.counted(episodes=episodes)
 
         import jax
 
-        from bayesalloc.agents import policies, training
+        from bayesalloc.agents import curves, orders, policies, training
         from bayesalloc.inference.files import save_tree
         from bayesalloc.report import training as documents
 
@@ -58,8 +66,8 @@ def train(
                 f"{folder.target}: holds a run that is not over; go on with {_resume(problem, folder.target)}, or give"
                 " another folder"
             )
-        order = policies.order(
-            problem, method, preset=preset, setting=setting, episodes=episodes, seed=common.seed, checkpoint=checkpoint
+        order = orders.order(
+            registry, method, preset=preset, setting=setting, episodes=episodes, seed=common.seed, checkpoint=checkpoint
         )
         try:
             done = training.train(
@@ -74,10 +82,10 @@ def train(
         except KeyboardInterrupt:
             print("bayesalloc: interrupted; what was done since the last checkpoint is lost", file=sys.stderr)
             raise SystemExit(130) from None
-        name = policies.file_name(order.method)
+        name = file_name(order.method)
         files = folder.files("report.html", "results.nc", policy=name, curve="curve.svg", checkpoint=CHECKPOINT)
-        curve = training.curve(done.rows, order.course.goal)
-        policies.save_policy(folder.path / name, order.policy(done))
+        curve = curves.curve(done.rows, order.course.trainer.series, order.course.goal)
+        policies.save(folder.path / name, order.policy(done))
         save_tree(curve, folder.path / "results.nc")
         result = documents.training_json(order.asked, curve, done.seconds, files)
         documents.write_training(result, order.asked, curve, folder.path)

@@ -47,7 +47,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY, FAINT, INK = "#595959", "#d9d9d9", "#222222"
 SWEEP_COLOURS = {
     "opt": GREY, "cen-grd": COLOURS[1], "dec-grd": COLOURS[0], "cen-grd+": COLOURS[4], "dec-price": COLOURS[2],
-    "cen-rl": COLOURS[3], "dec-rl": COLOURS[5], "cen-rl+": "#7b3a63", "dec-rl+": "#1b4f72", "dec-grd+": "#6b705c",
+    "dec-grd+": "#6b705c",
 }  # fmt: skip
 SMALL = 8.5
 PANEL = (3.7, 2.5)  # inches
@@ -285,7 +285,8 @@ def parameters(tree: xr.DataTree) -> Figure:
 def sweep(panel: Sweep) -> Figure:
     """Averages of each method over a sweep, with their intervals; the optimum is grey and dashed."""
     figure, [axes] = _panels(1, height=2.7, right=0.95)
-    colours, values = {name: SWEEP_COLOURS.get(name, INK) for name in panel.lines}, panel.values
+    values = panel.values
+    colours = {name: line.colour or SWEEP_COLOURS.get(name, INK) for name, line in panel.lines.items()}
     for name, line in panel.lines.items():
         axes.fill_between(values, line.low, line.high, color=colours[name], alpha=0.15, linewidth=0)
         style, top = ((0, (4, 1.5)), 3) if name == "opt" else ("-", 2)
@@ -299,32 +300,36 @@ def sweep(panel: Sweep) -> Figure:
     return figure
 
 
-def learning(curve: xr.Dataset, name: str, label: str) -> Figure:
-    """One quantity over a training run: each part of the run (faint) and the mean of the latest tenth of it (strong).
+def learning(curve: xr.Dataset, name: str) -> Figure:
+    """One series over a training run: each part of the run (faint) and the mean of the latest tenth of it (strong).
 
-    A loss is drawn on a logarithmic scale, and so is its mean taken.
+    A loss that is above zero is drawn on a logarithmic scale, and so is its mean taken. What is not a mean over a part
+    of the run, as the part of random actions, is drawn as it is. A vector has a line for each objective.
 
     Args:
-        curve: of `bayesalloc.agents.training.curve`.
-        name: return, loss or epsilon.
-        label: above the panel.
+        curve: of `bayesalloc.agents.curves.curve`.
+        name: of the series.
     """
     figure, [axes] = _panels(1, height=2.7)
-    steps, values = curve["steps"].values, curve[name].values
-    known = np.isfinite(values) & ((values > 0) | (name != "loss"))
-    steps, values = steps[known], values[known]
-    if name != "epsilon":
-        axes.plot(steps, values, color=COLOURS[0], alpha=0.35, linewidth=0.8)
-        values = latest_means(values, logarithmic=name == "loss")
-    axes.plot(steps, values, color=COLOURS[0], linewidth=1.8)
-    if name == "loss" and len(values):
+    lines = curve[name].transpose(..., "steps").values.reshape(-1, curve.sizes["steps"])
+    logarithmic = name.endswith("loss") and not (lines < 0).any() and bool((lines > 0).any())
+    for place, line in enumerate(lines):
+        colour, known = COLOURS[place % len(COLOURS)], np.isfinite(line) & ((line > 0) | (not logarithmic))
+        steps, values = curve["steps"].values[known], line[known]
+        if curve[name].attrs["over"] != "last":
+            axes.plot(steps, values, color=colour, alpha=0.35, linewidth=0.8)
+            values = latest_means(values, logarithmic=logarithmic)
+        axes.plot(steps, values, color=colour, linewidth=1.8, label=f"objective {place + 1}")
+    if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
-    if name == "epsilon":
-        axes.set_ylim(0, 1.05)
-    axes.set_title(plain(label), loc="left", fontsize=10, fontweight="bold", color=INK)
+    if curve[name].attrs["over"] == "last" and (lines >= 0).all():
+        axes.set_ylim(bottom=0)
+    if len(lines) > 1:
+        axes.legend(fontsize=SMALL, frameon=False)
+    axes.set_title(plain(name), loc="left", fontsize=10, fontweight="bold", color=INK)
     axes.set_xlabel("steps", fontsize=SMALL)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))

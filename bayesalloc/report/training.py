@@ -9,30 +9,28 @@ import xarray as xr
 from rich.box import SIMPLE
 from rich.table import Table
 
-from bayesalloc.report import MISSING, figures, page
+from bayesalloc.report import MISSING, figures, page, words
 from bayesalloc.report.tables import Sheet
 
 LISTED = 12  # rows of the table of a learning curve
-LABELS = {"return": "return of an episode", "loss": "loss", "epsilon": "epsilon"}
-TERMS = {
-    "return": "the sum of an episode's rewards, here: {goal}. It is that of the run as it explores, so the policy that"
-    " comes out of it, which takes no random actions, does better.",
-    "loss": "the mean squared difference between what an action was expected to bring and what it brought by the next"
-    " step and the expectation there; it need not fall where returns rise.",
-    "epsilon": "the part of the actions that are random.",
-}
+ABOUT = ("problem", "method", "preset", "seed", "episodes", "steps", "seconds", "files")  # the rest are series
 
 
 def training_json(
     asked: Mapping[str, Any], curve: xr.Dataset, seconds: float, files: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The document of `bayesalloc train`; `return`, `loss` and `epsilon` are those of the last part of the run."""
-    last = {name: _number(curve[name].values[-1]) for name in ("return", "loss", "epsilon")}
+    """The document of `bayesalloc train`; the series of the curve (as `return` and `loss`) are those at the end."""
+    last = {name: _or_null(curve[name].values[-1].tolist()) for name in series_of(curve)}
     return {
         "problem": asked["problem"], "method": asked["method"], "preset": asked["plan"]["preset"],
         "seed": asked["seed"], "episodes": int(curve["episodes"].values[-1]), "steps": int(curve["steps"].values[-1]),
         "seconds": seconds, **last, "files": dict(files),
     }  # fmt: skip
+
+
+def series_of(curve: xr.Dataset) -> list[str]:
+    """What the curve shows beside steps and episodes."""
+    return [str(name) for name in curve.data_vars if name != "episodes"]
 
 
 def training_text(result: Mapping[str, Any]) -> Table:
@@ -43,8 +41,9 @@ def training_text(result: Mapping[str, Any]) -> Table:
     for name in ("episodes", "steps"):
         table.add_row(name, f"{result[name]:,}")
     table.add_row("seconds", f"{result['seconds']:.3g}")
-    for name in LABELS:
-        table.add_row(f"{name}, at last", _shown(result[name]))
+    for name in result:
+        if name not in ABOUT:
+            table.add_row(f"{words(name)}, at last", _shown(result[name]))
     table.add_row("policy", result["files"]["policy"])
     return table
 
@@ -53,27 +52,25 @@ def write_training(result: Mapping[str, Any], asked: Mapping[str, Any], curve: x
     """Writes the page `report.html` and the figure `curve.svg`."""
     title = f"{result['problem']}: how {result['method']} was learned"
     page.write(page.frame(title, _body(result, asked, curve), result["seed"]), folder / "report.html")
-    figure = figures.learning(curve, "return", LABELS["return"])
+    figure = figures.learning(curve, "return")
     figure.savefig(folder / "curve.svg", metadata={"Date": None})
 
 
 def _body(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset) -> Iterator[str]:
-    goal = curve["return"].attrs["long_name"]
-    yield page.answer(_sentences(result, curve, goal), [])
+    names = series_of(curve)
+    yield page.answer(_sentences(result, curve), [])
     yield page.section("How to read it")
-    yield page.terms({name: text.replace("{goal}", goal) for name, text in TERMS.items()})
+    yield page.terms({name: curve[name].attrs["says"] for name in names})
     yield page.section("Learning curve")
-    pictures = [
-        page.svg(figures.learning(curve, name, label), _alternative(curve, name)) for name, label in LABELS.items()
-    ]
+    pictures = [page.svg(figures.learning(curve, name), _alternative(curve, name)) for name in names]
     yield page.figure(pictures, "Faint: the mean of each part of the run. Strong: the mean of the latest tenth of it"
                       " (of the loss: its geometric mean).")  # fmt: skip
     places = sorted({round(k * (curve.sizes["steps"] - 1) / (LISTED - 1)) for k in range(LISTED)})
     listed = curve.isel(steps=places)
     counts = ([f"{count:,}" for count in listed[name].values] for name in ("steps", "episodes"))
-    means = ([_shown(value) for value in listed[name].values] for name in LABELS)
+    means = ([_shown(value) for value in listed[name].values.tolist()] for name in names)
     rows = [list(row) for row in zip(*counts, *means, strict=True)]
-    yield page.table(Sheet("Learning curve", ["steps", "episodes", *LABELS], rows), "All parts are in results.nc.")
+    yield page.table(Sheet("Learning curve", ["steps", "episodes", *names], rows), "All parts are in results.nc.")
     yield page.section("How it was made")
     plan = asked["plan"]
     nested = {name: [value] for name, value in plan.items() if isinstance(value, Mapping)}
@@ -89,26 +86,33 @@ def _are_mappings(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(each, Mapping) for each in value)
 
 
-def _sentences(result: Mapping[str, Any], curve: xr.Dataset, goal: str) -> list[str]:
-    first = next((value for value in curve["return"].values if math.isfinite(value)), math.nan)
+def _sentences(result: Mapping[str, Any], curve: xr.Dataset) -> list[str]:
+    known = curve["return"].dropna("steps").values.tolist()
+    random = (
+        f", while {_shown(100 * (result['epsilon'] or 0))} % of the actions were still random"
+        if "epsilon" in result
+        else ""
+    )
     return [
         f"{result['method']} was trained as the preset {result['preset']} says, on {result['episodes']:,} episodes of"
         f" {result['problem']} ({result['steps']:,} steps) in {result['seconds']:.0f} s.",
-        f"An episode's return ({goal}) was {_shown(first)} at first and {_shown(result['return'])} at last, while"
-        f" {_shown(100 * (result['epsilon'] or 0))} % of the actions were still random.",
+        f"An episode's return ({curve.attrs['goal']}) was {_shown(known[0] if known else None)} at first and"
+        f" {_shown(result['return'])} at last{random}.",
     ]
 
 
 def _alternative(curve: xr.Dataset, name: str) -> str:
-    values = curve[name].values
-    return f"{LABELS[name]} over the steps, from {_shown(values[0])} to {_shown(values[-1])}."
+    values = curve[name].values.tolist()
+    return f"{words(name)} over the steps, from {_shown(values[0])} to {_shown(values[-1])}."
 
 
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def _or_null(value: Any) -> Any:
+    return [*map(_or_null, value)] if isinstance(value, list) else value if math.isfinite(value) else None
 
 
-def _shown(value: float | None) -> str:
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
     return MISSING if value is None or not math.isfinite(value) else f"{value:.3g}"
 
 

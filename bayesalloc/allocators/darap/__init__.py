@@ -59,11 +59,11 @@ def dec_grd(
         The allocation by true owner, for tasks that end complete, and the record of the negotiation. Items confirmed
         for tasks that end incomplete go back to their owners; `hop_cost` has been paid for them all the same.
     """
-    allocation, record, _ = dec_rl(problem, rng_key, None, config, faults)
+    allocation, record, _ = with_minds(problem, rng_key, None, config, faults)
     return allocation, record
 
 
-def dec_rl(
+def with_minds(
     problem: Problem, rng_key: Array, minds: Minds | None, config: Darap = DEFAULT, faults: Faults = NO_FAULTS
 ) -> tuple[Allocation, Record, tuple[Experience | None, Experience | None]]:
     """The same with learned answers (Algorithms 10, 11, 16 and 17); see `dec_grd`.

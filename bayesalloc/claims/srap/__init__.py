@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import xarray as xr
 
+from bayesalloc.allocators.learned import LEARNED
 from bayesalloc.claims import Asked, Findings, Line, Picture, Row, Sweep
 from bayesalloc.claims.judging import average
 from bayesalloc.claims.srap.experiments import FULL, MEASURES, Effort, Experiment, Published, load_experiments, run
@@ -20,6 +21,9 @@ from bayesalloc.errors import InputError
 
 NAME = "srap"
 SHORT = {"published": "as published", "owner": "by true owner", "per_item": "linear cost"}
+COLOURS = {
+    name + mark: colour for name, of in LEARNED.items() for mark, colour in zip(("", "+"), of.colours, strict=True)
+}
 MARGIN = (
     "by how much the claim holds, on average over graphs, at its weakest place, which is named beside it; below zero it"
     " does not. The brackets hold it with {level} probability."
@@ -172,8 +176,11 @@ def _picture(experiment: Experiment, data: xr.Dataset, measure: str, interval: f
     """Social welfare over the sweep by one measure, a panel for each kind of network."""
     panels = []
     for network in experiment.networks:
-        values = over_sweep(data.sel(network=network))
-        lines = {name: line for name, each in values.items() if (line := _line(each, interval)) is not None}
+        lines = {
+            name: line._replace(colour=COLOURS.get(name, ""))
+            for name, each in over_sweep(data.sel(network=network)).items()
+            if (line := _line(each, interval)) is not None
+        }
         title = f"{network.replace('_', ' ')}: {SHORT[measure]}"
         panels.append(Sweep(title, experiment.sweep, experiment.values, lines))
     asked, done = int(data["proven"].notnull().sum()), int(data["proven"].sum())

@@ -22,13 +22,12 @@ import xarray as xr
 from numpyro import handlers
 from tqdm import tqdm
 
-from bayesalloc.agents import negotiators, per_graph
-from bayesalloc.agents.policies import shipped
-from bayesalloc.allocators import ALLOCATORS, Problem, evaluate, solve
+from bayesalloc.allocators import ALLOCATORS, LEARNED, Problem, evaluate, learned, solve
 from bayesalloc.allocators.darap import THESIS, Darap, dec_grd
 from bayesalloc.allocators.evaluate import Allocation
 from bayesalloc.allocators.instances import Setting, arrivals, draw_network
-from bayesalloc.claims.srap.judging import LEARNED, Claim, Ours
+from bayesalloc.allocators.learned import per_graph
+from bayesalloc.claims.srap.judging import Claim, Ours
 from bayesalloc.errors import InputError, listed
 from bayesalloc.library import content
 from bayesalloc.workers import follow_parent
@@ -183,13 +182,11 @@ def allocator(method: str, experiment: Experiment) -> Callable[..., Allocation]:
     """A method as the experiment uses it, `(problem, key, network or None) -> Allocation`; negotiation as published."""
     most = max(max(experiment.at(i, "random").tasks) for i in range(len(experiment.values)))
     if method in OURS:
-        policy = shipped(OURS[method])
-        if method == "cen-rl+":
-            chosen = policy.allocator()
+        policy = learned.policy(OURS[method])
+        if method == "dec-grd+":
+            chosen = _negotiation(dataclasses.replace(policy.plan.protocol, tasks_per_agent=most))
         else:
-            far = dataclasses.replace(policy.plan.protocol, tasks_per_agent=most)
-            greedily = method == "dec-grd+"
-            chosen = _negotiation(far) if greedily else negotiators.allocator(policy.plan, policy.network, far)
+            chosen = learned.allocator(policy, most)
     elif method in LEARNED:
         settings = [experiment.at(place, "random") for place in range(len(experiment.values))]
         return per_graph.allocator(method, per_graph.plan(method, settings, experiment.max_quantity))
@@ -266,16 +263,16 @@ def run(
                 most = cell.experiment.max_quantity if method == "dec-grd" else 0
                 own = (cell.experiment.id, cell.network) if method in LEARNED else ()
                 groups.setdefault((method, most, shapes, own), []).append(cell)
-    learned = {key: group for key, group in groups.items() if key[0] in LEARNED}
+    trainable = {key: group for key, group in groups.items() if key[0] in LEARNED}
     with ThreadPoolExecutor(2) as threads:  # compilation takes longest, and does not hold Python up
         jobs = {
             threads.submit(_allocate, key[0], group, seed): (key[0], group)
             for key, group in groups.items()
-            if key not in learned
+            if key not in trainable
         }
         for job in tqdm(as_completed(jobs), "methods", len(jobs), disable=not progress, leave=False):
             _note(found, *jobs[job], job.result())
-    for (method, *_), group in tqdm(learned.items(), "learned", disable=not progress or not learned, leave=False):
+    for (method, *_), group in tqdm(trainable.items(), "learned", disable=not progress or not trainable, leave=False):
         networks = trained(method, group, effort, seed, progress=progress)  # one after another: they need much memory
         _note(found, method, group, _allocate(method, group, seed, networks))
     for cell, (graph, episode), job in optima:

@@ -10,9 +10,8 @@ import msgspec
 import numpy as np
 import xarray as xr
 
+from bayesalloc.allocators.learned import LEARNED
 from bayesalloc.claims.judging import average, decide
-
-LEARNED = ("cen-rl", "dec-rl")
 
 
 class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,14 +13,15 @@ import pytest
 from jaxtyping import Array
 
 import bayesalloc as ba
-from bayesalloc.agents import negotiators, policies, training
+from bayesalloc.agents import policies, training
 from bayesalloc.agents.networks import Dense, Scorer
 from bayesalloc.allocators import allocate, evaluate, make_problem
-from bayesalloc.allocators.darap import DEFAULT, THESIS, Darap, dec_grd, dec_rl
+from bayesalloc.allocators.darap import DEFAULT, THESIS, Darap, dec_grd, with_minds
 from bayesalloc.allocators.darap.answers import UNUSED
 from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults
 from bayesalloc.allocators.darap.learned import Minds, Seen, features
 from bayesalloc.allocators.instances import Setting
+from bayesalloc.allocators.learned import REGISTRY, dec_rl
 from tests.test_darap import instance, random_faults, stacked
 
 AGENTS, BATCH, AMOUNTS = 6, 40, 8
@@ -34,7 +35,7 @@ def compiled(config: Darap, seen: Seen):
     def episode(problem, key, faults, networks, margin, epsilon):
         talk, choices = jax.random.split(jax.random.wrap_key_data(key))
         minds = Minds(seen, networks[0], networks[1], epsilon, margin, choices)
-        allocation, record, lessons = dec_rl(problem, talk, minds, config, faults)
+        allocation, record, lessons = with_minds(problem, talk, minds, config, faults)
         greedy = dec_grd(problem, talk, config, faults) if config.offer == "best" else None
         return allocation, record, lessons, greedy, evaluate(problem, allocation)
 
@@ -252,12 +253,12 @@ def triangle(agents: int = 3):
 
 
 @functools.cache
-def plan(preset: str) -> negotiators.Plan:
+def plan(preset: str) -> dec_rl.Plan:
     if preset == "thesis":
-        made = negotiators.thesis(TRIANGLE, 3_000)
+        made = dec_rl.thesis(TRIANGLE, 3_000)
         changes = {"optimiser": "adam", "explore_decay": 0.999, "patience": 0, "capacity": 2_000}
     else:
-        made = negotiators.ours(TRIANGLE, 6_000)
+        made = dec_rl.ours(TRIANGLE, 6_000)
         changes = {"environments": 8, "capacity": 4_000, "batch": 64, "warmup": 100}
     protocol = dataclasses.replace(made.protocol, max_hops=1, cycles=1)
     return dataclasses.replace(made, protocol=protocol, config=dataclasses.replace(made.config, **changes))
@@ -265,7 +266,7 @@ def plan(preset: str) -> negotiators.Plan:
 
 @functools.cache
 def course(preset: str) -> training.Course:
-    return negotiators.course(plan(preset))
+    return dec_rl.course(plan(preset))
 
 
 @functools.cache
@@ -296,7 +297,7 @@ def assert_same(one, other):
 def test_training_counts_and_stays_finite(preset):
     done = trained(preset)
     assert done.rows[-1].episodes == int(done.run.episodes) >= plan(preset).episodes
-    assert math.isfinite(done.rows[-1].loss) and math.isfinite(done.rows[-1].returned)
+    assert all(math.isfinite(done.rows[-1].series[name]) for name in ("loss", "return"))
     for learner, memory in zip(done.run.learners, done.run.memories, strict=True):
         assert (learner is None) == (memory is None)
         for leaf in jax.tree.leaves((learner, memory)):
@@ -340,8 +341,8 @@ def test_an_agents_networks_are_its_own():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_policy_from_its_file_answers_better_where_the_greedy_answer_is_wrong(tmp_path, preset):
     path, problem = tmp_path / "some.policy", triangle()
-    policies.save_policy(path, policy(preset))
-    back = policies.load_policy(path, "dec-rl")
+    policies.save(path, policy(preset))
+    back = policies.load(REGISTRY, path, "dec-rl")
     assert back._replace(network=None) == policy(preset)._replace(network=None)
     assert_same(back.network, policy(preset).network)
     usual = jax.jit(functools.partial(dec_grd, config=plan(preset).protocol), compiler_options=QUICK)
@@ -354,7 +355,7 @@ def test_a_policy_from_its_file_answers_better_where_the_greedy_answer_is_wrong(
 def test_agents_that_are_not_alike_cannot_be_others(tmp_path):
     paths = {preset: tmp_path / f"{preset}.policy" for preset in PRESETS}
     for preset, path in paths.items():
-        policies.save_policy(path, policy(preset))
+        policies.save(path, policy(preset))
     with pytest.raises(ba.InputError, match="was trained by 3 agents; the problem has 5"):
         allocate(triangle(5), "dec-rl", jax.random.key(0), policy=paths["thesis"])
     assert allocate(triangle(5), "dec-rl", jax.random.key(0), policy=paths["ours"])["social_welfare"] > 0
@@ -367,14 +368,14 @@ def test_shared_networks_answer_more_requests_than_they_were_trained_with():
     )
     timid = dataclasses.replace(plan("ours"), margin=1e9)
     assert timid.slots < 12
-    allocator = negotiators.allocator(timid, negotiators.network(timid, jax.random.key(0)))
+    allocator = dec_rl.allocator(timid, dec_rl.network(timid, jax.random.key(0)))
     found = jax.jit(allocator, compiler_options=QUICK)(star, jax.random.key(0))
     assert evaluate(star, found).social_welfare == np.arange(11.0, 23).sum() - 24
 
 
 def test_presets_are_plans_that_can_be_described():
     for preset in PRESETS:
-        made = negotiators.PRESETS[preset](None, None)
+        made = dec_rl.PRESETS[preset](None, None)
         assert made.preset == preset and made.protocol.tasks_per_agent == 4
         assert made.seen == Seen("shared" if made.alike else "thesis", made.slots, AMOUNTS, 10.0 if made.alike else 1.0)
     assert DEFAULT.offer == "best"  # which the shared networks' greedy answers are

@@ -13,39 +13,33 @@ import jax.numpy as jnp
 import msgspec
 from jaxtyping import Array, Bool
 
-from bayesalloc.agents import leaves, master, negotiators, training
-from bayesalloc.agents.policies import METHODS
+from bayesalloc.agents import leaves, training
 from bayesalloc.allocators.evaluate import Allocation
 from bayesalloc.allocators.instances import Setting
+from bayesalloc.allocators.learned import LEARNED
 from bayesalloc.errors import InputError
-
-TRAINERS = {"cen-rl": master.trainer, "dec-rl": negotiators.trainer}
 
 
 def plan(method: str, settings: Sequence[Setting], max_quantity: int, episodes: int = 1) -> Any:
     """The published plan of a learned method, with room for all that the settings of a sweep may bring.
 
     Args:
-        method: a name in TRAINERS.
+        method: a name in LEARNED.
         settings: of the sweep.
         max_quantity: most items in a request of the negotiation.
         episodes: how many are played on each graph.
     """
     first, most = settings[0], max(max(setting.tasks) for setting in settings)
     utilities = first.utilities if first.shuffled_utilities else (*first.utilities, *[0] * most)[:most]
-    made = METHODS[method].presets["thesis"](
-        dataclasses.replace(first, tasks=(most,), utilities=utilities), episodes
-    )  # fmt: skip
-    if method == "dec-rl":
-        made = dataclasses.replace(made, protocol=dataclasses.replace(made.protocol, max_quantity=max_quantity))
-    return made
+    setting = dataclasses.replace(first, tasks=(most,), utilities=utilities)
+    entry = LEARNED[method]
+    return entry.asking(entry.method.presets["thesis"](setting, episodes), max_quantity)
 
 
 def allocator(method: str, plan: Any) -> Callable[..., Allocation]:
     """`(problem, rng_key, networks of its graph) -> Allocation`."""
-    room = (plan.protocol,) if method == "dec-rl" else ()
-    make = {"cen-rl": master.allocator, "dec-rl": negotiators.allocator}[method]
-    return lambda problem, key, network: make(plan, network, *room)(problem, key)
+    owned = max(plan.setting.tasks)
+    return lambda problem, key, network: LEARNED[method].allocator(plan, network, owned)(problem, key)
 
 
 def train(
@@ -53,9 +47,9 @@ def train(
     *, progress: bool = False,
 ) -> Any:  # fmt: skip
     """Networks trained on one graph each; every episode brings one of the settings, equally likely."""
-    alone = METHODS[method].course(plan)
+    alone = LEARNED[method].method.course(plan)
     course = alone._replace(
-        trainer=training.SideBySide(lambda here: TRAINERS[method](plan, settings, here), joined),
+        trainer=training.SideBySide(lambda here: LEARNED[method].trainer(plan, settings, here), joined),
         episodes=plan.episodes * len(joined), steps=alone.steps * len(joined),
     )  # fmt: skip
     return jax.tree.map(jnp.asarray, course.network(training.train(course, rng_key, progress=progress).run))
@@ -67,7 +61,7 @@ def kept(path: Path, order: Mapping[str, Any], method: str, plan: Any, graphs: i
     Args:
         path: of the file.
         order: how they were trained, or shall be: anything in types of msgspec.
-        method: a name in TRAINERS.
+        method: a name in LEARNED.
         plan: of the method.
         graphs: how many.
         make: trains them.
@@ -84,5 +78,5 @@ def kept(path: Path, order: Mapping[str, Any], method: str, plan: Any, graphs: i
     if stored.header["asked"] != asked:
         raise InputError(f"{path}: its networks were trained otherwise; give another folder")
     keys = jax.random.split(jax.random.key(0), graphs)
-    like = jax.eval_shape(jax.vmap(lambda key: METHODS[method].network(plan, key)), keys)
+    like = jax.eval_shape(jax.vmap(lambda key: LEARNED[method].method.network(plan, key)), keys)
     return jax.tree.map(jnp.asarray, stored.tree(like))

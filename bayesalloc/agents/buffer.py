@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 
-class Replay(NamedTuple):
+class Buffer(NamedTuple):
     """The latest items, in a ring.
 
     Attributes:
@@ -24,36 +24,36 @@ class Replay(NamedTuple):
         return jnp.minimum(self.added, len(jax.tree.leaves(self.items)[0]))
 
 
-def empty(example: Any, capacity: int) -> Replay:
+def empty(example: Any, capacity: int) -> Buffer:
     """A buffer for items like the example.
 
     >>> empty({"reward": jnp.zeros(())}, 8).items["reward"].shape
     (8,)
     """
     items = jax.tree.map(lambda leaf: jnp.zeros((capacity, *jnp.shape(leaf)), jnp.result_type(leaf)), example)
-    return Replay(items, jnp.int32(0))
+    return Buffer(items, jnp.int32(0))
 
 
-def add(replay: Replay, items: Any, valid: Bool[Array, " item"] | None = None) -> Replay:
+def add(buffer: Buffer, items: Any, valid: Bool[Array, " item"] | None = None) -> Buffer:
     """The buffer with more items, of which the oldest give way.
 
     Args:
-        replay: the buffer.
+        buffer: what is remembered.
         items: with a leading axis, no longer than the buffer's.
         valid: which of them count; the others are written to a place that is not there, which costs nothing (a
             conditional write would copy the buffer under vmap). None: all.
     """
-    capacity, count = (len(jax.tree.leaves(tree)[0]) for tree in (replay.items, items))
+    capacity, count = (len(jax.tree.leaves(tree)[0]) for tree in (buffer.items, items))
     if count > capacity:
         raise ValueError(f"{count} items do not fit into a buffer of {capacity}")
     keep = jnp.ones(count, bool) if valid is None else valid
-    place = (replay.added + jnp.cumsum(keep) - 1) % capacity
+    place = (buffer.added + jnp.cumsum(keep) - 1) % capacity
     place = jnp.where(keep, place, capacity)
-    written = jax.tree.map(lambda old, new: old.at[place].set(new, mode="drop"), replay.items, items)
-    return Replay(written, replay.added + keep.sum())
+    written = jax.tree.map(lambda old, new: old.at[place].set(new, mode="drop"), buffer.items, items)
+    return Buffer(written, buffer.added + keep.sum())
 
 
-def sample(replay: Replay, rng_key: Array, count: int) -> Any:
+def sample(buffer: Buffer, rng_key: Array, count: int) -> Any:
     """Items drawn uniformly with replacement; meaningless while the buffer is empty."""
-    place = jax.random.randint(rng_key, (count,), 0, jnp.maximum(replay.size, 1))
-    return jax.tree.map(lambda leaf: leaf.at[place].get(mode="promise_in_bounds"), replay.items)
+    place = jax.random.randint(rng_key, (count,), 0, jnp.maximum(buffer.size, 1))
+    return jax.tree.map(lambda leaf: leaf.at[place].get(mode="promise_in_bounds"), buffer.items)

@@ -13,15 +13,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from bayesalloc.agents import dqn, replay as buffers
-from bayesalloc.agents.dqn import Config, Curve, Learner, Trainer, Transition
+from bayesalloc.agents import buffer, dqn
+from bayesalloc.agents.dqn import Config, Learner, Transition
 from bayesalloc.agents.networks import Dense, Scorer
-from bayesalloc.agents.training import Course
-from bayesalloc.allocators.darap import DEFAULT, THESIS, Darap, dec_rl, suited
+from bayesalloc.agents.policies import Method
+from bayesalloc.agents.training import Course, Trainer
+from bayesalloc.allocators.darap import DEFAULT, THESIS, Darap, cautions, with_minds
+from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, Record
 from bayesalloc.allocators.darap.learned import Experience, Minds, Seen, features
 from bayesalloc.allocators.evaluate import Allocation, evaluate
 from bayesalloc.allocators.instances import SWEEP, Setting, arrivals_of_any, check_setting, draw_network, network_of_any
+from bayesalloc.allocators.learned.entry import Learned, Negotiation, check_plan
 from bayesalloc.allocators.problem import Problem
+from bayesalloc.allocators.sizes import NEGOTIATION
 from bayesalloc.errors import InputError
 
 PUBLISHED_EPISODES = 20_000
@@ -188,17 +192,24 @@ def minds(plan: Plan, networks: Networks, agents: int, key: Array, epsilon: Any 
     return Minds(plan.seen, offering, confirming, jnp.asarray(epsilon), jnp.asarray(plan.margin), key)
 
 
-def allocator(plan: Plan, networks: Networks, protocol: Darap | None = None) -> Callable[[Problem, Array], Allocation]:
-    """Negotiation with learned answers; nothing is random. `protocol` replaces the plan's, with room for all tasks."""
+def allocator(plan: Plan, networks: Networks, owned: int | None = None) -> Callable[[Problem, Array], Allocation]:
+    """Negotiation with learned answers; nothing is random. There is room for as many tasks of an agent as are owned."""
+    return lambda problem, rng_key: negotiation(plan, networks, owned).run(problem, rng_key, NO_FAULTS)[0]
 
-    def allocate(problem: Problem, rng_key: Array) -> Allocation:
+
+def negotiation(plan: Plan, networks: Networks, owned: int | None = None) -> Negotiation:
+    """The same as a negotiation in which things may go wrong."""
+
+    def run(problem: Problem, rng_key: Array, faults: Faults) -> tuple[Allocation, Record]:
         agents = len(problem.resources)
         mine = minds(plan, networks, agents, rng_key)
         if plan.alike:  # such a network takes any number of requests: none may go unanswered where there are more
             mine = mine._replace(seen=plan.seen._replace(slots=max(plan.slots, agents - 1)))
-        return dec_rl(problem, rng_key, mine, protocol or suited(problem, plan.protocol))[0]
+        room = len(problem.owner) if owned is None else max(1, owned)
+        protocol = dataclasses.replace(plan.protocol, tasks_per_agent=room)
+        return with_minds(problem, rng_key, mine, protocol, faults)[:2]
 
-    return allocate
+    return Negotiation(run, plan.protocol.max_hops)
 
 
 def check(plan: Plan, problem: Problem) -> None:
@@ -239,11 +250,11 @@ def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Bool[Array, "a
         problem = arrivals_of_any(settings or plan.kinds or [setting], here, for_arrivals)
         mine = minds(plan, networks, n, for_choices, epsilon)
         mine = mine._replace(margin=mine.margin / 2)  # to see more of what else there is
-        allocation, _, lessons = dec_rl(problem, for_talk, mine, plan.protocol)
+        allocation, _, lessons = with_minds(problem, for_talk, mine, plan.protocol)
         welfare = evaluate(problem, allocation).social_welfare
         if not plan.alike:
             return welfare, lessons
-        usual = evaluate(problem, dec_rl(problem, for_talk, None, plan.protocol)[0]).social_welfare
+        usual = evaluate(problem, with_minds(problem, for_talk, None, plan.protocol)[0]).social_welfare
         gain = (welfare - usual) / plan.seen.scale
 
         def credited(lesson: Experience | None) -> Experience | None:
@@ -268,7 +279,7 @@ def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Bool[Array, "a
             if count > config.capacity:
                 raise InputError(f"capacity is {config.capacity}; up to {count} choices come at once in this setting")
             item = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[2:], leaf.dtype), lessons.transitions)
-            one = buffers.empty(item, config.capacity)
+            one = buffer.empty(item, config.capacity)
             return one if plan.alike else jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape)), one)
 
         learners = tuple(None if each is None else start(each) for each in networks)
@@ -279,9 +290,9 @@ def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Bool[Array, "a
         items: Transition = lessons.transitions._replace(discount=lessons.transitions.discount * config.discount)
         if plan.alike:  # (copy, choice, agent) -> one axis
             flat, made = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), (items, lessons.made))
-            return buffers.add(memory, flat, made)
+            return buffer.add(memory, flat, made)
         flat, made = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 1, 0), (items, lessons.made))
-        return jax.vmap(buffers.add)(memory, flat, made)
+        return jax.vmap(buffer.add)(memory, flat, made)
 
     def study(learner: Any, memory: Any, key: Array) -> tuple[Any, Array]:
         if plan.alike:
@@ -289,7 +300,7 @@ def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Bool[Array, "a
         learner, loss = jax.vmap(partial(dqn.study, config))(learner, memory, jax.random.split(key, n))
         return learner, jnp.nanmean(loss)
 
-    def iteration(run: Run, _: None) -> tuple[Run, Curve]:
+    def iteration(run: Run, _: None) -> tuple[Run, dict[str, Array]]:
         key = jax.random.fold_in(run.key, run.iteration)
         for_episodes, *for_study = jax.random.split(key, 3)
         chance = dqn.epsilon(config, run.iteration, run.episodes)
@@ -307,10 +318,31 @@ def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Bool[Array, "a
             memories.append(memory)
         episodes = run.episodes + config.environments
         after = Run(run.key, run.iteration + 1, episodes, run.joined, tuple(learners), tuple(memories))
-        loss = jnp.stack(losses).mean()
-        return after, Curve(jnp.int32(config.environments), welfare.sum(), loss, chance)
+        ended, loss = jnp.int32(config.environments), jnp.stack(losses).mean()
+        return after, {"ended": ended, "return": welfare.sum(), "loss": loss, "epsilon": chance}
 
-    def advance(run: Run, iterations: int) -> tuple[Run, Curve]:
+    def advance(run: Run, iterations: int) -> tuple[Run, dict[str, Array]]:
         return jax.lax.scan(iteration, run, None, length=iterations)
 
-    return Trainer(begin, advance)
+    return Trainer(begin, advance, dqn.SERIES)
+
+
+def asking(plan: Plan, max_quantity: int) -> Plan:
+    """The plan with requests of up to so many items."""
+    return dataclasses.replace(plan, protocol=dataclasses.replace(plan.protocol, max_quantity=max_quantity))
+
+
+ENTRY = Learned(
+    method=Method(
+        says="agents that have learned what to offer when they negotiate",
+        plan=Plan, presets=PRESETS, course=course, network=network, check_plan=check_plan,
+    ),
+    allocator=allocator,
+    trainer=trainer,
+    colours=("#56B4E9", "#1b4f72"),
+    check=check,
+    sizes=NEGOTIATION,
+    negotiation=negotiation,
+    cautions=lambda plan, problem: cautions(problem, plan.protocol),
+    asking=asking,
+)  # fmt: skip

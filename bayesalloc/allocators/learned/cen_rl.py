@@ -15,9 +15,11 @@ from jaxtyping import Array
 
 from bayesalloc.agents import dqn
 from bayesalloc.agents.networks import Dense, Scorer
-from bayesalloc.agents.training import Course
+from bayesalloc.agents.policies import Method
+from bayesalloc.agents.training import Course, Trainer
 from bayesalloc.allocators.evaluate import Allocation, Table
 from bayesalloc.allocators.instances import SWEEP, Setting, check_setting
+from bayesalloc.allocators.learned.entry import Learned, check_plan
 from bayesalloc.allocators.problem import Problem
 from bayesalloc.allocators.sequential import (
     FEATURES,
@@ -30,6 +32,7 @@ from bayesalloc.allocators.sequential import (
     greedy,
     in_sequence,
 )
+from bayesalloc.allocators.sizes import Sizes
 from bayesalloc.episodes import Episodes
 from bayesalloc.errors import InputError
 
@@ -133,7 +136,7 @@ def network(plan: Plan, rng_key: Array) -> Dense | Scorer:
     return Dense((tasks + tasks * types + agents * types, *plan.layers, agents), rng_key)
 
 
-def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Array | None = None) -> dqn.Trainer:
+def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Array | None = None) -> Trainer:
     """How the plan's master learns.
 
     Args:
@@ -206,11 +209,11 @@ def check(plan: Plan, problem: Problem) -> None:
         )
 
 
-def allocator(plan: Plan, network: Any) -> Callable[..., Allocation]:
+def allocator(plan: Plan, network: Any, owned: int | None = None) -> Callable[..., Allocation]:
     """The allocator of a trained network.
 
     The published network has fixed places for each agent's tasks: they are filled in the tasks' order, and a task too
-    many is not carried out (`check` says so beforehand).
+    many is not carried out (`check` says so beforehand). How many are `owned` makes no difference.
     """
     policy = cen_rl(network, plan.rule, plan.margin)
     if plan.rule == "gain":
@@ -249,3 +252,16 @@ def _longest(setting: Setting) -> int:
 def _sizes(setting: Setting) -> tuple[int, int, int]:
     """Agents, places for tasks, and types."""
     return setting.agents, setting.agents * max(setting.tasks), setting.types
+
+
+ENTRY = Learned(
+    method=Method(
+        says="a master that has learned whose task is carried out next",
+        plan=Plan, presets=PRESETS, course=course, network=network, check_plan=check_plan,
+    ),
+    allocator=allocator,
+    trainer=trainer,
+    colours=("#CC79A7", "#7b3a63"),
+    check=check,
+    sizes=Sizes(by_agents=2),  # it looks at what naming each of them would leave
+)  # fmt: skip
