@@ -282,7 +282,7 @@ def market(
             "messages": Outcome("1", "lower"),
         },
         period="episode",
-        baseline="cen-grd",
+        baseline="cen-grd" if "cen-grd" in methods else methods[0],
         check=check,
         alike=alike,
     )

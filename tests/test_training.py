@@ -161,10 +161,12 @@ def test_checkpoints_of_earlier_versions_are_refused(tmp_path, course):
     leaves.write(path, "checkpoint", notes, jnp.zeros(2))
     with pytest.raises(ba.InputError, match="written by an earlier version; its run cannot go on in this one"):
         training.train(course, KEY, resume=path)
-    notes["rows"] = [{"steps": 4, "episodes": 0, "series": {"return": None, "regret": 1.0}}]
-    leaves.write(path, "checkpoint", notes, course.trainer.begin(KEY))
-    with pytest.raises(ba.InputError, match="its learning curve is of another run"):
-        training.train(course, KEY, resume=path)
+    usual = {"return": None, "loss": None, "epsilon": 1.0}
+    for strange in ({"return": None, "regret": 1.0}, usual | {"return": [1.0, 2.0]}):
+        notes["rows"] = [{"steps": 4, "episodes": 0, "series": series} for series in (usual, strange)]
+        leaves.write(path, "checkpoint", notes, course.trainer.begin(KEY))
+        with pytest.raises(ba.InputError, match="its learning curve is of another run"):
+            training.train(course, KEY, resume=path)
 
 
 SERIES = tuple(
@@ -192,7 +194,7 @@ def test_series_are_what_a_trainer_likes_and_returns_may_be_vectors(tmp_path):
     course = training.Course(counting(1), 600, 0, 1, lambda run: run, "welfare and safety")
     whole = training.train(course, KEY)
     assert course.chunk == 3 and [row.episodes for row in whole.rows[:3]] == [1, 3, 4]
-    first, second = (row.series for row in whole.rows[:2])  # of iterations 0, 1, 2 and 3, 4, 5
+    first, second = (dict(row.series) for row in whole.rows[:2])  # of iterations 0, 1, 2 and 3, 4, 5
     assert math.isnan(first.pop("entropy")) and first == {"return": [1.0, 2.0], "hypervolume": 1.0, "updates": 3.0}
     assert second == {"return": [1.0, 2.0], "entropy": 4.0, "hypervolume": 2.5, "updates": 3.0}
     with pytest.raises(Killed):

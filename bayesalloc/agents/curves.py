@@ -55,6 +55,12 @@ class Written(msgspec.Struct):
     series: dict[str, float | list[float | None] | None]
 
 
+def fits(rows: Sequence[Row], series: Sequence[Series]) -> bool:
+    """Whether rows have these series, and each of them everywhere as many elements."""
+    forms = [{name: np.shape(value) for name, value in row.series.items()} for row in rows]
+    return all(form == forms[0] and set(form) == {each.name for each in series} for form in forms)
+
+
 def curve(rows: Sequence[Row], series: Sequence[Series], goal: str = "") -> xr.Dataset:
     """The learning curve as a dataset over the steps, and the objectives where a series has several.
 

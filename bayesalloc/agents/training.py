@@ -161,7 +161,7 @@ def train(
         notes = _notes(resume, stored.header)
         run, seconds = stored.tree(jax.eval_shape(course.trainer.begin, jax.random.key(0))), notes.seconds
         rows = [curves.read(row) for row in notes.rows]
-        if any(set(row.series) != {each.name for each in course.trainer.series} for row in rows):
+        if not curves.fits(rows, course.trainer.series):
             raise InputError(f"{resume}: is damaged: its learning curve is of another run")
         del stored  # the bytes of a large replay buffer
     begin, advance = _compiled(course.trainer, course.chunk)
