@@ -4,7 +4,7 @@ The published proposal states the modifiers (1.0, 1.3, 1.5) and the baseline (0.
 Five numbers are found here by least squares so that the mean forest health and erosion in the last of 20 years match
 the table: `degradation`, `erosion_reference` and `erosion_decay` in models/watershed.py, `modifier_above` in
 mechanisms/performance_contract.toml and `cycle` in mechanisms/credit_trading.toml. All others stay as they are;
-README says which of those were chosen by trial with the table in view.
+docs/evidence/watershed.md says which of those were chosen by trial with the table in view.
 
     python examples/calibrate_watershed.py
 
@@ -20,9 +20,9 @@ import numpy as np
 from scipy.optimize import least_squares
 
 import bayesalloc as ba
+from bayesalloc.claims.watershed import load_claims
 from bayesalloc.environment import stack
 from bayesalloc.models import watershed
-from bayesalloc.reproduce import load_claims
 
 HORIZON, SEED = 20, 1
 CALIBRATED = ("degradation", "erosion_reference", "erosion_decay")

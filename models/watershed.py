@@ -34,7 +34,8 @@ MECHANISMS = ("cost_sharing", "performance_contract", "credit_trading")
 VOLUNTARY = load_mechanism("no_agreement", schema).parameters.incentive.modifier
 
 # Median and log standard deviation of each log-normal prior of the published scenario, and what the median rests on.
-# The narrow spreads were chosen by trial, so that credit trading has the widest interval as published (see README).
+# The narrow spreads were chosen by trial, so that credit trading has the widest interval as published: see
+# docs/evidence/watershed.md.
 CONSTANTS = {
     "growth": (0.4, 0.03),  # 1/yr; chosen by trial with the published table in view: recovery in three to seven years
     "degradation": (0.813, 0.03),  # 1/yr; calibrated to the published forest health

@@ -194,7 +194,7 @@ REFUSED = {
     "posterior of another model": (["compare", "--posterior", "pupils.nc"], ["pupils.nc"]),
     "unknown experiment": (["reproduce", "srap", "--experiments", "7.5.9"], ["'7.5.9'", "7.5.1", "7.5.7"]),
     "one graph": (["reproduce", "srap", "--graphs", "1"], ["graphs", "1", "at least 2"]),
-    "graphs of a catchment": (["reproduce", "watershed", "--graphs", "5"], ["--graphs", "srap", "watershed"]),
+    "graphs of a catchment": (["reproduce", "watershed", "--graphs", "5"], ["graphs", "watershed takes no"]),
     "unknown option": (["compare", "--colour", "red"], ["--colour"]),
     "unknown command": (["compere"], ["compere", "compare"]),
     "missing record": (["fit", "watershed", "none.csv"], ["none.csv", "no such file"]),
@@ -598,7 +598,7 @@ def test_listings(run):
     ran = run("mechanisms")
     assert ran.code == 0
     for name in library.available("mechanisms"):
-        assert f"{name}: " in ran.out
+        assert f"{name} (watershed): " in ran.out
     assert "incentive.modifier [1]: " in ran.out
     assert everything(Path()) == []
 

@@ -13,22 +13,23 @@ import xarray as xr
 
 from bayesalloc.agents import training
 from bayesalloc.allocators import ALLOCATORS, Problem, evaluate
-from bayesalloc.allocators.claims import LEARNED, Claim, Ours, average, decide, judge, judge_ours
-from bayesalloc.allocators.experiments import (
+from bayesalloc.allocators.instances import Setting
+from bayesalloc.claims.judging import average, decide
+from bayesalloc.claims.srap import report
+from bayesalloc.claims.srap.experiments import (
     Cell,
     Effort,
     Experiment,
     Published,
     instances,
     load_experiments,
-    reproduce,
     run,
     trained,
 )
-from bayesalloc.allocators.instances import Setting
+from bayesalloc.claims.srap.judging import LEARNED, Claim, Ours, judge, judge_ours
 from bayesalloc.errors import InputError
 from bayesalloc.models.srap import market
-from bayesalloc.report.experiments import experiments_text, tree, write_experiments
+from bayesalloc.report.claims import claims_text, write_claims
 
 PUBLISHED = load_experiments()
 BY_ID = {experiment.id: experiment for experiment in PUBLISHED.experiments}
@@ -249,15 +250,16 @@ def test_a_tiny_experiment_from_end_to_end(tmp_path):
     greedy = data["welfare"].sel({"method": ["cen-grd", "cen-grd+"]})
     assert np.isfinite(greedy).all() and not (greedy > data["bound"] + 1e-4).any()
     assert jnp.allclose(data["bound"].values, data["welfare"].sel({"method": "opt"}).values, equal_nan=True)
-    result = reproduce(published, found)
+    findings = report(published, found)
+    result = findings.record
     assert [row["measured"]["published"]["verdict"] for row in result["claims"]][1] == "needs learning"
     assert result["claims"][0]["measured"]["per_item"]["averages"] is not None
     assert result["missing"] == ["cen-rl"] and result["ours"][0]["cells"] == 2
     assert result["optima"]["tiny"]["per_item"] == {"asked": 6, "proven": 6}
     json.dumps(result, allow_nan=False)
-    experiments_text(result)
-    tree(found).to_netcdf(tmp_path / "results.nc", engine="h5netcdf")
-    text = write_experiments(published, found, result, tmp_path / "report.html", seed=1).read_text()
+    claims_text(findings)
+    findings.data.to_netcdf(tmp_path / "results.nc", engine="h5netcdf")
+    text = write_claims(findings, tmp_path / "report.html", seed=1).read_text()
     assert text.count("<svg") == 3 and "needs learning" in text and "src=" not in text
 
 

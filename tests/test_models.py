@@ -7,9 +7,9 @@ import pytest
 from scipy.integrate import quad
 
 import bayesalloc as ba
+from bayesalloc.claims.watershed import load_claims, once
 from bayesalloc.environment import stack
 from bayesalloc.models import cooperation, watershed as content
-from bayesalloc.reproduce import load_claims, measure
 from bayesalloc.simulate import trajectory
 from tests.conftest import REAL_DATA
 
@@ -86,7 +86,7 @@ def test_payments_sum_to_the_outside_money_and_states_stay_in_range(watershed):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_published_claims_and_orderings(seed):
-    result = measure(load_claims("watershed"), seed)
+    result = once(load_claims(), seed)[0]
     broken = [row for kind in ("claims", "orderings") for row in result[kind] if not row["holds"]]
     assert not broken
 

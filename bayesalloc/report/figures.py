@@ -8,13 +8,13 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import scipy.stats
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
+from bayesalloc.claims import Sweep
 from bayesalloc.errors import visible
 from bayesalloc.inference.names import unescaped
 from bayesalloc.report import (
@@ -281,35 +281,20 @@ def parameters(tree: xr.DataTree) -> Figure:
     return figure
 
 
-def sweep(lines: Mapping[str, np.ndarray], values: Sequence[int], title: str, label: str, interval: float) -> Figure:
-    """Mean over graphs of each method against a sweep value, with the interval of the mean.
-
-    Args:
-        lines: method -> values of shape (value, graph), NaN where not measured; the optimum is grey and dashed.
-        values: of the sweep.
-        title: above the panel.
-        label: below it.
-        interval: probability of the bands.
-    """
+def sweep(panel: Sweep) -> Figure:
+    """Averages of each method over a sweep, with their intervals; the optimum is grey and dashed."""
     figure, [axes] = _panels(1, height=2.7, right=0.95)
-    colours = {name: SWEEP_COLOURS.get(name, INK) for name in lines}
-    ends = {}
-    for name, found in lines.items():
-        known = found[:, np.isfinite(found).all(0)]
-        if known.shape[1] < 2:
-            continue
-        mean = known.mean(1)
-        half = scipy.stats.t.ppf((1 + interval) / 2, known.shape[1] - 1) * known.std(1, ddof=1) / known.shape[1] ** 0.5
-        axes.fill_between(values, mean - half, mean + half, color=colours[name], alpha=0.15, linewidth=0)
+    colours, values = {name: SWEEP_COLOURS.get(name, INK) for name in panel.lines}, panel.values
+    for name, line in panel.lines.items():
+        axes.fill_between(values, line.low, line.high, color=colours[name], alpha=0.15, linewidth=0)
         style, top = ((0, (4, 1.5)), 3) if name == "opt" else ("-", 2)
         axes.plot(
-            values, mean, color=colours[name], linewidth=1.7, linestyle=style, marker="o", markersize=3, zorder=top
+            values, line.mean, color=colours[name], linewidth=1.7, linestyle=style, marker="o", markersize=3, zorder=top
         )
-        ends[name] = mean[-1]
     axes.set_xticks(list(values))
-    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
-    axes.set_xlabel(label, fontsize=SMALL)
-    _label_ends(axes, ends, colours)
+    axes.set_title(plain(panel.title), loc="left", fontsize=10, fontweight="bold", color=INK)
+    axes.set_xlabel(panel.label, fontsize=SMALL)
+    _label_ends(axes, {name: float(line.mean[-1]) for name, line in panel.lines.items()}, colours)
     return figure
 
 

@@ -25,10 +25,10 @@ from tqdm import tqdm
 from bayesalloc.agents import negotiators, per_graph
 from bayesalloc.agents.policies import shipped
 from bayesalloc.allocators import ALLOCATORS, Problem, evaluate, solve
-from bayesalloc.allocators.claims import LEARNED, Claim, Ours, judge, judge_ours
 from bayesalloc.allocators.darap import THESIS, Darap, dec_grd
 from bayesalloc.allocators.evaluate import Allocation
 from bayesalloc.allocators.instances import Setting, arrivals, draw_network
+from bayesalloc.claims.srap.judging import LEARNED, Claim, Ours
 from bayesalloc.errors import InputError, listed
 from bayesalloc.library import content
 from bayesalloc.workers import follow_parent
@@ -378,25 +378,3 @@ def _note(
         for measure in _measures(cell):
             shown = np.where(np.isfinite(by_hop), by_hop, by_owner) if measure == "published" else by_owner
             found[cell.experiment.id]["welfare"].loc[{"measure": measure, **index}] = shown
-
-
-def reproduce(published: Published, found: Mapping[str, xr.Dataset]) -> dict[str, Any]:
-    """Every claim by every measure, ours, and how many optima were proven, as plain objects for JSON."""
-    claims, optima = [], {}
-    for experiment in published.experiments:
-        data = found[experiment.id]
-        for claim in experiment.claims:
-            for network in claim.networks:
-                by = {m: judge(data.sel(measure=m), claim, network, published.interval) for m in data["measure"].values}
-                row = {"experiment": experiment.id, "network": network, **msgspec.structs.asdict(claim)}
-                claims.append({key: row[key] for key in row if key != "networks"} | {"measured": by})
-        asked = data["proven"].notnull().sum(("network", "value", "graph", "episode"))
-        proven = data["proven"].sum(("network", "value", "graph", "episode"))
-        optima[experiment.id] = {
-            str(m): {"asked": int(asked.sel(measure=m)), "proven": int(proven.sel(measure=m))}
-            for m in data["measure"].values
-        }
-    named = {name for e in published.experiments for name in e.methods}
-    missing = sorted(named - {name for data in found.values() for name in data["method"].values.tolist()})
-    ours = [judge_ours(found, each, published.interval) for each in published.ours]
-    return {"interval": published.interval, "missing": missing, "claims": claims, "ours": ours, "optima": optima}

@@ -1,4 +1,4 @@
-"""Claims about experiments as data, and whether what was measured bears them out.
+"""Claims about allocators as data, and whether what was measured bears them out.
 
 A claim is a paired contrast of methods over graphs, computed by `effects`, with the interval of its average.
 """
@@ -8,13 +8,11 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-import scipy.stats
 import xarray as xr
 
-from bayesalloc.effects.contrasts import contrast
+from bayesalloc.claims.judging import average, decide
 
 LEARNED = ("cen-rl", "dec-rl")
-Verdict = Literal["holds", "does not hold", "undecided", "needs learning", "not measured"]
 
 
 class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,21 +47,6 @@ class Ours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     networks: list[str] | None = None
 
 
-def average(treated: np.ndarray, control: np.ndarray, interval: float) -> dict[str, float] | None:
-    """Average paired effect over graphs with its interval, shape (graph, episode); None with fewer than two graphs.
-
-    The interval is that of the average (Student's t with the standard error of `effects.contrast`, clustered by graph),
-    because the claims are about averages. Instances on which either was not measured are left out.
-    """
-    known = np.isfinite(treated - control)
-    treated, control = (part[:, known.any(0)][known.any(1)] for part in (treated, control))
-    if len(treated) < 2:
-        return None
-    mean, _, _, error = contrast(treated, control, interval)[:4]
-    half = scipy.stats.t.ppf((1 + interval) / 2, len(treated) - 1) * error
-    return {"mean": float(mean), "low": float(mean - half), "high": float(mean + half), "graphs": len(treated)}
-
-
 def quantity(data: xr.Dataset, claim: Claim, network: str) -> tuple[np.ndarray, np.ndarray]:
     """What the claim is about, as (treated, control), each of shape (value, graph, episode)."""
     here = data.sel(network=network).transpose("method", "value", "graph", "episode")
@@ -96,16 +79,6 @@ def checks(data: xr.Dataset, claim: Claim, network: str) -> dict[str, tuple[np.n
         case "wider":
             other_treated, other_control = quantity(data, claim, str(claim.against))
             return {f"than {claim.against}": (effect.mean(0), (other_treated - other_control).mean(0))}
-
-
-def decide(found: Mapping[Any, dict[str, float] | None]) -> Verdict:
-    """Holds if every margin is above zero with its interval; not if one is nowhere above zero; else undecided."""
-    known = [each for each in found.values() if each is not None]
-    if len(known) < len(found) or not known:
-        return "not measured"
-    if any(each["high"] <= 0 for each in known):
-        return "does not hold"
-    return "holds" if all(each["low"] > 0 for each in known) else "undecided"
 
 
 def judge(data: xr.Dataset, claim: Claim, network: str, interval: float) -> dict[str, Any]:
