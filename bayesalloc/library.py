@@ -108,8 +108,8 @@ def _shipped_schema(model: Any, path: Path) -> Schema:
     if isinstance(found, Environment) and found.mechanism is not None:
         return found.mechanism
     raise InputError(
-        f"{path}: is a mechanism of the model {model!r}, which is none that is shipped with mechanisms of its own: load"
-        " it with its environment"
+        f"{path}: is a mechanism of the model {str(model)[:60]!r}, which is none that is shipped with mechanisms of its"
+        " own: load it with its environment"
     )
 
 

@@ -28,7 +28,7 @@ from bayesalloc.environment import Environment, Observation, Outcome, Recorded, 
 from bayesalloc.errors import InputError
 from bayesalloc.library import load_mechanism, mechanism_arms
 from bayesalloc.models.cooperation import contribution, tendencies
-from bayesalloc.models.schemas.watershed import AGENTS, Ledger, Terms, schema
+from bayesalloc.models.schemas.watershed_mechanisms import AGENTS, Ledger, Terms, schema
 
 MECHANISMS = ("cost_sharing", "performance_contract", "credit_trading")
 VOLUNTARY = load_mechanism("no_agreement", schema).parameters.incentive.modifier

@@ -598,7 +598,7 @@ def test_listings(run):
     ran = run("mechanisms")
     assert ran.code == 0
     for name in library.available("mechanisms"):
-        assert f"{name}: " in ran.out
+        assert f"{name} (watershed): " in ran.out
     assert "incentive.modifier [1]: " in ran.out
     assert everything(Path()) == []
 

@@ -122,7 +122,7 @@ def test_posterior_effects_of_a_plain_model(tmp_path):
     ("arms", "options", "says"),
     [
         ({"a": {"slope": 1.0}}, {}, "at least two"),
-        (["a", "b"], {}, "SITE=VALUE"),
+        (["a", "b"], {}, "sites and values of each arm"),
         ({"a": {"treatment": 0}, "b": {"treatment": 1}}, {"baseline": "c"}, "'c' is not among"),
         ({"a": {"treatment": 0}, "b": {"treatment": 1}}, {"draws": 1}, "draws is 1"),
         ({"a": {"treatment": 0}, "b": {"treatment": 1}}, {"interval": 1.0}, "interval is 1"),

@@ -13,7 +13,7 @@ import bayesalloc as ba
 from bayesalloc import library
 from bayesalloc.environment import stack
 from bayesalloc.mechanism import Mechanism, parse_mechanism
-from bayesalloc.models.schemas.watershed import (
+from bayesalloc.models.schemas.watershed_mechanisms import (
     AGENTS,
     SWITCH_WIDTH,
     Incentive,

@@ -17,7 +17,7 @@ from bayesalloc.cli.allocate import allocate
 from bayesalloc.environment import Environment
 from bayesalloc.inference.posing import pose, restore
 from bayesalloc.mechanism import mechanism_fields
-from bayesalloc.models.schemas import watershed as watershed_schema
+from bayesalloc.models.schemas import watershed_mechanisms
 from bayesalloc.records import Table
 from bayesalloc.report import page, summaries, tables
 from tests.posteriors import drawn
@@ -227,7 +227,7 @@ def test_what_a_file_may_hold_is_listed(orchard, run):  # noqa: F811
 
 
 def test_every_field_that_is_listed_says_what_it_means():
-    for field in (*mechanism_fields(watershed_schema.schema), *instance_fields()):
+    for field in (*mechanism_fields(watershed_mechanisms.schema), *instance_fields()):
         assert field.meaning, field.name
 
 
@@ -239,7 +239,7 @@ def test_the_help_of_allocate_has_every_field_of_a_problem():
 
 FULL = {
     "watershed": "year,forest_health,erosion,mechanism,contribution_"
-    + ",contribution_".join(watershed_schema.AGENTS)
+    + ",contribution_".join(watershed_mechanisms.AGENTS)
     + "\n2001,0.5,0.6,cost_sharing,0.1,0.2,0.3,0.4,0.5\n",
     "cooperation": "group,person,mechanism,contribution,endowment,round\n1,1,a,2,20,1\n1,2,b,3,20,1\n",
 }  # fmt: skip

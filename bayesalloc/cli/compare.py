@@ -62,6 +62,8 @@ def compare(
         loaded = library.load_model(model)
         tree = None if posterior is None else arguments.open_posterior(posterior)
         arms = arguments.interventions(mechanisms, do, environment=isinstance(loaded, Environment), baseline=baseline)
+        if not isinstance(loaded, Environment) and not do:
+            raise InputError("a plain model is compared under interventions on its sites: give --do SITE=VALUE")
         if isinstance(loaded, Environment) and (data or (record is not None and tree is None)):
             raise InputError("--record and --data are for plain models; fit a record to an environment instead")
         result = effects.compare(
