@@ -148,9 +148,18 @@ def trajectory(
     given = arm, rng_key, params, dict(sites or {}), future
     arms, keys, params, sites, futures = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], given)
     outcomes = trajectories(
-        env, policy, arms, keys, horizon, params=params, sites=sites, interventions=interventions,
-        start=start, stop=stop, futures=futures,
-    )  # fmt: skip
+        env,
+        policy,
+        arms,
+        keys,
+        horizon,
+        params=params,
+        sites=sites,
+        interventions=interventions,
+        start=start,
+        stop=stop,
+        futures=futures,
+    )
     return jax.tree.map(lambda leaf: leaf[:, 0, ..., 0], outcomes)
 
 
@@ -211,10 +220,18 @@ def rollout(
         first = jax.tree.map(lambda leaf: leaf[0], (arms, params, dict(sites or {})))
         jax.eval_shape(
             lambda: trajectory(
-                env, policy, first[0], rng_key, horizon, params=first[1], sites=first[2],
-                interventions=interventions, start=start, stop=stop,
+                env,
+                policy,
+                first[0],
+                rng_key,
+                horizon,
+                params=first[1],
+                sites=first[2],
+                interventions=interventions,
+                start=start,
+                stop=stop,
             )
-        )  # fmt: skip
+        )
     n_devices = len(jax.devices()) if devices is None else devices
     chunk_size = min(chunk_size, -(-replicates // n_devices))
     given = (arms, params, dict(sites or {}), dict(interventions or {}))
@@ -241,9 +258,19 @@ def _simulated(
         params, sites = jax.tree.map(lambda leaf: leaf[draw], (all_params, all_sites))
         keys = jax.vmap(lambda draw: jax.random.fold_in(rng_key, draw))(draw)
         outcomes = trajectories(
-            env, policy, arms, keys, horizon, params=params, sites=sites, interventions=interventions,
-            start=start, stop=stop, tried=tried, futures=padded % futures,
-        )  # fmt: skip
+            env,
+            policy,
+            arms,
+            keys,
+            horizon,
+            params=params,
+            sites=sites,
+            interventions=interventions,
+            start=start,
+            stop=stop,
+            tried=tried,
+            futures=padded % futures,
+        )
         outcomes = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), outcomes)
         each = (lambda years: years) if collect is None else collect
         if not average:

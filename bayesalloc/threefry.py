@@ -50,9 +50,14 @@ def _random_bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
 
 
 _UNROLLED = define_prng_impl(
-    key_shape=(2,), seed=threefry_prng_impl.seed, split=_split, random_bits=_random_bits, fold_in=_fold_in,
-    name="threefry2x32_unrolled", tag="fry_unrolled",
-)  # fmt: skip
+    key_shape=(2,),
+    seed=threefry_prng_impl.seed,
+    split=_split,
+    random_bits=_random_bits,
+    fold_in=_fold_in,
+    name="threefry2x32_unrolled",
+    tag="fry_unrolled",
+)
 
 
 def unrolled(rng_key: Array) -> Array:

@@ -54,10 +54,16 @@ def main() -> None:
             dataclasses.replace(arms[2], cycle=jnp.float32(constants[4])),
         ]
         last = ba.rollout(
-            watershed.environment, ba.hold, key, arms=stack(changed), replicates=replicates, horizon=HORIZON,
-            params=params, average=True,
+            watershed.environment,
+            ba.hold,
+            key,
+            arms=stack(changed),
+            replicates=replicates,
+            horizon=HORIZON,
+            params=params,
+            average=True,
             collect=lambda years: jnp.concatenate([years.forest_health[:, -1], years.erosion[:, -1]]),
-        )  # fmt: skip
+        )
         return np.asarray(last, float)
 
     fit = least_squares(lambda x: means(x) - targets(), current, diff_step=0.02, bounds=(0.02, 2.0), x_scale=current)

@@ -26,9 +26,13 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     tree = ba.fit(
-        ba.load_model("watershed"), RECORD, jax.random.key(0), warmup=options.draws, draws=options.draws,
+        ba.load_model("watershed"),
+        RECORD,
+        jax.random.key(0),
+        warmup=options.draws,
+        draws=options.draws,
         target_accept=0.99,
-    )  # fmt: skip
+    )
     tree.to_netcdf(options.out / "posterior.nc", engine="h5netcdf")
     verdict = ba.diagnose(tree)
     print("usable:" if verdict.usable else "not usable:", verdict.why)

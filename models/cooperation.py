@@ -71,9 +71,14 @@ class Contributed(dist.Distribution):
     support = constraints.unit_interval
 
     def __init__(
-        self, loc: ArrayLike, scale: ArrayLike, nothing: ArrayLike = 0.0, everything: ArrayLike = 0.0,
-        *, validate_args: bool | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        loc: ArrayLike,
+        scale: ArrayLike,
+        nothing: ArrayLike = 0.0,
+        everything: ArrayLike = 0.0,
+        *,
+        validate_args: bool | None = None,
+    ) -> None:
         given = (jnp.asarray(each, float) for each in (loc, scale, nothing, everything))
         self.loc, self.scale, self.nothing, self.everything = jnp.broadcast_arrays(*given)
         super().__init__(batch_shape=self.loc.shape, event_shape=(), validate_args=validate_args)

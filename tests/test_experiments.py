@@ -29,7 +29,7 @@ from bayesalloc.claims.srap.experiments import (
 from bayesalloc.claims.srap.judging import Claim, Ours, judge, judge_ours
 from bayesalloc.errors import InputError
 from bayesalloc.models.srap import market
-from bayesalloc.report.claims import claims_text, write_claims
+from bayesalloc.report import claims as documents
 
 PUBLISHED = load_experiments()
 BY_ID = {experiment.id: experiment for experiment in PUBLISHED.experiments}
@@ -268,9 +268,9 @@ def test_a_tiny_experiment_from_end_to_end(tmp_path):
     assert result["missing"] == ["cen-rl"] and result["ours"][0]["cells"] == 2
     assert result["optima"]["tiny"]["per_item"] == {"asked": 6, "proven": 6}
     json.dumps(result, allow_nan=False)
-    claims_text(findings)
+    documents.text(findings)
     findings.data.to_netcdf(tmp_path / "results.nc", engine="h5netcdf")
-    text = write_claims(findings, tmp_path / "report.html", seed=1).read_text()
+    text = documents.write(findings, tmp_path / "report.html", seed=1).read_text()
     assert text.count("<svg") == 3 and "needs learning" in text and "src=" not in text
 
 

@@ -19,7 +19,8 @@ from bayesalloc.inference.posing import pose, restore
 from bayesalloc.mechanism import mechanism_fields
 from bayesalloc.models.schemas import watershed_mechanisms
 from bayesalloc.records import Table
-from bayesalloc.report import page, summaries, tables
+from bayesalloc.report import counterfactual as documents
+from bayesalloc.report.fit import summaries
 from tests.posteriors import drawn
 from tests.test_cli import Run, assert_refused, run  # noqa: F401
 
@@ -145,9 +146,9 @@ def test_a_record_and_what_would_have_been_are_by_its_period(orchard):
                                 "model": "orchard", "per_hive": 2.0, "shares": {}}}  # fmt: skip
     done = ba.counterfactual(orchard, tree, "high", from_year=3, draws=4)
     assert done["effects"]["hives"].dims == ("statistic", "quarter")
-    rows = tables.counterfactual_json(done, {}, 0)["outcomes"]["hives"]
+    rows = documents.as_json(done, {}, 0)["outcomes"]["hives"]
     assert [row["quarter"] for row in rows] == [1, 2, 3, 4]
-    html = page.page(done, 0)
+    html = documents.page(done, 0)
     assert "Quarter by quarter" in html and "recorded quarters" in html and "year" not in html
     with pytest.raises(ba.InputError, match="the first quarter is 9; the record runs from 1 to 4"):
         ba.counterfactual(orchard, tree, "high", from_year=9, draws=4)

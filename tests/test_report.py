@@ -15,11 +15,11 @@ from numpyro.infer import Predictive
 from rich.console import Console
 
 import bayesalloc as ba
-from bayesalloc import report
 from bayesalloc.effects import Arm
 from bayesalloc.inference.diagnosing import Verdict
-from bayesalloc.report import figures, tables
-from bayesalloc.report.page import page, write_page
+from bayesalloc.report import comparison as compared, counterfactual as past, figures, fit as fits, incentives
+from bayesalloc.report.reading import MANY, measures
+from bayesalloc.report.words import size_of, words
 
 YEARS = list(range(2001, 2013))
 MECHANISMS = ["cost_sharing", "performance_contract", "credit_trading"]
@@ -75,7 +75,7 @@ def counterfactual(watershed, fitted):
 def long_fit():
     """A fit without years, with a site of more values than are listed; 12 observations, one of them far off."""
     rng = np.random.default_rng(0)
-    sites = {"slope": (), "effects": (report.MANY + 1,)}
+    sites = {"slope": (), "effects": (MANY + 1,)}
 
     def drawn(scale):
         arrays = {name: rng.normal(0.0, scale, (1, 50, *shape)) for name, shape in sites.items()}
@@ -105,7 +105,7 @@ def printed(renderable):
 
 
 def test_comparison_json_has_the_fields_of_the_contract_and_the_numbers_of_the_tree(comparison):
-    found = tables.comparison_json(comparison, {"report": "r.html"}, 7)
+    found = compared.as_json(comparison, {"report": "r.html"}, 7)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     head = {key: found[key] for key in ("model", "kind", "basis", "draws", "horizon", "seed", "interval", "files")}
     assert head == {
@@ -136,13 +136,13 @@ def test_comparison_json_has_the_fields_of_the_contract_and_the_numbers_of_the_t
 def test_results_read_back_from_a_file_give_the_same_json(comparison, tmp_path):
     comparison.to_netcdf(tmp_path / "results.nc", engine="h5netcdf")
     with xr.open_datatree(tmp_path / "results.nc", engine="h5netcdf") as again:
-        assert tables.comparison_json(again, {}, 0) == tables.comparison_json(comparison, {}, 0)
+        assert compared.as_json(again, {}, 0) == compared.as_json(comparison, {}, 0)
 
 
 def test_terminal_tables_fit_and_show_the_numbers_of_the_tree(comparison):
-    text = printed(tables.comparison_text(comparison))
+    text = printed(compared.text(comparison))
     assert max(map(len, text.splitlines())) <= 100
-    outcomes = [name for name, known in report.measures(comparison).items() if not known.dims]
+    outcomes = [name for name, known in measures(comparison).items() if not known.dims]
     for name in [*MECHANISMS, *outcomes, "payoff.dam_owner"]:
         assert name in text
     table = text[text.index("Effects: credit_trading against cost_sharing") :]
@@ -158,11 +158,11 @@ def test_sentences_say_direction_size_and_doubt():
     def stats(low, mean, high):
         return {"ate": mean, "low": low, "high": high}
 
-    assert report._size(stats(-0.394, -0.3405, -0.2833), "ate", None, "t", 0.89) == (
+    assert size_of(stats(-0.394, -0.3405, -0.2833), "ate", None, "t", 0.89) == (
         -1, "0.34 t (89 % interval 0.28 to 0.39)",
     )  # fmt: skip
-    assert report._size(stats(0.0, 0.0, 0.0), "ate", None, "t", 0.89) == (None, "")
-    assert report._size(stats(-1.0, 1.0, 3.0), "ate", None, "", 0.0) == (0, " (-1.0 to 3.0)")
+    assert size_of(stats(0.0, 0.0, 0.0), "ate", None, "t", 0.89) == (None, "")
+    assert size_of(stats(-1.0, 1.0, 3.0), "ate", None, "", 0.0) == (0, " (-1.0 to 3.0)")
 
 
 def test_who_would_refuse_and_not_comply_is_said(comparison):
@@ -174,28 +174,30 @@ def test_who_would_refuse_and_not_comply_is_said(comparison):
     agents["would_refuse"].loc[{"arm": "cost_sharing", "agent": "investor"}] = 0.2
     agents["deviation_gain"].loc[{"arm": "credit_trading", "agent": "regulator"}] = 5.0
     tree["agents"] = agents
-    said = " ".join(report.comparison_sentences(tree))
+    said = " ".join(compared.sentences(tree))
     assert "under credit_trading expert (80 %) probably" in said
     assert "under cost_sharing investor (20 %) perhaps" in said
     assert "under credit_trading for regulator (regulator most, 5.00 kEUR/yr)" in said
-    figure = figures.payoffs(tree)
+    figure = incentives.payoffs(tree)
     assert {text.get_text() for text in figure.axes[0].texts} == {"would refuse: 80 %", "would refuse: 20 %"}
 
 
-@pytest.mark.parametrize("draw", ["trajectories", "effects_plot", "uncertainty_split", "payoffs"])
+@pytest.mark.parametrize(
+    "draw", [figures.trajectories, compared.effects_plot, compared.uncertainty_split, incentives.payoffs]
+)
 def test_comparison_figures(comparison, draw):
-    figure = getattr(figures, draw)(comparison)
+    figure = draw(comparison)
     assert isinstance(figure, Figure)
     assert figure.axes
 
 
 def test_figures_of_fits_and_counterfactuals(fitted, counterfactual, long_fit):
-    assert len(figures.counterfactual_plot(counterfactual).axes) == 3
-    assert len(figures.predictive_check(fitted).axes) == 2
-    assert len(figures.parameters(fitted).axes) == 1
-    [axes] = figures.predictive_check(long_fit[0]).axes
+    assert len(past.counterfactual_plot(counterfactual).axes) == 3
+    assert len(fits.predictive_check(fitted).axes) == 2
+    assert len(fits.parameters(fitted).axes) == 1
+    [axes] = fits.predictive_check(long_fit[0]).axes
     assert sum(len(line.get_xdata()) for line in axes.lines) == 12
-    assert [label.get_text() for label in figures.parameters(long_fit[0]).axes[0].get_yticklabels()] == ["slope"]
+    assert [label.get_text() for label in fits.parameters(long_fit[0]).axes[0].get_yticklabels()] == ["slope"]
 
 
 class Reader(HTMLParser):
@@ -236,34 +238,34 @@ def read(text):
 
 
 def test_comparison_page_needs_nothing_else_and_names_everything(comparison, tmp_path):
-    path = write_page(comparison, tmp_path / "report.html", 3)
+    path = compared.write(comparison, tmp_path / "report.html", 3)
     assert os.listdir(tmp_path) == ["report.html"]
     source = path.read_text(encoding="utf-8")
     assert len(source) < 1_500_000
     text = read(source)
-    for name in [*MECHANISMS, *report.measures(comparison), *comparison["agents"]["agent"].values.tolist()]:
-        assert report.words(name) in text
-    for name in [*MECHANISMS, *report.measures(comparison)]:
+    for name in [*MECHANISMS, *measures(comparison), *comparison["agents"]["agent"].values.tolist()]:
+        assert words(name) in text
+    for name in [*MECHANISMS, *measures(comparison)]:
         assert name in text
     for label in ("interventional", "based on the prior", "20 draws", "3 futures", "4 years", "Seed 3", "EVPI", "CVaR"):
         assert label in text
     assert "counterfactual" not in text
-    for sentence in report.comparison_sentences(comparison, report.words):
+    for sentence in compared.sentences(comparison, words):
         assert sentence in text
 
 
 def test_the_same_result_gives_the_same_page(comparison):
-    assert page(comparison, 0) == page(comparison, 0)
+    assert compared.page(comparison, 0) == compared.page(comparison, 0)
 
 
 def test_plain_models_and_strange_names(plain):
-    found = tables.comparison_json(plain, {}, 0)
+    found = compared.as_json(plain, {}, 0)
     json.dumps(found, allow_nan=False)
     assert found["agents"] == {}
     assert found["decision"]["evpi"] == {}
     assert list(found["arms"]) == ["a <b>&", "$x$ [bold] $"]
-    assert "Effects: $x$ [bold] $ against a <b>&" in printed(tables.comparison_text(plain))
-    text = read(page(plain, 0))
+    assert "Effects: $x$ [bold] $ against a <b>&" in printed(compared.text(plain))
+    text = read(compared.page(plain, 0))
     assert "Effects: $x$ [bold] $ against a <b>&" in text
     assert "would refuse" not in text
 
@@ -273,7 +275,7 @@ def test_fit(fitted, usable):
     sites = ["forest_health_observed", "erosion_observed"]
     numbers = {"rhat_max": 1.02, "ess_bulk_min": 400.0, "ess_tail_min": 300.0, "divergences": 3}
     found = verdict(sites, **numbers, usable=usable, why="so")
-    shown = tables.fit_json(fitted, found, {"posterior": "p.nc"})
+    shown = fits.as_json(fitted, found, {"posterior": "p.nc"})
     json.dumps(shown, allow_nan=False)
     expected = {"model", "method", "rhat_max", "ess_bulk_min", "ess_tail_min", "divergences", "usable", "why", "files"}
     assert expected <= set(shown)
@@ -282,24 +284,24 @@ def test_fit(fitted, usable):
     assert shown["summary"]["growth"]["low"] == pytest.approx(np.quantile(values, 0.055))
     assert "tendency.dam_owner" in shown["summary"]
     assert not any("shock" in name or "decentered" in name for name in shown["summary"])
-    for text in (printed(tables.fit_text(fitted, found)), read(page(fitted, 0, verdict=found))):
+    for text in (printed(fits.text(fitted, found)), read(fits.page(fitted, 0, verdict=found))):
         assert ("can be used: so" if usable else "should not be used yet: so") in text
-    assert "posterior: given the record" in read(page(fitted, 0))
+    assert "posterior: given the record" in read(fits.page(fitted, 0))
 
 
 def test_long_sites_infinite_diagnostics_and_warnings_of_a_fit(long_fit):
     tree, unusable = long_fit
-    found = tables.fit_json(tree, unusable, {})
+    found = fits.as_json(tree, unusable, {})
     assert found["pareto_k"] is None
-    assert len(found["summary"]) == report.MANY + 2
-    text = printed(tables.fit_text(tree, unusable))
-    assert f"effects ({report.MANY + 1} values)" in text
+    assert len(found["summary"]) == MANY + 2
+    text = printed(fits.text(tree, unusable))
+    assert f"effects ({MANY + 1} values)" in text
     assert "z is unused" in text
-    assert "z is unused" in read(page(tree, 0, verdict=unusable))
+    assert "z is unused" in read(fits.page(tree, 0, verdict=unusable))
 
 
 def test_counterfactual(counterfactual):
-    found = tables.counterfactual_json(counterfactual, {}, 1)
+    found = past.as_json(counterfactual, {}, 1)
     json.dumps(found, allow_nan=False)
     assert (found["kind"], found["basis"], found["from_year"]) == ("counterfactual", "posterior", 2005)
     years = {row["year"]: row for row in found["outcomes"]["forest_health"]}
@@ -310,15 +312,15 @@ def test_counterfactual(counterfactual):
     assert years[2004]["recorded"] is None
     assert years[2001]["recorded"] == counterfactual["record"]["forest_health_observed"].values[0]
     assert all(row["recorded"] is None for row in found["outcomes"]["social_welfare"])
-    text = read(page(counterfactual, 0))
+    text = read(past.page(counterfactual, 0))
     assert "counterfactual: what would have happened" in text
     assert "interventional" not in text + json.dumps(found)
     assert "With credit trading from 2005 on, forest health in 2012 would have been" in text
-    assert "credit_trading from 2005 on" in printed(tables.counterfactual_text(counterfactual))
+    assert "credit_trading from 2005 on" in printed(past.text(counterfactual))
 
 
 def test_a_page_that_fails_leaves_nothing_behind(comparison, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        write_page(comparison, tmp_path / "report.html", 0)
+        compared.write(comparison, tmp_path / "report.html", 0)
     assert os.listdir(tmp_path) == []

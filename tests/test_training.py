@@ -204,12 +204,12 @@ def test_series_are_what_a_trainer_likes_and_returns_may_be_vectors(tmp_path):
     data = curves.curve(whole.rows, SERIES, course.goal)
     assert data["return"].dims == ("steps", "objective") and data["entropy"].dims == ("steps",)
     asked = {"problem": "x", "method": "pareto", "plan": {"preset": "p"}, "seed": 1}
-    result = documents.training_json(asked, data, 2.0, {"policy": "x.policy"})
+    result = documents.as_json(asked, data, 2.0, {"policy": "x.policy"})
     assert result["return"] == [1.0, 2.0] and result["hypervolume"] == 299.5
-    documents.write_training(result, asked, data, tmp_path)
+    documents.write(result, asked, data, tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert all(f"what {each.name} is" in page for each in SERIES) and page.count("<svg") == 4
-    Console(file=io.StringIO()).print(documents.training_text(result))
+    Console(file=io.StringIO()).print(documents.text(result))
 
 
 def test_trainers_side_by_side_share_a_curve():

@@ -19,8 +19,7 @@ import bayesalloc as ba
 from bayesalloc.inference import restore, sampling
 from bayesalloc.inference.draws import cautions
 from bayesalloc.inference.names import escaped, unescaped
-from bayesalloc.report import tables
-from bayesalloc.report.page import page
+from bayesalloc.report import fit as fits
 
 KEY, SHORT = jax.random.key(0), {"warmup": 100, "draws": 100, "chains": 2}
 RNG = np.random.default_rng(1)
@@ -189,9 +188,9 @@ def test_names_with_a_slash_inside_a_scan_too():
     np.testing.assert_allclose(scoped["log_likelihood"]["north%2Fy"], plain["log_likelihood"]["y"])
     verdict = ba.diagnose(scoped)
     assert list(verdict.checks) == ["north/y"]
-    shown = page(scoped, 0, verdict=verdict)
+    shown = fits.page(scoped, 0, verdict=verdict)
     assert "north/y" in shown and "%2F" not in shown
-    assert "north/spread" in tables.fit_json(scoped, verdict, {})["summary"]
+    assert "north/spread" in fits.as_json(scoped, verdict, {})["summary"]
     assert restore(in_the_north, scoped).data.keys() == {"y"}
 
 

@@ -142,10 +142,12 @@ def optimiser(config: Config) -> optax.GradientTransformationExtraArgs:
     if config.patience:
         parts.append(
             optax.contrib.reduce_on_plateau(
-                config.reduction, max(1, config.patience // config.plateau), accumulation_size=config.plateau,
+                config.reduction,
+                max(1, config.patience // config.plateau),
+                accumulation_size=config.plateau,
                 min_scale=config.least_rate / config.learning_rate,
             )
-        )  # fmt: skip
+        )
     return optax.with_extra_args_support(optax.chain(*parts))
 
 
@@ -305,9 +307,11 @@ def trainer(
         item = Transition(run.observation.values, action, reward, discount, final.values, final.mask)
         total = run.episode + reward
         run = run._replace(
-            state=state, observation=observation, episode=jnp.where(over, 0.0, total),
+            state=state,
+            observation=observation,
+            episode=jnp.where(over, 0.0, total),
             episodes=run.episodes + over.sum(),
-        )  # fmt: skip
+        )
         return run, (item, over.sum(), jnp.where(over, total, 0.0).sum())
 
     def iteration(run: Run, _: None) -> tuple[Run, dict[str, Array]]:

@@ -71,9 +71,12 @@ def write(path: str | Path, kind: str, notes: Mapping[str, Any], tree: Any) -> N
     eqx.tree_serialise_leaves(file, _plain(tree))
     data = file.getbuffer()
     about = {
-        "bayesalloc": kind, "format": FORMAT, "version": bayesalloc.__version__, "bytes": len(data),
+        "bayesalloc": kind,
+        "format": FORMAT,
+        "version": bayesalloc.__version__,
+        "bytes": len(data),
         "crc32": zlib.crc32(data),
-    }  # fmt: skip
+    }
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as out:

@@ -111,9 +111,12 @@ class _Notes(msgspec.Struct):
 def save(path: str | Path, policy: Policy) -> None:
     """Writes a policy's file, whole or not at all."""
     notes = {
-        "method": policy.method, "plan": msgspec.to_builtins(policy.plan), "episodes": policy.episodes,
-        "steps": policy.steps, "seed": policy.seed,
-    }  # fmt: skip
+        "method": policy.method,
+        "plan": msgspec.to_builtins(policy.plan),
+        "episodes": policy.episodes,
+        "steps": policy.steps,
+        "seed": policy.seed,
+    }
     leaves.write(path, "policy", notes, policy.network)
 
 

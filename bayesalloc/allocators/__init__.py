@@ -14,7 +14,23 @@ from bayesalloc.allocators.prices import dec_price
 from bayesalloc.allocators.problem import Problem, make_problem, read_instance, read_problem
 
 __all__ = [
-    "ALLOCATORS", "LEARNED", "METHODS", "Allocation", "Allocator", "Evaluation", "Problem", "allocate", "cen_grd",
-    "cen_grd_plus", "dec_grd", "dec_price", "dense", "evaluate", "make_problem", "opt", "read_instance", "read_problem",
+    "ALLOCATORS",
+    "LEARNED",
+    "METHODS",
+    "Allocation",
+    "Allocator",
+    "Evaluation",
+    "Problem",
+    "allocate",
+    "cen_grd",
+    "cen_grd_plus",
+    "dec_grd",
+    "dec_price",
+    "dense",
+    "evaluate",
+    "make_problem",
+    "opt",
+    "read_instance",
+    "read_problem",
     "solve",
-]  # fmt: skip
+]

@@ -77,13 +77,19 @@ def allocate(
     names = ("task", "agent", "type", "quantity")
     rows = np.stack([getattr(allocation, name) for name in names], axis=1).tolist()
     return {
-        "method": method, "social_welfare": welfare, "social_welfare_hop": _or_null(value.social_welfare_hop),
-        "utility": float(value.utility), "transfer_cost": float(value.transfer_cost), "upper_bound": _or_null(bound),
+        "method": method,
+        "social_welfare": welfare,
+        "social_welfare_hop": _or_null(value.social_welfare_hop),
+        "utility": float(value.utility),
+        "transfer_cost": float(value.transfer_cost),
+        "upper_bound": _or_null(bound),
         "optimal": proven or welfare >= bound - 1e-6 * abs(bound),
         "tasks_done": np.flatnonzero(np.asarray(value.done)).tolist(),
         "allocation": [dict(zip(names, row, strict=True)) for row in rows],
-        "messages": _or_null(allocation.messages), "seconds": seconds, "warnings": warnings,
-    }  # fmt: skip
+        "messages": _or_null(allocation.messages),
+        "seconds": seconds,
+        "warnings": warnings,
+    }
 
 
 def _rule(

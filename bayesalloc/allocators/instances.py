@@ -31,9 +31,14 @@ MOST_AGENTS = 64  # networks are drawn until one is connected, and every message
 LARGEST_SETTING = 2**16  # bytes of its file
 MOST_VALUES = 64  # numbers to draw from
 ALLOWED = {  # the least and the most; what all agents have or require together must be below 2^31
-    "types": (1, 64), "tasks": (0, 16), "utilities": (0, LARGEST - 1), "required": (0, 2**16),
-    "requester_stock": (0, 2**16), "provider_stock": (0, 2**16), "package_size": (1, LARGEST - 1),
-}  # fmt: skip
+    "types": (1, 64),
+    "tasks": (0, 16),
+    "utilities": (0, LARGEST - 1),
+    "required": (0, 2**16),
+    "requester_stock": (0, 2**16),
+    "provider_stock": (0, 2**16),
+    "package_size": (1, LARGEST - 1),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,9 +168,12 @@ def read_setting(path: str | Path, default: Setting = BASE) -> Setting:
 def draw_network(setting: Setting, key: Array) -> Bool[Array, "agent agent"]:
     """Which agents are joined: symmetric, connected, nobody with itself."""
     makers = {
-        "small_world": _small_world, "scale_free": _scale_free, "random": _random, "barabasi_albert": _barabasi_albert,
+        "small_world": _small_world,
+        "scale_free": _scale_free,
+        "random": _random,
+        "barabasi_albert": _barabasi_albert,
         "any": _any,
-    }  # fmt: skip
+    }
     network_key, layout_key = jax.random.split(key)
     joined = makers[setting.network](network_key, setting.agents, setting.degree)
     if setting.layout == "shuffled":

@@ -334,5 +334,10 @@ def _is_header(cells: Sequence[Sequence[str]]) -> bool:
 
 
 _READERS: Mapping[str, Callable[[Path], Found]] = {
-    ".graphml": _graphml, ".xml": _graphml, ".gexf": _gexf, ".gml": _gml, ".net": _pajek, ".paj": _pajek,
-}  # fmt: skip
+    ".graphml": _graphml,
+    ".xml": _graphml,
+    ".gexf": _gexf,
+    ".gml": _gml,
+    ".net": _pajek,
+    ".paj": _pajek,
+}

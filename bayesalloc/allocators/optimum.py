@@ -82,10 +82,12 @@ def solve(problem: Problem, time_limit: float | None = None) -> Solution:
 
     def highs_with(lower: np.ndarray, upper: np.ndarray, integrality: np.ndarray) -> dict[str, Any]:
         return highs.milp(
-            c=objective / unit, constraints=constraints, integrality=integrality,
+            c=objective / unit,
+            constraints=constraints,
+            integrality=integrality,
             bounds=scipy.optimize.Bounds(lower, upper),
             options={"mip_rel_gap": 0.0} | ({} if time_limit is None else {"time_limit": time_limit}),
-        )  # fmt: skip
+        )
 
     result = highs_with(np.zeros_like(upper), upper, integrality)
     if result["status"] not in (0, 1):  # to do nothing is feasible, and welfare cannot exceed all utilities

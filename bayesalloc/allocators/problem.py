@@ -288,9 +288,15 @@ def _checked(document: _Document, joined: dict[tuple[int, int], float], names: l
     if not 1 <= cost.package_size < LARGEST:
         raise InputError(f"transfer_cost.package_size is {_short(cost.package_size)}; it must be in [1, {LARGEST})")
     return make_problem(
-        list(joined), list(joined.values()), document.resources, owners, [t.utility for t in tasks],
-        [t.requires for t in tasks], per_item=cost.per_item, package_size=cost.package_size,
-    )  # fmt: skip
+        list(joined),
+        list(joined.values()),
+        document.resources,
+        owners,
+        [t.utility for t in tasks],
+        [t.requires for t in tasks],
+        per_item=cost.per_item,
+        package_size=cost.package_size,
+    )
 
 
 def _short(value: object) -> str:
@@ -361,7 +367,11 @@ def to_json(problem: Problem) -> str:
     cost = {"per_item": float(problem.per_item), "package_size": int(problem.package_size)}
     n, types = problem.resources.shape
     document = {
-        "agents": n, "edges": edges, "resource_types": types, "resources": problem.resources.tolist(), "tasks": tasks,
+        "agents": n,
+        "edges": edges,
+        "resource_types": types,
+        "resources": problem.resources.tolist(),
+        "tasks": tasks,
         "transfer_cost": cost,
-    }  # fmt: skip
+    }
     return json.dumps(document)

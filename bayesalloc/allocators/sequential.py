@@ -244,13 +244,23 @@ def features(now: Progress) -> Float[Array, "agent feature"]:
     mine = problem.owner == jnp.arange(n)[:, None]
     greediest = jnp.arange(n) == greedy(choices)
     columns = [
-        choices.possible, choices.net / scale, 4.0 * per_item / scale, cost / scale, items / 8.0,
-        4.0 * (per_item - best) / scale, greediest,
-        drop.sum(1) / scale, drop.max(1) / scale, drop.sum(1) / jnp.maximum(choices.net, 0.1 * scale),
-        then.net.max(1) / scale, (then.net.sum(1) - choices.net.sum() + choices.net) / scale,
-        jnp.broadcast_to(jnp.minimum(cover, 2.0), n), jnp.broadcast_to(jnp.log(count), n),
-        (mine & (choices.worth > 0)).sum(1) / 4.0, jnp.diagonal(given.sum(-1)) / items,
-    ]  # fmt: skip
+        choices.possible,
+        choices.net / scale,
+        4.0 * per_item / scale,
+        cost / scale,
+        items / 8.0,
+        4.0 * (per_item - best) / scale,
+        greediest,
+        drop.sum(1) / scale,
+        drop.max(1) / scale,
+        drop.sum(1) / jnp.maximum(choices.net, 0.1 * scale),
+        then.net.max(1) / scale,
+        (then.net.sum(1) - choices.net.sum() + choices.net) / scale,
+        jnp.broadcast_to(jnp.minimum(cover, 2.0), n),
+        jnp.broadcast_to(jnp.log(count), n),
+        (mine & (choices.worth > 0)).sum(1) / 4.0,
+        jnp.diagonal(given.sum(-1)) / items,
+    ]
     return jnp.where(choices.possible[:, None], jnp.stack([jnp.asarray(c, float) for c in columns], axis=1), 0.0)
 
 

@@ -58,9 +58,13 @@ def load_claims(name: str = NAME) -> Published:
 def once(published: Published, seed: int) -> tuple[dict[str, Any], xr.Dataset]:
     """Every claim and ordering, measured with one seed from the published number of samples; and the samples."""
     tree = compare(
-        load_model(published.model), None, jax.random.key(seed), draws=published.draws, horizon=published.horizon,
+        load_model(published.model),
+        None,
+        jax.random.key(seed),
+        draws=published.draws,
+        horizon=published.horizon,
         futures=2,
-    )  # fmt: skip
+    )
     outcomes, period = tree["outcomes"].to_dataset(), tree.attrs["period"]
 
     def samples(outcome: str, arm: str, control: str | None, at: str) -> np.ndarray:
@@ -73,12 +77,14 @@ def once(published: Published, seed: int) -> tuple[dict[str, Any], xr.Dataset]:
     claims = []
     for claim in published.claims:
         measured = float(samples(claim.outcome, claim.arm, claim.control, published.at).mean())
-        claims.append({
-            **msgspec.structs.asdict(claim),
-            "measured": measured,
-            f"measured_over_{other}": float(samples(claim.outcome, claim.arm, claim.control, other).mean()),
-            "holds": abs(measured - claim.value) <= claim.tolerance,
-        })  # fmt: skip
+        claims.append(
+            {
+                **msgspec.structs.asdict(claim),
+                "measured": measured,
+                f"measured_over_{other}": float(samples(claim.outcome, claim.arm, claim.control, other).mean()),
+                "holds": abs(measured - claim.value) <= claim.tolerance,
+            }
+        )
     orderings, tail = [], (1 - defaults.INTERVAL) / 2
     for ordering in published.orderings:
         control = ordering.control if ordering.statistic == "effect_width" else None
@@ -117,12 +123,17 @@ def measure(asked: Asked) -> Findings:
             f" the first seed gives; in brackets by the other reading, the mean over the {_other(published)}."
         ],
         record={
-            "model": published.model, "draws": published.draws, "horizon": published.horizon, "at": published.at,
-            "seeds": [*seeds], "claims": runs[0]["claims"], "orderings": runs[0]["orderings"],
+            "model": published.model,
+            "draws": published.draws,
+            "horizon": published.horizon,
+            "at": published.at,
+            "seeds": [*seeds],
+            "claims": runs[0]["claims"],
+            "orderings": runs[0]["orderings"],
         },
         data=xr.DataTree.from_dict({f"/seed_{seed}": data for seed, data in zip(seeds, outcomes, strict=True)}),
         terms={"margin": "with how many of the seeds the claim holds."},
-    )  # fmt: skip
+    )
 
 
 def _other(published: Published) -> str:

@@ -35,7 +35,7 @@ def allocate(
         import jax
 
         from bayesalloc import allocators
-        from bayesalloc.report.allocation import allocation_text
+        from bayesalloc.report import allocation as documents
 
         if policy is not None:
             runs.check(policy)
@@ -48,4 +48,4 @@ def allocate(
             print(f"warning: {warning}", file=sys.stderr)
         if not common.quiet:
             print(f"network: {understood}", file=sys.stderr)
-        say(allocation_text(result), result)
+        say(documents.text(result), result)

@@ -57,7 +57,7 @@ def compare(
         from bayesalloc.environment import Environment
         from bayesalloc.inference.files import save_tree
         from bayesalloc.inference.given import stated
-        from bayesalloc.report import page, tables
+        from bayesalloc.report import comparison as documents
 
         loaded = library.load_model(model)
         tree = None if posterior is None else arguments.open_posterior(posterior)
@@ -67,12 +67,21 @@ def compare(
         if isinstance(loaded, Environment) and (data or (record is not None and tree is None)):
             raise InputError("--record and --data are for plain models; fit a record to an environment instead")
         result = effects.compare(
-            loaded, arms, jax.random.key(common.seed), draws=draws, horizon=horizon, baseline=baseline,
-            posterior=tree, data=record, keywords=stated(data or ()), interval=interval, minimum=minimum,
+            loaded,
+            arms,
+            jax.random.key(common.seed),
+            draws=draws,
+            horizon=horizon,
+            baseline=baseline,
+            posterior=tree,
+            data=record,
+            keywords=stated(data or ()),
+            interval=interval,
+            minimum=minimum,
             futures=futures,
-        )  # fmt: skip
+        )
         files = folder.files("report.html", "results.nc")
         result.attrs["seed"] = common.seed
         save_tree(result, folder.path / "results.nc")
-        page.write_page(result, folder.path / "report.html", seed=common.seed)
-        say(tables.comparison_text(result), tables.comparison_json(result, files, seed=common.seed))
+        documents.write(result, folder.path / "report.html", seed=common.seed)
+        say(documents.text(result), documents.as_json(result, files, seed=common.seed))

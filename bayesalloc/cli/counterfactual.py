@@ -42,7 +42,7 @@ def counterfactual(
         from bayesalloc import effects, library
         from bayesalloc.inference.files import save_tree
         from bayesalloc.records import Table
-        from bayesalloc.report import page, tables
+        from bayesalloc.report import counterfactual as documents
 
         tree = arguments.open_posterior(posterior)
         if Table(record).text() != tree.attrs.get("record"):
@@ -54,10 +54,15 @@ def counterfactual(
         if mechanism is not None and sites:
             raise InputError("a counterfactual changes the mechanism or sites, not both at once")
         result = effects.counterfactual(
-            library.load_model(model), tree, sites if mechanism is None else str(mechanism),
-            mechanisms=mechanisms or (), from_year=from_year, draws=draws, interval=interval,
-        )  # fmt: skip
+            library.load_model(model),
+            tree,
+            sites if mechanism is None else str(mechanism),
+            mechanisms=mechanisms or (),
+            from_year=from_year,
+            draws=draws,
+            interval=interval,
+        )
         files = folder.files("report.html", "results.nc")
         save_tree(result, folder.path / "results.nc")
-        page.write_page(result, folder.path / "report.html", seed=common.seed)
-        say(tables.counterfactual_text(result), tables.counterfactual_json(result, files, seed=common.seed))
+        documents.write(result, folder.path / "report.html", seed=common.seed)
+        say(documents.text(result), documents.as_json(result, files, seed=common.seed))

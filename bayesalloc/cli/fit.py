@@ -49,17 +49,25 @@ def fit(
         from bayesalloc import inference, library
         from bayesalloc.inference.files import save_posterior
         from bayesalloc.inference.given import stated
-        from bayesalloc.report import page, tables
+        from bayesalloc.report import fit as documents
 
         tree = inference.fit(
-            library.load_model(model), record, jax.random.key(common.seed), data=stated(data or ()), method=method,
-            chains=chains, warmup=warmup, draws=draws, mechanism=mechanism, mechanisms=mechanisms or (),
+            library.load_model(model),
+            record,
+            jax.random.key(common.seed),
+            data=stated(data or ()),
+            method=method,
+            chains=chains,
+            warmup=warmup,
+            draws=draws,
+            mechanism=mechanism,
+            mechanisms=mechanisms or (),
             target_accept=target_accept,
             progress=not common.quiet and sys.stderr.isatty(),
-        )  # fmt: skip
+        )
         warn(json.loads(tree.attrs["warnings"]))
         verdict = inference.diagnose(tree)
         files = folder.files("report.html", posterior="posterior.nc")
         save_posterior(tree, folder.path / "posterior.nc")
-        page.write_page(tree, folder.path / "report.html", seed=common.seed, verdict=verdict)
-        say(tables.fit_text(tree, verdict), tables.fit_json(tree, verdict, files))
+        documents.write(tree, folder.path / "report.html", seed=common.seed, verdict=verdict)
+        say(documents.text(tree, verdict), documents.as_json(tree, verdict, files))

@@ -41,7 +41,7 @@ def reproduce(
         options = {option: value for option, value in given.items() if value is not None}
         progress = not common.quiet and sys.stderr.isatty()
         found = claims.measure(name, claims.Asked(common.seed, full=full, progress=progress, options=options))
-        documents.write_claims(found, folder.path / "report.html", common.seed)
+        documents.write(found, folder.path / "report.html", common.seed)
         save_tree(found.data, folder.path / "results.nc")
         files = folder.files("report.html", "results.nc")
-        say(documents.claims_text(found), {"seed": common.seed, **found.record, "files": files})
+        say(documents.text(found), {"seed": common.seed, **found.record, "files": files})

@@ -71,9 +71,13 @@ def train(
         )
         try:
             done = training.train(
-                order.course, jax.random.key(order.seed), checkpoint=mine, asked=order.asked, resume=checkpoint,
+                order.course,
+                jax.random.key(order.seed),
+                checkpoint=mine,
+                asked=order.asked,
+                resume=checkpoint,
                 progress=not common.quiet and sys.stderr.isatty(),
-            )  # fmt: skip
+            )
         except Interrupted as stop:
             steps = stop.rows[-1].steps
             go_on = _resume(problem, folder.target)
@@ -87,9 +91,9 @@ def train(
         curve = curves.curve(done.rows, order.course.trainer.series, order.course.goal)
         policies.save(folder.path / name, order.policy(done))
         save_tree(curve, folder.path / "results.nc")
-        result = documents.training_json(order.asked, curve, done.seconds, files)
-        documents.write_training(result, order.asked, curve, folder.path)
-        say(documents.training_text(result), result)
+        result = documents.as_json(order.asked, curve, done.seconds, files)
+        documents.write(result, order.asked, curve, folder.path)
+        say(documents.text(result), result)
 
 
 def _resume(problem: str, run: Path) -> str:

@@ -80,9 +80,7 @@ def compare(
     limits.counted(draws=draws, horizon=horizon, futures=futures)
     model = checked(model) if isinstance(model, Environment) else model
     named_again = [] if isinstance(arms, Mapping) else [*filter(is_path, arms or ())]
-    problem = None if posterior is None else restore(
-        model, posterior, data, keywords=keywords, mechanisms=named_again
-    )  # fmt: skip
+    problem = None if posterior is None else restore(model, posterior, data, keywords=keywords, mechanisms=named_again)
     given: Mapping[str, Any] = {}
     if isinstance(model, Environment):
         env = model if problem is None or problem.environment is None else problem.environment
@@ -183,9 +181,15 @@ def _arms(env: Environment, arms: Any) -> dict[str, Arm]:
 
 
 def _tabulate(
-    simulated: Simulated, arms: list[str], control: str, outcomes: Mapping[str, Outcome],
-    coords: Mapping[str, Sequence[str]], interval: float, minimum: float, period: str,
-) -> xr.DataTree:  # fmt: skip
+    simulated: Simulated,
+    arms: list[str],
+    control: str,
+    outcomes: Mapping[str, Outcome],
+    coords: Mapping[str, Sequence[str]],
+    interval: float,
+    minimum: float,
+    period: str,
+) -> xr.DataTree:
     """The groups of `compare` that hold outcomes and effects."""
     k = arms.index(control)
     others = [i for i in range(len(arms)) if i != k]
@@ -217,10 +221,12 @@ def _tabulate(
     axes = {
         "outcomes": {"arm": arms},
         "values": {"arm": arms},
-        **{group: {axis: [arms[i] for i in (range(len(arms)) if axis == "arm" else others)], "statistic": list(names)}
-           for group, (axis, names) in _STATISTICS.items()},
+        **{
+            group: {axis: [arms[i] for i in (range(len(arms)) if axis == "arm" else others)], "statistic": list(names)}
+            for group, (axis, names) in _STATISTICS.items()
+        },
         "posterior": {"treatment": [arms[i] for i in others]},
-    }  # fmt: skip
+    }
     tree = xr.DataTree()
     for group, content in groups.items():
         if content or group in ("values", "arms", "effects"):

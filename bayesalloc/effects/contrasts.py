@@ -73,9 +73,11 @@ def expected(values: Float[np.ndarray, "draw future ..."]) -> Float[np.ndarray, 
 
 
 def contrast(
-    treated: Float[np.ndarray, "draw future ..."], control: Float[np.ndarray, "draw future ..."],
-    interval: float, minimum: float = 0.0,
-) -> Contrast:  # fmt: skip
+    treated: Float[np.ndarray, "draw future ..."],
+    control: Float[np.ndarray, "draw future ..."],
+    interval: float,
+    minimum: float = 0.0,
+) -> Contrast:
     """Statistics of a paired contrast.
 
     `ate` averages draws and futures; `low` and `high` bound the average effect given the parameters, `one_low` and

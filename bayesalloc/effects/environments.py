@@ -55,9 +55,17 @@ def simulate(
             sites = {site: value for site, value in sites.items() if site not in prior_sites(env)}
 
         part = rollout(
-            env, hold, key, arms=stack(together), replicates=draws * futures, futures=futures, horizon=horizon,
-            params=params, interventions=sites, collect=collect(n, bool(extra)),
-        )  # fmt: skip
+            env,
+            hold,
+            key,
+            arms=stack(together),
+            replicates=draws * futures,
+            futures=futures,
+            horizon=horizon,
+            params=params,
+            interventions=sites,
+            collect=collect(n, bool(extra)),
+        )
         parts.append(jax.tree.map(np.asarray, part))
     order = [name for names in groups.values() for name in names]
     place = [order.index(name) for name in arms]

@@ -112,8 +112,15 @@ def counterfactual(
     tree["record"] = posterior["observed_data"].to_dataset()
     shown = arm if isinstance(arm, str) else json.dumps({k: in_words(v) for k, v in arm.items()})
     tree.attrs = {
-        "model": env.name, "kind": "counterfactual", "basis": "posterior", "draws": draws, "interval": interval,
-        "intervention": shown, "period": env.period, "from_year": first, "warnings": json.dumps(cautions(posterior)),
+        "model": env.name,
+        "kind": "counterfactual",
+        "basis": "posterior",
+        "draws": draws,
+        "interval": interval,
+        "intervention": shown,
+        "period": env.period,
+        "from_year": first,
+        "warnings": json.dumps(cautions(posterior)),
         "units": json.dumps({name: outcome._asdict() for name, outcome in env.outcomes.items()}),
-    }  # fmt: skip
+    }
     return tree

@@ -33,9 +33,20 @@ LARGEST_FILE = 20_000_000_000  # bytes of values that are loaded
 EXPANSION = 1_100  # values of a file may take so many times its size: the most that zlib packs
 OBJECTS = 20_000  # groups and variables
 TEXTS = (
-    "record", "record_name", "period", "mechanism", "mechanisms", "model", "method", "arms", "sampled", "warnings",
-    "why", "doubts", "keywords",
-)  # fmt: skip
+    "record",
+    "record_name",
+    "period",
+    "mechanism",
+    "mechanisms",
+    "model",
+    "method",
+    "arms",
+    "sampled",
+    "warnings",
+    "why",
+    "doubts",
+    "keywords",
+)
 LISTS = ("arms", "sampled", "warnings")
 NEEDED = {"record": ("record_name", "mechanism"), "usable": ("why",)}
 RESULTS = {"interventional": "compare", "counterfactual": "counterfactual"}  # a results file's kind -> its command

@@ -117,9 +117,21 @@ def pose(
     warnings = [*recorded.warnings, *meant(known, places, env.period), *unused]
     horizon = len(recorded.years)
     return Problem(
-        env.name, as_model(env, arms, horizon), recorded.data, env, arms, index, recorded.years, warnings,
-        recorded.noncentered, {}, called(record), table.text(), mechanism or "", known,
-    )  # fmt: skip
+        env.name,
+        as_model(env, arms, horizon),
+        recorded.data,
+        env,
+        arms,
+        index,
+        recorded.years,
+        warnings,
+        recorded.noncentered,
+        {},
+        called(record),
+        table.text(),
+        mechanism or "",
+        known,
+    )
 
 
 def restore(
@@ -150,9 +162,7 @@ def restore(
         known = carried_mechanisms(tree, library.load_mechanisms(mechanisms, model), model)
         try:
             table = Table(tree.attrs["record_name"], text=tree.attrs["record"]) if data is None else as_table(data)
-            problem = pose(
-                model, table, mechanism=library.Label(label) if label else None, mechanisms=known.values()
-            )  # fmt: skip
+            problem = pose(model, table, mechanism=library.Label(label) if label else None, mechanisms=known.values())
         except InputError as error:
             raise InputError(f"{file} belongs to another model: {error}") from None
     else:
@@ -163,9 +173,10 @@ def restore(
         kept = {
             name: value
             for name, value in carried.items()
-            if name in wanted and name not in beside
+            if name in wanted
+            and name not in beside
             and (data is None or isinstance(value, STATIC) or wanted[name].default is inspect.Parameter.empty)
-        }  # fmt: skip
+        }
         try:
             found = given(model, {} if data is None else data, kept | dict(keywords or {}), categories)
         except InputError as error:
@@ -188,9 +199,7 @@ def called(record: Record) -> str:
 
 def _plain(model: Model, found: Given, record: str) -> Problem:
     name = getattr(model, "__name__", "model")
-    return Problem(
-        name, model, found.data, warnings=found.warnings, categories=dict(found.categories), record=record
-    )  # fmt: skip
+    return Problem(name, model, found.data, warnings=found.warnings, categories=dict(found.categories), record=record)
 
 
 def _carried(tree: xr.DataTree) -> tuple[dict[str, Any], dict[str, list[str]]]:
@@ -198,9 +207,10 @@ def _carried(tree: xr.DataTree) -> tuple[dict[str, Any], dict[str, list[str]]]:
     asked = json.loads(tree.attrs.get("keywords", "{}"))
     values = {
         unescaped(str(name)): variable.values
-        for group in ("observed_data", "constant_data") if group in tree.children
+        for group in ("observed_data", "constant_data")
+        if group in tree.children
         for name, variable in tree[group].data_vars.items()
-    }  # fmt: skip
+    }
     if "keywords" in tree.attrs:
         arrays = {name: values[name] for name in asked["arrays"]}
         values = arrays | {name: jnp.asarray(arrays[name]) for name in asked["jax"]} | asked["static"]

@@ -32,9 +32,13 @@ DENSE_MAX = 40  # parameters in the dense block of the mass matrix
 PRIOR_DRAWS = 500
 LARGE = 10**9  # bytes; a group of draws that would be larger is thinned
 EXTRA_FIELDS = {  # of NumPyro, and what ArviZ calls them; `lp` with the other sign
-    "diverging": "diverging", "num_steps": "n_steps", "accept_prob": "acceptance_rate", "energy": "energy",
-    "potential_energy": "lp", "adapt_state.step_size": "step_size",
-}  # fmt: skip
+    "diverging": "diverging",
+    "num_steps": "n_steps",
+    "accept_prob": "acceptance_rate",
+    "energy": "energy",
+    "potential_energy": "lp",
+    "adapt_state.step_size": "step_size",
+}
 
 
 def fit(
@@ -115,7 +119,7 @@ def fit(
         },
         "observed_data": trees.group(of_record, dims, coords),
         "constant_data": trees.group(constant, trees.constant_dims(constant, dims, recorded), coords),
-    }  # fmt: skip
+    }
     tree = xr.DataTree.from_dict({name: content for name, content in every_group.items() if content})
     if problem.environment is None:
         carried = {"keywords": trees.described(given, problem.categories)}
@@ -213,9 +217,13 @@ def _nuts(
         sampled_model(problem), init_strategy=start, target_accept_prob=target_accept, dense_mass=dense_block(problem)
     )
     mcmc = MCMC(
-        kernel, num_warmup=warmup, num_samples=draws, num_chains=chains, chain_method="vectorized",
+        kernel,
+        num_warmup=warmup,
+        num_samples=draws,
+        num_chains=chains,
+        chain_method="vectorized",
         progress_bar=progress,
-    )  # fmt: skip
+    )
     try:
         mcmc.run(key, extra_fields=tuple(EXTRA_FIELDS), **keywords)
     except RuntimeError as error:

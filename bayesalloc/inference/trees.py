@@ -132,9 +132,10 @@ def constant_dims(values: Mapping[str, Any], dims: Dims, recorded: Mapping[str, 
     """A keyword's leading axis is called as the one dimension of observed sites that has its length."""
     named = {
         (size, dim)
-        for name, value in recorded.items() if name in dims
+        for name, value in recorded.items()
+        if name in dims
         for size, dim in zip(np.shape(value), dims[name], strict=True)
-    }  # fmt: skip
+    }
     found = dict(dims)
     for name, value in values.items():
         if name not in recorded:

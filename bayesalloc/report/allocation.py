@@ -10,7 +10,7 @@ from rich.table import Table
 SHOWN = 20  # shipments that are listed
 
 
-def allocation_text(result: Mapping[str, Any]) -> Group:
+def text(result: Mapping[str, Any]) -> Group:
     """The document of `bayesalloc allocate` as terminal tables."""
     table = Table(title=f"allocation by {result['method']}", box=SIMPLE, show_header=False)
     table.add_column()

@@ -3,14 +3,24 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from rich.box import SIMPLE
 from rich.console import Group
 from rich.table import Table
 
-from bayesalloc.claims import Findings, Picture, Row
-from bayesalloc.report import MISSING, figures, page
+from bayesalloc.claims import Findings, Picture, Row, Sweep
+from bayesalloc.report import figures, html
 from bayesalloc.report.tables import Sheet
+from bayesalloc.report.words import MISSING
 
+METHOD_COLOURS = {  # of those that are not learned; a line may bring its own
+    "opt": figures.GREY,
+    "cen-grd": figures.COLOURS[1],
+    "dec-grd": figures.COLOURS[0],
+    "cen-grd+": figures.COLOURS[4],
+    "dec-price": figures.COLOURS[2],
+    "dec-grd+": "#6b705c",
+}
 SAID = {"holds": "yes", "does not hold": "no"}  # in a narrow column
 TERMS = {
     "yes, no, undecided": "yes if the whole interval of the margin is above zero (or, without one, if the claim held in"
@@ -19,7 +29,7 @@ TERMS = {
 }
 
 
-def claims_text(found: Findings) -> Group:
+def text(found: Findings) -> Group:
     """All claims as a terminal table, and what was found in short."""
     table = Table(title=found.title, box=SIMPLE)
     beside = ("published", "measured") if any(row.published for row in found.rows) else ()
@@ -34,23 +44,23 @@ def claims_text(found: Findings) -> Group:
     return Group(table, *found.sentences, *found.warnings)
 
 
-def write_claims(found: Findings, path: Path, seed: int) -> Path:
+def write(found: Findings, path: Path, seed: int) -> Path:
     """Writes the page: what was measured, drawn, and all claims."""
-    return page.write(page.frame(found.title, _body(found), seed), path)
+    return html.write(html.frame(found.title, _body(found), seed), path)
 
 
 def _body(found: Findings) -> Iterator[str]:
-    yield page.answer(found.sentences, found.warnings)
-    yield page.section("How to read it")
-    yield page.terms({**found.terms, **TERMS, **{name: f"{text}." for name, text in found.measures.items()}})
+    yield html.answer(found.sentences, found.warnings)
+    yield html.section("How to read it")
+    yield html.terms({**found.terms, **TERMS, **{name: f"{text}." for name, text in found.measures.items()}})
     for section, title in found.sections.items():
-        yield page.section(f"{section}: {title}" if len(found.sections) > 1 else title)
+        yield html.section(f"{section}: {title}" if len(found.sections) > 1 else title)
         for picture in found.pictures:
             if picture.section == section:
                 yield _figure(picture)
         mine = [row for row in found.rows if row.section == section]
         header, rows = _columns(found, mine, ("text", "where", "published", "margin", "measured"))
-        yield page.table(Sheet("Claims", header, rows, keys=2 if "where" in header else 1))
+        yield html.table(Sheet("Claims", header, rows, keys=2 if "where" in header else 1))
 
 
 def _columns(found: Findings, rows: Sequence[Row], fields: Sequence[str]) -> tuple[list[str], list[list[str]]]:
@@ -69,10 +79,28 @@ def _columns(found: Findings, rows: Sequence[Row], fields: Sequence[str]) -> tup
 
 def _figure(picture: Picture) -> str:
     panels = []
-    for sweep in picture.panels:
+    for panel in picture.panels:
         shown = "; ".join(
-            f"{name} {' '.join(f'{value:.0f}' for value in line.mean)}" for name, line in sweep.lines.items()
+            f"{name} {' '.join(f'{value:.0f}' for value in line.mean)}" for name, line in panel.lines.items()
         )
-        alternative = f"{picture.section}, {sweep.title}: {shown}."
-        panels.append(page.svg(figures.sweep(sweep), alternative))
-    return page.figure(panels, picture.caption)
+        alternative = f"{picture.section}, {panel.title}: {shown}."
+        panels.append(html.svg(sweep(panel), alternative))
+    return html.figure(panels, picture.caption)
+
+
+def sweep(panel: Sweep) -> Figure:
+    """Averages of each method over a sweep, with their intervals; the optimum is grey and dashed."""
+    figure, [axes] = figures.grid(1, height=2.7, right=0.95)
+    values = panel.values
+    colours = {name: line.colour or METHOD_COLOURS.get(name, figures.INK) for name, line in panel.lines.items()}
+    for name, line in panel.lines.items():
+        axes.fill_between(values, line.low, line.high, color=colours[name], alpha=0.15, linewidth=0)
+        style, top = ((0, (4, 1.5)), 3) if name == "opt" else ("-", 2)
+        axes.plot(
+            values, line.mean, color=colours[name], linewidth=1.7, linestyle=style, marker="o", markersize=3, zorder=top
+        )
+    axes.set_xticks(list(values))
+    axes.set_title(figures.plain(panel.title), loc="left", fontsize=10, fontweight="bold", color=figures.INK)
+    axes.set_xlabel(panel.label, fontsize=figures.SMALL)
+    figures.label_ends(axes, {name: float(line.mean[-1]) for name, line in panel.lines.items()}, colours)
+    return figure

@@ -2,13 +2,15 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from bayesalloc.inference.names import unescaped
+from bayesalloc.report.tables import Name
+from bayesalloc.report.words import listing
 
 MANY = 8  # more names than this are counted instead of listed
 FEW = 4  # elements of an outcome up to which each is spoken of
@@ -172,3 +174,69 @@ def period(tree: xr.DataTree) -> str:
 def periods(tree: xr.DataTree, count: int) -> str:
     """A number of periods in words, such as "20 years"."""
     return f"{count} {period(tree)}s"  # of which there are two or more
+
+
+def titled(tree: xr.DataTree, label: str, name: Callable[[str], str] = str) -> str:
+    """A label as it is read: a mean over elements says what it is over, a numbered element which it is."""
+    part = parts(tree).get(label) if "arms" in tree.children else None
+    if part is None or (part.over is None and not _numbered(part)):
+        return name(label)
+    own = f"{part.outcome}_dim_"
+    places = [
+        f"{value}" if dim.startswith(own) else f"{name(dim)} {value}" for dim, value in (part.element or {}).items()
+    ]
+    return f"{name(part.outcome)} ({part.over or ', '.join(places)})"
+
+
+def _numbered(part: Part) -> bool:
+    return bool(part.element) and all(isinstance(value, int) for value in (part.element or {}).values())
+
+
+def intervention(tree: xr.DataTree) -> str:
+    """What was done in a counterfactual: the name of an arm, or the sites and their values."""
+    text = str(tree.attrs["intervention"])
+    if not text.startswith("{"):
+        return text
+    return listing(f"{site} = {value}" for site, value in json.loads(text).items())
+
+
+def setting(tree: xr.DataTree) -> str:
+    """How a comparison was made, in one line."""
+    prior = "under the prior, at the data given" if tree.attrs.get("recorded") else "under the prior (no record used)"
+    basis = "given the record (posterior)" if tree.attrs["basis"] == "posterior" else prior
+    run = f", {periods(tree, tree.attrs['horizon'])}" if tree.attrs["horizon"] else ""
+    return (
+        f"interventional effects {basis}; {tree.attrs['draws']} draws of the parameters x {tree.attrs['futures']}"
+        f" futures{run}; {100 * tree.attrs['interval']:.0f} % equal-tailed intervals"
+    )
+
+
+def notes(tree: xr.DataTree) -> list[str]:
+    """What was assumed or is to be kept in mind: the attribute `warnings` of a result, as sentences."""
+    return [f"Note: {warning}." for warning in json.loads(tree.attrs.get("warnings", "[]"))]
+
+
+def named(dataset: xr.Dataset) -> dict[str, dict[str, float]]:
+    """Label -> statistic -> value, of what has the axis `statistic` and elements."""
+    names = dataset["statistic"].values.tolist()
+    return {
+        label: {name: float(value) for name, value in zip(names, values, strict=True)}
+        for label, values in flat(dataset, "statistic").items()
+    }
+
+
+def labelled(tree: xr.DataTree, outcome: str, name: Name = str) -> str:
+    """An outcome with its unit."""
+    unit = measure(tree, outcome).unit
+    return f"{titled(tree, outcome, name)} ({unit})" if unit else titled(tree, outcome, name)
+
+
+def level_of(tree: xr.DataTree) -> str:
+    """The probability of the result's intervals, in percent."""
+    return f"{100 * tree.attrs['interval']:.0f}\N{NO-BREAK SPACE}%"
+
+
+def header_of(tree: xr.DataTree, seed: int) -> dict[str, Any]:
+    """What the JSON of a comparison and that of a counterfactual begin with."""
+    shared = {key: tree.attrs[key] for key in ("model", "kind", "basis", "draws")}
+    return {**shared, "seed": seed, "interval": {"kind": "eti", "prob": tree.attrs["interval"]}}

@@ -5,27 +5,36 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 from rich.box import SIMPLE
 from rich.table import Table
 
-from bayesalloc.report import MISSING, figures, page, words
+from bayesalloc.effects.summaries import latest_means
+from bayesalloc.report import figures, html
 from bayesalloc.report.tables import Sheet
+from bayesalloc.report.words import MISSING, words
 
 LISTED = 12  # rows of the table of a learning curve
 ABOUT = ("problem", "method", "preset", "seed", "episodes", "steps", "seconds", "files")  # the rest are series
 
 
-def training_json(
-    asked: Mapping[str, Any], curve: xr.Dataset, seconds: float, files: Mapping[str, str]
-) -> dict[str, Any]:
+def as_json(asked: Mapping[str, Any], curve: xr.Dataset, seconds: float, files: Mapping[str, str]) -> dict[str, Any]:
     """The document of `bayesalloc train`; the series of the curve (as `return` and `loss`) are those at the end."""
     last = {name: _or_null(curve[name].values[-1].tolist()) for name in series_of(curve)}
     return {
-        "problem": asked["problem"], "method": asked["method"], "preset": asked["plan"]["preset"],
-        "seed": asked["seed"], "episodes": int(curve["episodes"].values[-1]), "steps": int(curve["steps"].values[-1]),
-        "seconds": seconds, **last, "files": dict(files),
-    }  # fmt: skip
+        "problem": asked["problem"],
+        "method": asked["method"],
+        "preset": asked["plan"]["preset"],
+        "seed": asked["seed"],
+        "episodes": int(curve["episodes"].values[-1]),
+        "steps": int(curve["steps"].values[-1]),
+        "seconds": seconds,
+        **last,
+        "files": dict(files),
+    }
 
 
 def series_of(curve: xr.Dataset) -> list[str]:
@@ -33,7 +42,7 @@ def series_of(curve: xr.Dataset) -> list[str]:
     return [str(name) for name in curve.data_vars if name != "episodes"]
 
 
-def training_text(result: Mapping[str, Any]) -> Table:
+def text(result: Mapping[str, Any]) -> Table:
     """The same as a terminal table."""
     table = Table(title=f"training of {result['method']}, preset {result['preset']}", box=SIMPLE, show_header=False)
     table.add_column()
@@ -48,30 +57,33 @@ def training_text(result: Mapping[str, Any]) -> Table:
     return table
 
 
-def write_training(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset, folder: Path) -> None:
+def write(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset, folder: Path) -> None:
     """Writes the page `report.html` and the figure `curve.svg`."""
     title = f"{result['problem']}: how {result['method']} was learned"
-    page.write(page.frame(title, _body(result, asked, curve), result["seed"]), folder / "report.html")
-    figure = figures.learning(curve, "return")
+    html.write(html.frame(title, _body(result, asked, curve), result["seed"]), folder / "report.html")
+    figure = learning(curve, "return")
     figure.savefig(folder / "curve.svg", metadata={"Date": None})
 
 
 def _body(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset) -> Iterator[str]:
     names = series_of(curve)
-    yield page.answer(_sentences(result, curve), [])
-    yield page.section("How to read it")
-    yield page.terms({name: curve[name].attrs["says"] for name in names})
-    yield page.section("Learning curve")
-    pictures = [page.svg(figures.learning(curve, name), _alternative(curve, name)) for name in names]
-    yield page.figure(pictures, "Faint: the mean of each part of the run. Strong: the mean of the latest tenth of it"
-                      " (of the loss: its geometric mean).")  # fmt: skip
+    yield html.answer(_sentences(result, curve), [])
+    yield html.section("How to read it")
+    yield html.terms({name: curve[name].attrs["says"] for name in names})
+    yield html.section("Learning curve")
+    pictures = [html.svg(learning(curve, name), _alternative(curve, name)) for name in names]
+    yield html.figure(
+        pictures,
+        "Faint: the mean of each part of the run. Strong: the mean of the latest tenth of it"
+        " (of the loss: its geometric mean).",
+    )
     places = sorted({round(k * (curve.sizes["steps"] - 1) / (LISTED - 1)) for k in range(LISTED)})
     listed = curve.isel(steps=places)
     counts = ([f"{count:,}" for count in listed[name].values] for name in ("steps", "episodes"))
     means = ([_shown(value) for value in listed[name].values.tolist()] for name in names)
     rows = [list(row) for row in zip(*counts, *means, strict=True)]
-    yield page.table(Sheet("Learning curve", ["steps", "episodes", *names], rows), "All parts are in results.nc.")
-    yield page.section("How it was made")
+    yield html.table(Sheet("Learning curve", ["steps", "episodes", *names], rows), "All parts are in results.nc.")
+    yield html.section("How it was made")
     plan = asked["plan"]
     nested = {name: [value] for name, value in plan.items() if isinstance(value, Mapping)}
     nested |= {name: value for name, value in plan.items() if value and _are_mappings(value)}
@@ -79,7 +91,7 @@ def _body(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset
     for title, columns in {"plan": [own], **nested}.items():
         rows = [[name.replace("_", " "), *(_plain(column[name]) for column in columns)] for name in columns[0]]
         names = ["value"] if len(columns) == 1 else [str(number) for number in range(1, len(columns) + 1)]
-        yield page.table(Sheet(title, ["field", *names], rows, keys=len(names) + 1))
+        yield html.table(Sheet(title, ["field", *names], rows, keys=len(names) + 1))
 
 
 def _are_mappings(value: Any) -> bool:
@@ -118,3 +130,42 @@ def _shown(value: Any) -> str:
 
 def _plain(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def learning(curve: xr.Dataset, name: str) -> Figure:
+    """One series over a training run: each part of the run (faint) and the mean of the latest tenth of it (strong).
+
+    A loss that is above zero is drawn on a logarithmic scale, and so is its mean taken. What is not a mean over a part
+    of the run, as the part of random actions, is drawn as it is. A vector has a line for each objective.
+
+    Args:
+        curve: of `bayesalloc.agents.curves.curve`.
+        name: of the series.
+    """
+    figure, [axes] = figures.grid(1, height=2.7)
+    lines = curve[name].transpose(..., "steps").values.reshape(-1, curve.sizes["steps"])
+    logarithmic = name.endswith("loss") and not (lines < 0).any() and bool((lines > 0).any())
+    for place, line in enumerate(lines):
+        colour, known = (
+            figures.COLOURS[place % len(figures.COLOURS)],
+            np.isfinite(line) & ((line > 0) | (not logarithmic)),
+        )
+        steps, values = curve["steps"].values[known], line[known]
+        if curve[name].attrs["over"] != "last":
+            axes.plot(steps, values, color=colour, alpha=0.35, linewidth=0.8)
+            values = latest_means(values, logarithmic=logarithmic)
+        axes.plot(steps, values, color=colour, linewidth=1.8, label=f"objective {place + 1}")
+    if logarithmic:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
+    if curve[name].attrs["over"] == "last" and (lines >= 0).all():
+        axes.set_ylim(bottom=0)
+    if len(lines) > 1:
+        axes.legend(fontsize=figures.SMALL, frameon=False)
+    axes.set_title(figures.plain(name), loc="left", fontsize=10, fontweight="bold", color=figures.INK)
+    axes.set_xlabel("steps", fontsize=figures.SMALL)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    return figure

@@ -132,9 +132,16 @@ def negotiate(problem: Problem, rng_key: Array, config: Darap | None = None) -> 
 
 
 def _negotiate(
-    problem: Problem, world: World, ledger: Ledger, key: Array, config: Darap, faults: Faults, stop: Array,
-    minds: Minds | None, parts: Any,
-) -> tuple[Ledger, Cycle]:  # fmt: skip
+    problem: Problem,
+    world: World,
+    ledger: Ledger,
+    key: Array,
+    config: Darap,
+    faults: Faults,
+    stop: Array,
+    minds: Minds | None,
+    parts: Any,
+) -> tuple[Ledger, Cycle]:
     n, kinds = ledger.stock.shape
     want = wanted(world.tasks, ledger.stock, ledger.open_, config.max_quantity, config.utility_mode, parts=parts)
     requests, answers, confirmations = (
@@ -218,17 +225,30 @@ def _ask(want: Wanted, world: World, stock: Stock, rounds: Array, faults: Faults
         jnp.where(own & asks[..., None], want.quantity[..., None], 0),
         jnp.where(own[..., None], utility[:, :, None], 0.0),
         jnp.broadcast_to(own[..., None] & (world.near | own), (kinds, n, n, n)),
-        none[..., 0], jnp.where(own & asks[..., None], 0, UNUSED), to, jnp.where(to, rounds, UNUSED),
-        none[..., 0], none[..., 0], blank,
-    )  # fmt: skip
+        none[..., 0],
+        jnp.where(own & asks[..., None], 0, UNUSED),
+        to,
+        jnp.where(to, rounds, UNUSED),
+        none[..., 0],
+        none[..., 0],
+        blank,
+    )
     offers = Offers(to & False, none, none, jnp.zeros((*none.shape, config.max_quantity + 1)), none + UNUSED)
     return Talk(stock, asked, offers, jnp.broadcast_to(own, (kinds, n, n)))
 
 
 def _record(
-    stock: Array, used: Array, talk: Talk, got: Collected, sent: Confirmed, want: Wanted,
-    times: tuple[Array, Array, Array], faults: Faults, stop: Array, config: Darap,
-) -> Record:  # fmt: skip
+    stock: Array,
+    used: Array,
+    talk: Talk,
+    got: Collected,
+    sent: Confirmed,
+    want: Wanted,
+    times: tuple[Array, Array, Array],
+    faults: Faults,
+    stop: Array,
+    config: Darap,
+) -> Record:
     asked, offers, end = talk.asked, got.offers, config.offers_end
     answered = asked.to & (offers.round < UNUSED)
     messages = sum(jnp.sum(jnp.where(m, t, 0)) for m, t in zip((asked.to, answered, sent.told), times, strict=True))
@@ -274,10 +294,18 @@ def _record(
     honest = at(want.utility, got.accepted).sum(0)
     factor = jnp.ones(len(stop)) if faults.exaggeration is None else jnp.asarray(faults.exaggeration)
     return Record(
-        jnp.asarray(messages), jnp.concatenate([held, at_last[None]]), jnp.concatenate([reserved, last[None]]),
-        jnp.concatenate([offered, last[None]]), jnp.concatenate([gone, done[None]]), jnp.stack(longest).max(),
-        jnp.stack(overdue).max(), kept, promised - kept, honest, jnp.maximum(honest * (factor - 1), 0.0),
-    )  # fmt: skip
+        jnp.asarray(messages),
+        jnp.concatenate([held, at_last[None]]),
+        jnp.concatenate([reserved, last[None]]),
+        jnp.concatenate([offered, last[None]]),
+        jnp.concatenate([gone, done[None]]),
+        jnp.stack(longest).max(),
+        jnp.stack(overdue).max(),
+        kept,
+        promised - kept,
+        honest,
+        jnp.maximum(honest * (factor - 1), 0.0),
+    )
 
 
 def _together(record: Record) -> Record:

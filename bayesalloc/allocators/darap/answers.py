@@ -118,9 +118,14 @@ class Wanted(NamedTuple):
 
 
 def wanted(
-    tasks: OwnTasks, stock: Int[Array, "agent type"], open_: Bool[Array, "agent own"], q_max: int, utility_mode: str,
-    *, parts: Any = False,
-) -> Wanted:  # fmt: skip
+    tasks: OwnTasks,
+    stock: Int[Array, "agent type"],
+    open_: Bool[Array, "agent own"],
+    q_max: int,
+    utility_mode: str,
+    *,
+    parts: Any = False,
+) -> Wanted:
     """Own tasks first, then a request for what the blocked ones lack (Algorithm 6).
 
     utl(q) is a step function: the utilities of the blocked tasks that the leftovers and q more items of this type serve

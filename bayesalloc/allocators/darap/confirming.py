@@ -39,9 +39,16 @@ class Collected(NamedTuple):
 
 
 def collect(
-    asked: Asked, offers: Offers, want: Wanted, sending: Sending, world: World, config: Darap,
-    stop: Int[Array, " agent"], trust: Float[Array, " agent"] | None, minds: Minds | None = None,
-) -> Collected:  # fmt: skip
+    asked: Asked,
+    offers: Offers,
+    want: Wanted,
+    sending: Sending,
+    world: World,
+    config: Darap,
+    stop: Int[Array, " agent"],
+    trust: Float[Array, " agent"] | None,
+    minds: Minds | None = None,
+) -> Collected:
     """Algorithms 12-15: agents farthest from the origin first, each asker puts the answers it got together.
 
     An asker decides when it has all answers, or else when its request times out.
@@ -178,6 +185,12 @@ def confirm(asked: Asked, got: Collected, sending: Sending, config: Darap, stop:
     direct = jnp.where(got.offers.cascaded, 0, quantity)
     passed = jnp.where(own, 0, jnp.minimum(fill, asked.reserved))
     return Confirmed(
-        told, comes, quantity, direct, jnp.minimum(direct, got.offers.backed), passed,
-        jnp.minimum(passed, asked.backed), jnp.where(own, UNUSED, starts),
-    )  # fmt: skip
+        told,
+        comes,
+        quantity,
+        direct,
+        jnp.minimum(direct, got.offers.backed),
+        passed,
+        jnp.minimum(passed, asked.backed),
+        jnp.where(own, UNUSED, starts),
+    )

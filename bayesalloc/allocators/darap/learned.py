@@ -155,13 +155,15 @@ def see(seen: Seen, situation: Situation) -> tuple[Array, Bool[Array, " action"]
     there = can.any(1, keepdims=True)
     n = len(situation.there)
     facts = [
-        there, jnp.broadcast_to(situation.stock / seen.amounts, (n, 1)), situation.limit[:, None] / seen.amounts,
+        there,
+        jnp.broadcast_to(situation.stock / seen.amounts, (n, 1)),
+        situation.limit[:, None] / seen.amounts,
         jnp.broadcast_to(can.any(1).sum() / 4.0, (n, 1)),
         gain.max(1, keepdims=True) / seen.scale,
         (gain / jnp.arange(1, seen.amounts + 1)).max(1, keepdims=True) / seen.scale,
         jnp.where(can.any(1)[:, None], jnp.minimum(situation.limit, situation.stock)[:, None] / seen.amounts, 0.0),
         jnp.where(can.any(1), situation.limit, 0).sum() / seen.amounts * jnp.ones((n, 1)),
-    ]  # fmt: skip
+    ]
     curves = [gain / seen.scale, jnp.where(can, situation.utility, 0.0) / seen.scale]
     rows = jnp.concatenate([*(jnp.asarray(fact, float) for fact in facts), *curves], axis=1)
     return jnp.where(there, rows, 0.0), jnp.append(can.reshape(-1), can.any())

@@ -7,9 +7,16 @@ import jax
 from bayesalloc.errors import InputError
 
 MOST = {  # what can be compiled and held in memory
-    "max_hops": 64, "max_quantity": 1_000, "tasks_per_agent": 100_000, "cycles": 100, "parts": 100, "lifetime": 10_000,
-    "timeout_reduction": 10_000, "timeout_extension": 10_000, "retries": 100,
-}  # fmt: skip
+    "max_hops": 64,
+    "max_quantity": 1_000,
+    "tasks_per_agent": 100_000,
+    "cycles": 100,
+    "parts": 100,
+    "lifetime": 10_000,
+    "timeout_reduction": 10_000,
+    "timeout_extension": 10_000,
+    "retries": 100,
+}
 
 
 @jax.tree_util.register_static

@@ -186,9 +186,18 @@ class Chosen(NamedTuple):
 
 
 def _offer_learned(
-    stock: Stock, queue: Queue, quantity: Array, utility: Array, senders: Array, *, world: World, open_: Array,
-    config: Darap, minds: Minds, key: Array,
-) -> tuple[Stock, tuple[Array, Array, Array], Chosen]:  # fmt: skip
+    stock: Stock,
+    queue: Queue,
+    quantity: Array,
+    utility: Array,
+    senders: Array,
+    *,
+    world: World,
+    open_: Array,
+    config: Darap,
+    minds: Minds,
+    key: Array,
+) -> tuple[Stock, tuple[Array, Array, Array], Chosen]:
     """Algorithms 10 and 11: agents choose among the best requests in their inboxes; the others get no offer."""
     slots, turns = minds.seen.slots, queue.copy.shape[1]
     n, amounts = world.near.shape[0], config.max_quantity + 1
@@ -258,9 +267,20 @@ class Talk(NamedTuple):
 
 
 def listen(
-    talk: Talk, now: Any, *, world: World, open_: Array, sending: Sending, stop: Array, key: Array, config: Darap,
-    turns: int, originals: bool, pass_on: bool, minds: Minds | None = None,
-) -> tuple[Talk, Chosen | None]:  # fmt: skip
+    talk: Talk,
+    now: Any,
+    *,
+    world: World,
+    open_: Array,
+    sending: Sending,
+    stop: Array,
+    key: Array,
+    config: Darap,
+    turns: int,
+    originals: bool,
+    pass_on: bool,
+    minds: Minds | None = None,
+) -> tuple[Talk, Chosen | None]:
     """One round of listening: Algorithm 7, then Algorithms 8 and 9, on the copies that come in this round.
 
     Args:
@@ -348,9 +368,17 @@ def _spread(x: Array, n: int, *, originals: bool) -> Array:
 
 
 def _forward(
-    asked: Asked, now: Any, cascaded: Array, first: Array, queue: Queue, results: tuple[Array, ...], world: World,
-    sending: Sending, *, originals: bool,
-) -> Asked:  # fmt: skip
+    asked: Asked,
+    now: Any,
+    cascaded: Array,
+    first: Array,
+    queue: Queue,
+    results: tuple[Array, ...],
+    world: World,
+    sending: Sending,
+    *,
+    originals: bool,
+) -> Asked:
     """Enters the requests that agents pass on in this round."""
     kinds, n = cascaded.shape[:2]
     parent = jnp.argmax(first, axis=2)

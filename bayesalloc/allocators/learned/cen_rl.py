@@ -41,9 +41,13 @@ PUBLISHED_EPISODES = 20_000
 PUBLISHED_PATIENCE = 500  # episodes without a lower loss until the learning rate is reduced
 
 VARIED = dataclasses.replace(
-    SWEEP, types=8, tasks=(1, 2, 3, 4), utilities=(4, 5, 9, 16, 25), shuffled_utilities=True,
+    SWEEP,
+    types=8,
+    tasks=(1, 2, 3, 4),
+    utilities=(4, 5, 9, 16, 25),
+    shuffled_utilities=True,
     provider_stock=(3, 5, 7, 9, 11, 13, 15),
-)  # fmt: skip
+)
 BULKY = dataclasses.replace(VARIED, required=5, requester_stock=(1, 3), used=2)
 KINDS = (
     *(dataclasses.replace(VARIED, used=used) for used in (2, 4, 6, 8)),
@@ -98,11 +102,25 @@ def thesis(setting: Setting | None = None, episodes: int | None = None) -> Plan:
     episodes = PUBLISHED_EPISODES if episodes is None else episodes
     length = max(1, round(setting.agents * float(np.mean(setting.tasks))))
     config = dqn.Config(
-        steps=max(1, episodes) * _longest(setting), episodes=episodes, environments=1, batch=32, capacity=100_000,
-        warmup=1_000, discount=0.95, learning_rate=1e-4, weight_decay=1e-3, optimiser="sgd", target_every=200,
-        explore=(1.0, 0.1), explore_decay=0.99982, masked=False, patience=PUBLISHED_PATIENCE * length, plateau=length,
-        reduction=0.75, least_rate=1e-8,
-    )  # fmt: skip
+        steps=max(1, episodes) * _longest(setting),
+        episodes=episodes,
+        environments=1,
+        batch=32,
+        capacity=100_000,
+        warmup=1_000,
+        discount=0.95,
+        learning_rate=1e-4,
+        weight_decay=1e-3,
+        optimiser="sgd",
+        target_every=200,
+        explore=(1.0, 0.1),
+        explore_decay=0.99982,
+        masked=False,
+        patience=PUBLISHED_PATIENCE * length,
+        plateau=length,
+        reduction=0.75,
+        least_rate=1e-8,
+    )
     return Plan("thesis", "thesis", (100, 50, 25), setting, config)
 
 
@@ -116,9 +134,19 @@ def ours(setting: Setting | None = None, episodes: int | None = None) -> Plan:
     setting, kinds = (VARIED, KINDS) if setting is None else (setting, ())
     check_setting(setting)
     config = dqn.Config(
-        steps=1_000_000, environments=32, every=4, updates=2, batch=128, capacity=50_000, warmup=2_000,
-        learning_rate=1e-3, target_every=500, discount=1.0, explore=(0.3, 0.05), explore_for=0.5,
-    )  # fmt: skip
+        steps=1_000_000,
+        environments=32,
+        every=4,
+        updates=2,
+        batch=128,
+        capacity=50_000,
+        warmup=2_000,
+        learning_rate=1e-3,
+        target_every=500,
+        discount=1.0,
+        explore=(0.3, 0.05),
+        explore_for=0.5,
+    )
     if episodes is not None:  # and half as many again: renewed networks end some before their time
         steps = -(-3 * max(1, episodes) * _longest(setting) // 2)
         config = dataclasses.replace(config, steps=steps, episodes=episodes)
@@ -153,10 +181,13 @@ def course(plan: Plan) -> Course:
     """The plan's training run."""
     config = plan.config
     return Course(
-        trainer=trainer(plan), iterations=config.iterations, episodes=config.episodes,
-        steps=config.environments * config.every, network=lambda run: run.learner.network,
+        trainer=trainer(plan),
+        iterations=config.iterations,
+        episodes=config.episodes,
+        steps=config.environments * config.every,
+        network=lambda run: run.learner.network,
         goal="gain over the greedy order, in mean utilities" if plan.rule == "gain" else "social welfare",
-    )  # fmt: skip
+    )
 
 
 def cen_rl(network: Callable[[Array], Array], rule: Rule, margin: float = MARGIN) -> Callable[..., Allocation]:
@@ -232,9 +263,11 @@ def allocator(plan: Plan, network: Any, owned: int | None = None) -> Callable[..
             return jnp.full((places, *of_task.shape[1:]), fill, of_task.dtype).at[place].set(of_task, mode="drop")
 
         full = problem._replace(
-            owner=jnp.repeat(jnp.arange(agents), each), utility=placed(problem.utility, 0),
-            requires=placed(problem.requires, 1), real=placed(real, 0),
-        )  # fmt: skip
+            owner=jnp.repeat(jnp.arange(agents), each),
+            utility=placed(problem.utility, 0),
+            requires=placed(problem.requires, 1),
+            real=placed(real, 0),
+        )
         found = policy(full, rng_key)
         assert isinstance(found, Table)
         return found._replace(
@@ -257,11 +290,15 @@ def _sizes(setting: Setting) -> tuple[int, int, int]:
 ENTRY = Learned(
     method=Method(
         says="a master that has learned whose task is carried out next",
-        plan=Plan, presets=PRESETS, course=course, network=network, check_plan=check_plan,
+        plan=Plan,
+        presets=PRESETS,
+        course=course,
+        network=network,
+        check_plan=check_plan,
     ),
     allocator=allocator,
     trainer=trainer,
     colours=("#CC79A7", "#7b3a63"),
     check=check,
     sizes=Sizes(by_agents=2),  # it looks at what naming each of them would leave
-)  # fmt: skip
+)

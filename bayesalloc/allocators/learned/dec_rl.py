@@ -31,9 +31,14 @@ from bayesalloc.errors import InputError
 PUBLISHED_EPISODES = 20_000
 PARCELS = dataclasses.replace(SWEEP, package_size=20)  # moving many items costs no more than moving one
 MIXED = dataclasses.replace(
-    SWEEP, degree=4, tasks=(1, 2, 4), shuffled_utilities=True, alike=False, requester_stock=(0, 1, 2, 3),
+    SWEEP,
+    degree=4,
+    tasks=(1, 2, 4),
+    shuffled_utilities=True,
+    alike=False,
+    requester_stock=(0, 1, 2, 3),
     provider_stock=(1, 2, 4, 7, 11, 15),
-)  # fmt: skip
+)
 FEW = dataclasses.replace(SWEEP, tasks=(1, 2, 3, 4), utilities=(5, 5, 5, 5))
 LARGE = dataclasses.replace(
     SWEEP, tasks=(2,), utilities=(9, 16), required=5, requester_stock=(3,), provider_stock=(11,), package_size=3
@@ -101,11 +106,24 @@ def thesis(setting: Setting | None = None, episodes: int | None = None) -> Plan:
     """
     setting = SWEEP if setting is None else setting
     config = Config(
-        steps=PUBLISHED_EPISODES if episodes is None else episodes, environments=1, batch=32, capacity=100_000,
-        warmup=32, discount=0.95, learning_rate=1e-4, weight_decay=1e-3, optimiser="sgd", target_every=200,
-        explore=(1.0, 0.1), explore_decay=0.99982, masked=False, patience=500, plateau=1,
-        reduction=0.75, least_rate=1e-8,
-    )  # fmt: skip
+        steps=PUBLISHED_EPISODES if episodes is None else episodes,
+        environments=1,
+        batch=32,
+        capacity=100_000,
+        warmup=32,
+        discount=0.95,
+        learning_rate=1e-4,
+        weight_decay=1e-3,
+        optimiser="sgd",
+        target_every=200,
+        explore=(1.0, 0.1),
+        explore_decay=0.99982,
+        masked=False,
+        patience=500,
+        plateau=1,
+        reduction=0.75,
+        least_rate=1e-8,
+    )
     return _plan("thesis", THESIS, setting, config, alike=False, confirming=True, slots=4, layers=(70, 35))
 
 
@@ -122,10 +140,21 @@ def ours(setting: Setting | None = None, episodes: int | None = None) -> Plan:
     """
     setting, kinds = (SWEEP, KINDS) if setting is None else (setting, ())
     config = Config(
-        steps=120_000 if episodes is None else episodes, environments=16, updates=4, batch=256, capacity=100_000,
-        warmup=500, discount=0.0, learning_rate=1e-3, target_every=200, patience=800, plateau=200, least_rate=5e-5,
-        explore=(0.2, 0.02), explore_for=0.6,
-    )  # fmt: skip
+        steps=120_000 if episodes is None else episodes,
+        environments=16,
+        updates=4,
+        batch=256,
+        capacity=100_000,
+        warmup=500,
+        discount=0.0,
+        learning_rate=1e-3,
+        target_every=200,
+        patience=800,
+        plateau=200,
+        least_rate=5e-5,
+        explore=(0.2, 0.02),
+        explore_for=0.6,
+    )
     # Where requests claim only shares of a task's utility, its items come from farther away at four hops.
     far = dataclasses.replace(DEFAULT, max_hops=4, utility_mode="full")
     return _plan(
@@ -227,10 +256,13 @@ def course(plan: Plan) -> Course:
     """The plan's training run."""
     config = plan.config
     return Course(
-        trainer=trainer(plan), iterations=-(-config.steps // config.environments), episodes=config.steps,
-        steps=config.environments, network=lambda run: tuple(each and each.network for each in run.learners),
+        trainer=trainer(plan),
+        iterations=-(-config.steps // config.environments),
+        episodes=config.steps,
+        steps=config.environments,
+        network=lambda run: tuple(each and each.network for each in run.learners),
         goal="gain in social welfare over greedy answers" if plan.alike else "social welfare",
-    )  # fmt: skip
+    )
 
 
 def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Bool[Array, "agent agent"] | None = None) -> Trainer:
@@ -335,7 +367,11 @@ def asking(plan: Plan, max_quantity: int) -> Plan:
 ENTRY = Learned(
     method=Method(
         says="agents that have learned what to offer when they negotiate",
-        plan=Plan, presets=PRESETS, course=course, network=network, check_plan=check_plan,
+        plan=Plan,
+        presets=PRESETS,
+        course=course,
+        network=network,
+        check_plan=check_plan,
     ),
     allocator=allocator,
     trainer=trainer,
@@ -345,4 +381,4 @@ ENTRY = Learned(
     negotiation=negotiation,
     cautions=lambda plan, problem: cautions(problem, plan.protocol),
     asking=asking,
-)  # fmt: skip
+)

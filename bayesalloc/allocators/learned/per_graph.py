@@ -43,15 +43,21 @@ def allocator(method: str, plan: Any) -> Callable[..., Allocation]:
 
 
 def train(
-    method: str, plan: Any, settings: Sequence[Setting], joined: Bool[Array, "graph agent agent"], rng_key: Array,
-    *, progress: bool = False,
-) -> Any:  # fmt: skip
+    method: str,
+    plan: Any,
+    settings: Sequence[Setting],
+    joined: Bool[Array, "graph agent agent"],
+    rng_key: Array,
+    *,
+    progress: bool = False,
+) -> Any:
     """Networks trained on one graph each; every episode brings one of the settings, equally likely."""
     alone = LEARNED[method].method.course(plan)
     course = alone._replace(
         trainer=training.SideBySide(lambda here: LEARNED[method].trainer(plan, settings, here), joined),
-        episodes=plan.episodes * len(joined), steps=alone.steps * len(joined),
-    )  # fmt: skip
+        episodes=plan.episodes * len(joined),
+        steps=alone.steps * len(joined),
+    )
     return jax.tree.map(jnp.asarray, course.network(training.train(course, rng_key, progress=progress).run))
 
 
