@@ -23,6 +23,7 @@ import numpyro.distributions as dist
 
 import bayesalloc as ba
 from bayesalloc import effects, programs
+from bayesalloc.models.watershed import AGENTS
 
 RECORD = Path(__file__).parent.parent / "examples" / "data" / "malka.csv"
 DOSE = np.linspace(-1.0, 1.0, 50, dtype=np.float32)
@@ -37,11 +38,11 @@ def harvest(dose, y=None):
         numpyro.sample("y", dist.Normal(jnp.exp(0.3 * growth), 0.1), obs=y)
 
 
-def mechanisms(number: float) -> list[Any]:
-    """Three mechanisms, one of them with another number."""
+def terms(number: float) -> Any:
+    """A mechanism with another number."""
     known = ba.load_mechanism("cost_sharing")
     mine = msgspec.structs.replace(known.incentive, modifier=number)
-    return [msgspec.structs.replace(known, name="mine", incentive=mine), "performance_contract", "credit_trading"]
+    return msgspec.structs.replace(known, incentive=mine).terms(AGENTS)
 
 
 def cases() -> dict[str, Callable[[int], Any]]:
@@ -55,7 +56,7 @@ def cases() -> dict[str, Callable[[int], Any]]:
         return ba.compare(watershed, None, key, posterior=tree)
 
     def named(n: int) -> Any:
-        arms = watershed.arms(mechanisms(1 + n / 100))
+        arms = {**watershed.arms(None), "cost_sharing": terms(1 + n / 100)}
         return ba.compare(watershed, {name: effects.Arm(arm) for name, arm in arms.items()}, key)
 
     values = {"low": 0.3, "high": 0.5}
