@@ -202,3 +202,24 @@ def test_data_changed_in_place_are_seen():
     after = ba.compare(rows, arms, KEY, data={"x": x}, **SMALL)
     assert before.identical(same)
     assert (after["effects"]["rate"].sel(statistic="ate") > before["effects"]["rate"].sel(statistic="ate")).all()
+
+
+def test_a_file_loaded_again_is_the_same_program_until_it_changes(tmp_path, compilations):
+    path = tmp_path / "model.py"
+    text = (
+        "import numpyro, numpyro.distributions as dist\n"
+        "def model():\n"
+        "    x = numpyro.sample('x', dist.Normal(0.0, 1.0))\n"
+        "    numpyro.sample('y', dist.Normal(2.0 * x, 1.0))\n"
+    )
+
+    def compare():
+        return ba.compare(ba.load_model(path), {"a": {"x": 0.0}, "b": {"x": 1.0}}, KEY, **SMALL)["effects"]["y"]
+
+    path.write_text(text)
+    before = compare()
+    with compilations() as found:
+        assert compare().identical(before)
+    assert not found
+    path.write_text(text.replace("2.0 * x", "30.0 * x"))
+    np.testing.assert_allclose(compare().sel(statistic="ate"), 15.0 * before.sel(statistic="ate"), rtol=1e-5)

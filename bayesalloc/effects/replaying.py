@@ -68,9 +68,15 @@ def counterfactual(
     if first not in years:
         raise InputError(f"the first {env.period} is {first}; the record runs from {years[0]} to {years[-1]}")
     start = years.index(first)
-    trace = trace_of(problem)
-    scanned = {k: s for k, s in trace.items() if s["type"] == "sample" and s.get("_control_flow_done")}
-    seen = [name for name, site in scanned.items() if site["is_observed"]]
+    scanned: dict[str, bool] = {}  # the yearly noise, and whether it is observed
+
+    def look() -> None:
+        for name, site in trace_of(problem).items():
+            if site["type"] == "sample" and site.get("_control_flow_done"):
+                scanned[name] = site["is_observed"]
+
+    jax.eval_shape(look)  # nothing is computed
+    seen = [name for name, observed in scanned.items() if observed]
     if seen:
         raise InputError(f"{env.name} cannot be replayed: its noise '{listed(seen)}' is observed only through the data")
     samples = thinned(posterior, draws)
