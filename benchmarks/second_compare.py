@@ -4,6 +4,7 @@ python benchmarks/second_compare.py    # 500 draws x 20 years x 3 arms on the wa
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import statistics
@@ -23,7 +24,6 @@ import numpyro.distributions as dist
 
 import bayesalloc as ba
 from bayesalloc import effects, programs
-from bayesalloc.models.watershed import AGENTS
 
 RECORD = Path(__file__).parent.parent / "examples" / "data" / "malka.csv"
 DOSE = np.linspace(-1.0, 1.0, 50, dtype=np.float32)
@@ -38,11 +38,13 @@ def harvest(dose, y=None):
         numpyro.sample("y", dist.Normal(jnp.exp(0.3 * growth), 0.1), obs=y)
 
 
-def terms(number: float) -> Any:
+def action(watershed: ba.Environment, number: float) -> Any:
     """A mechanism with another number."""
     known = ba.load_mechanism("cost_sharing")
-    mine = msgspec.structs.replace(known.incentive, modifier=number)
-    return msgspec.structs.replace(known, incentive=mine).terms(AGENTS)
+    mine = msgspec.structs.replace(known.parameters.incentive, modifier=number)
+    parameters = msgspec.structs.replace(known.parameters, incentive=mine)
+    [made] = watershed.arms([dataclasses.replace(known, parameters=parameters)]).values()
+    return made
 
 
 def cases() -> dict[str, Callable[[int], Any]]:
@@ -56,7 +58,7 @@ def cases() -> dict[str, Callable[[int], Any]]:
         return ba.compare(watershed, None, key, posterior=tree)
 
     def named(n: int) -> Any:
-        arms = {**watershed.arms(None), "cost_sharing": terms(1 + n / 100)}
+        arms = {**watershed.arms(None), "cost_sharing": action(watershed, 1 + n / 100)}
         return ba.compare(watershed, {name: effects.Arm(arm) for name, arm in arms.items()}, key)
 
     values = {"low": 0.3, "high": 0.5}

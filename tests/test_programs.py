@@ -19,8 +19,6 @@ import bayesalloc as ba
 import bayesalloc.effects
 from bayesalloc import programs
 from bayesalloc.errors import InterventionError
-from bayesalloc.mechanism import Rules
-from bayesalloc.models.watershed import AGENTS
 from bayesalloc.programs import once
 
 KEY, OTHER = jax.random.key(0), jax.random.key(1)
@@ -135,16 +133,13 @@ def steep(terms, health, price_ratio):
     return terms.modifier + 0.1 * health
 
 
-def mechanism(number, **rules):
-    known = ba.load_mechanism("cost_sharing")
-    incentive = msgspec.structs.replace(known.incentive, modifier=number)
-    return msgspec.structs.replace(known, name="mine", incentive=incentive, rules=Rules(**rules))
-
-
 def watershed(number, growth=None, **rules):
-    model = ba.load_model("watershed")
+    model, known = ba.load_model("watershed"), ba.load_mechanism("cost_sharing")
     sites = {} if growth is None else {"growth": growth}
-    action = mechanism(number, **rules).terms(AGENTS)
+    incentive = msgspec.structs.replace(known.parameters.incentive, modifier=number)
+    parameters = msgspec.structs.replace(known.parameters, incentive=incentive)
+    mine = dataclasses.replace(known, name="mine", parameters=parameters, rules=rules)
+    [action] = model.arms([mine]).values()
     return model, {"control": ba.effects.Arm(action), "treatment": ba.effects.Arm(action, sites)}
 
 
