@@ -155,24 +155,19 @@ def with_policies():
     )
 
 
-def test_policies_are_arms_by_name_and_by_file(tmp_path, with_policies):
-    path = tmp_path / "of_a_file.policy"
+def test_policies_are_arms_and_learned_negotiations_suffer_what_greedy_ones_do(tmp_path, with_policies):
+    """By a file beside the greedy order, and by name beside the greedy negotiation, where messages are lost."""
+    path, wrong = str(tmp_path / "of_a_file.policy"), {"message_loss": 0.5, "liars": 0.4}
     policies.save(path, timid("cen-rl"))
-    tree = ba.compare(with_policies, ["cen-grd+", str(path), "dec-grd", "timid"], KEY, draws=4, horizon=2, futures=2)
-    values = tree["values"].to_dataset()
-    assert values["arm"].values.tolist() == ["cen-grd+", "of_a_file", "dec-grd", "timid"]
-    for greedy, same in (("cen-grd+", "of_a_file"), ("dec-grd", "timid")):
+    assert list(with_policies.arms(["cen-grd+", path, "timid"])) == ["cen-grd+", "of_a_file", "timid"]
+    arms = {"order": {"mechanism": "cen-grd+"}, "learned order": {"mechanism": path}}
+    arms |= {"talk": {"mechanism": "dec-grd", **wrong}, "learned talk": {"mechanism": "timid", **wrong}}
+    values = ba.compare(with_policies, arms, KEY, draws=4, horizon=2, futures=2)["values"].to_dataset()
+    for greedy, same in (("order", "learned order"), ("talk", "learned talk")):
         assert float(values["social_welfare"].sel(arm=greedy).mean()) > 0
         for outcome in values.data_vars:
             np.testing.assert_array_equal(*(values[outcome].sel(arm=arm) for arm in (greedy, same)))
-    assert float(values["messages"].sel(arm="timid").mean()) > 0
-
-
-def test_learned_negotiations_suffer_what_greedy_ones_do(with_policies):
-    arms = {name: {"mechanism": name, "message_loss": 0.5, "liars": 0.4} for name in ("dec-grd", "timid")}
-    values = ba.compare(with_policies, arms, KEY, draws=4, horizon=2, futures=2)["values"].to_dataset()
-    for outcome in values.data_vars:
-        np.testing.assert_array_equal(*(values[outcome].sel(arm=arm) for arm in arms))
+    assert float(values["messages"].sel(arm="learned talk").mean()) > 0
 
 
 @pytest.mark.parametrize("name", ["cen-rl", "dec-rl"])
