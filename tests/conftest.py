@@ -58,6 +58,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "posterior" not in getattr(item, "fixturenames", ()))
 
 
+# NumPyro mixes numbers of different types itself, in NUTS and in some of its distributions: not with these.
+STRICT = "allocators decide gymnasium instances networks optimum prices simulate threefry workers"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def strict(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Numbers of one type are never turned into another silently, such as whole numbers into floats."""
+    promotion = "strict" if request.module.__name__.removeprefix("tests.test_") in STRICT.split() else "standard"
+    with jax.numpy_dtype_promotion(promotion):
+        yield
+
+
 @pytest.fixture(scope="session")
 def watershed() -> ba.Environment:
     return ba.load_model("watershed")
