@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/bayesalloc compare watershed --out runs/demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 fuzz: $(VENV)/.installed
 	BAYESALLOC_FUZZ=3000 $(BIN)/python -m pytest -n 2 tests/test_fuzz.py

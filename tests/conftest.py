@@ -1,11 +1,30 @@
 """Shared fixtures. Shapes and types of bayesalloc's annotated functions are checked while the tests run."""
 
-import contextlib
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
+
+# Nearly all of the time is the compiler's. It needs half of it for programs that take three times as long, which only
+# those notice that run for many seconds: see `fully_optimised`.
+QUICK = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+os.environ.setdefault(QUICK, "1")
+
+# Many tests, and the processes that they start, compile the same programs. What one wrote the next reads, but only
+# within a worker: JAX takes an entry that another process is still writing for a broken one.
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ[CACHE] += f"/{os.environ['PYTEST_XDIST_WORKER']}"
+elif CACHE not in os.environ:
+    os.environ[CACHE] = tempfile.mkdtemp(prefix="bayesalloc-tests-")
+    atexit.register(shutil.rmtree, os.environ[CACHE])
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
 from jaxtyping import install_import_hook
 
 install_import_hook("bayesalloc", "beartype.beartype")
@@ -19,6 +38,36 @@ from numpyro import handlers
 import bayesalloc as ba
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@contextmanager
+def fully_optimised() -> Iterator[None]:
+    """What is compiled here, or in processes started here, is compiled as it is for users."""
+    before = os.environ[QUICK]
+    os.environ[QUICK] = "0"
+    jax.config.update("jax_disable_most_optimizations", False)
+    try:
+        yield
+    finally:
+        os.environ[QUICK] = before
+        jax.config.update("jax_disable_most_optimizations", before == "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First the tests of the fit that takes longest, so that one worker makes it: each begins with half of the list."""
+    items.sort(key=lambda item: "posterior" not in getattr(item, "fixturenames", ()))
+
+
+# NumPyro mixes numbers of different types itself, in NUTS and in some of its distributions: not with these.
+STRICT = "allocators decide gymnasium instances networks optimum prices simulate threefry workers"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def strict(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Numbers of one type are never turned into another silently, such as whole numbers into floats."""
+    promotion = "strict" if request.module.__name__.removeprefix("tests.test_") in STRICT.split() else "standard"
+    with jax.numpy_dtype_promotion(promotion):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -47,14 +96,15 @@ def simulated_record(tmp_path_factory: pytest.TempPathFactory, watershed: ba.Env
 
 @pytest.fixture(scope="session")
 def posterior(watershed: ba.Environment, simulated_record: Path) -> xr.DataTree:
-    return ba.fit(watershed, simulated_record, jax.random.key(1), warmup=300, draws=150, chains=2)
+    with fully_optimised():
+        return ba.fit(watershed, simulated_record, jax.random.key(1), warmup=300, draws=150, chains=2)
 
 
 @pytest.fixture
-def compilations() -> Callable[[], contextlib.AbstractContextManager[list[float]]]:
+def compilations() -> Callable[[], AbstractContextManager[list[float]]]:
     """A context with a list that grows by one entry for each program that JAX compiles in it."""
 
-    @contextlib.contextmanager
+    @contextmanager
     def counted() -> Iterator[list[float]]:
         found = []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REAL_DATA
+from tests.conftest import REAL_DATA, fully_optimised
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -28,7 +28,8 @@ def test_calibration_finds_the_shipped_constants():
 
 
 def test_malka(tmp_path):
-    said = run("malka_catchment.py", "--out", tmp_path, "--draws", 60)
+    with fully_optimised():
+        said = run("malka_catchment.py", "--out", tmp_path, "--draws", 30)
     assert "usable" in said and "variance that the forest explains" in said
     assert (tmp_path / "posterior.nc").is_file()
 

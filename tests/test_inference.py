@@ -19,6 +19,7 @@ from bayesalloc.inference import pose, restore, sampling, summary
 from bayesalloc.inference.draws import cautions
 from bayesalloc.inference.posing import site_shapes
 from bayesalloc.inference.predicting import predict
+from tests.conftest import fully_optimised
 
 KEY = jax.random.key(0)
 
@@ -265,8 +266,9 @@ def test_intervals_cover_known_truths(tmp_path):
     """
     out = tmp_path / "recovery.json"
     script = Path(__file__).resolve().parents[1] / "benchmarks" / "recovery.py"
-    sizes = ["--records", "20", "--chains", "2", "--warmup", "400", "--draws", "400", "--out", str(out)]
-    subprocess.run([sys.executable, str(script), *sizes], check=True, capture_output=True)
+    sizes = ["--records", "20", "--chains", "2", "--warmup", "300", "--draws", "200", "--out", str(out)]
+    with fully_optimised():
+        subprocess.run([sys.executable, str(script), *sizes], check=True, capture_output=True)
     result = json.loads(out.read_text())
     covered = [row["covered"] for row in result["coverage"].values()]
     assert result["records"] == 20

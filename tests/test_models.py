@@ -11,7 +11,7 @@ from bayesalloc.claims.watershed import load_claims, once
 from bayesalloc.environment import stack
 from bayesalloc.models import cooperation, watershed as content
 from bayesalloc.simulate import trajectory
-from tests.conftest import REAL_DATA
+from tests.conftest import REAL_DATA, fully_optimised
 
 KEY, YEARS = jax.random.key(0), 10
 
@@ -131,10 +131,11 @@ def test_the_experiment_on_real_people(tmp_path):
     record = tmp_path / "record.csv"
     contributions = to_record(REAL_DATA / "public_goods_experiment.csv", record)
     cooperation_model = ba.load_model("cooperation")
-    posterior = ba.fit(cooperation_model, record, KEY, warmup=300, draws=250, chains=2)
+    with fully_optimised():
+        posterior = ba.fit(cooperation_model, record, KEY, warmup=200, draws=150, chains=2)
     for incentive in ("hypothetical", "real"):
         pair = [f"no_punish_{incentive}", f"punish_{incentive}"]
-        tree = ba.compare(cooperation_model, pair, KEY, posterior=posterior, draws=250)
+        tree = ba.compare(cooperation_model, pair, KEY, posterior=posterior, draws=150)
         effect = tree["effects"]["contribution"].sel(treatment=pair[1])
         truth = contributions[pair[1]].mean() - contributions[pair[0]].mean()
         assert float(effect.sel(statistic="low")) < truth < float(effect.sel(statistic="high"))

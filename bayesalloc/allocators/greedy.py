@@ -112,7 +112,7 @@ def _possible(problem: Problem, stock: Int[Array, "agent type"]) -> Bool[Array, 
 def _efficiency(problem: Problem, net: Float[Array, " task"]) -> Float[Array, " task"]:
     """Net value per item required; a task that requires nothing comes first."""
     items = problem.requires.sum(-1)
-    return jnp.where(items > 0, net / jnp.maximum(items, 1), jnp.finfo(jnp.float32).max)
+    return jnp.where(items > 0, net / jnp.maximum(items, 1).astype(float), jnp.finfo(jnp.float32).max)
 
 
 def _first(problem: Problem, efficiency: Float[Array, " task"]) -> Int[Array, ""]:

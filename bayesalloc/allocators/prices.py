@@ -75,7 +75,7 @@ def priced(
     source, target = problem.edges[:, 0], problem.edges[:, 1]
     links = Links(jnp.concatenate([source, target]), jnp.concatenate([target, source]), jnp.tile(problem.weights, 2))
     most = jnp.maximum(problem.requires.max(0, initial=1), 1)
-    unit = problem.per_item / jnp.minimum(problem.package_size, most)
+    unit = problem.per_item / jnp.minimum(problem.package_size, most).astype(float)
     learned = learn(problem, links, unit, pricing)
     tries = (16 if _small(problem) else 1) if pricing.tries is None else pricing.tries
     noise = jax.random.normal(jax.random.key(0) if rng_key is None else rng_key, (tries, len(problem.owner)))
@@ -201,7 +201,7 @@ def learn(problem: Problem, links: Links, unit: Array, pricing: Pricing) -> Lear
         demand = jnp.where(wanted[:, None], problem.requires, 0).astype(jnp.float32)
         asked = jnp.zeros_like(stock).at[offers.provider[problem.owner], kinds].add(demand)
         bound = (prices * stock).sum() + jnp.where(wanted, value, 0.0).sum()
-        hops = (offers.hops[problem.owner] * (demand > 0)).sum()
+        hops = jnp.where(demand > 0, offers.hops[problem.owner], 0.0).sum()
         return bound, asked - stock, messages + hops
 
     def follow(state: tuple[Array, ...], time: Array) -> tuple[tuple[Array, ...], None]:
@@ -209,7 +209,8 @@ def learn(problem: Problem, links: Links, unit: Array, pricing: Pricing) -> Lear
         bound, excess, sent = dual(prices)
         surest = jnp.where(bound < best, prices, surest)
         mean, square = 0.8 * mean + 0.2 * excess, 0.95 * square + 0.05 * excess**2
-        scaled = mean / (1 - 0.8 ** (time + 1)) / (jnp.sqrt(square / (1 - 0.95 ** (time + 1))) + 1e-6)
+        steps = (time + 1).astype(float)
+        scaled = mean / (1 - 0.8**steps) / (jnp.sqrt(square / (1 - 0.95**steps)) + 1e-6)
         step = pricing.step * scale * pricing.decay ** (time / pricing.iterations)
         prices = jnp.maximum(0.0, prices + step * scaled)
         average = average + jnp.where(2 * time >= pricing.iterations, prices, 0.0)
@@ -232,12 +233,13 @@ def _scale(problem: Problem, unit: Array) -> Array:
 def _per_item(problem: Problem) -> Float[Array, ""]:
     """The highest utility of a task per item that it requires."""
     items = problem.requires.sum(-1)
-    return jnp.where(problem.real & (items > 0), problem.utility / jnp.maximum(items, 1), 0.0).max(initial=0.0)
+    each = problem.utility / jnp.maximum(items, 1).astype(float)
+    return jnp.where(problem.real & (items > 0), each, 0.0).max(initial=0.0)
 
 
 def _dot(requires: Int[Array, "task type"], cost: Float[Array, "task type"]) -> Float[Array, " task"]:
     """Cost of all that a task requires; of what it does not require, not even an infinite price counts."""
-    return jnp.where(requires > 0, requires * cost, 0.0).sum(-1)
+    return jnp.where(requires > 0, requires.astype(float) * cost, 0.0).sum(-1)
 
 
 class Sales(NamedTuple):
@@ -268,7 +270,7 @@ def sell(
     price = jnp.maximum(price, jnp.where(least > 0, least, 1e-6))
     worth = jnp.where(problem.real, jnp.exp(noise) * utility / price, -jnp.inf)
     # what an item costs a task at least: its packages are no fuller than it requires
-    mine = problem.per_item / jnp.minimum(problem.package_size, jnp.maximum(problem.requires, 1))
+    mine = problem.per_item / jnp.minimum(problem.package_size, jnp.maximum(problem.requires, 1)).astype(float)
     order = jnp.argsort(-worth, stable=True)
     kinds = jnp.arange(types)
     # Prices differ by no more than transport costs, but for the steps they move by: larger ones say little.
@@ -286,8 +288,8 @@ def sell(
         wanted = jnp.where(asks[:, None], missing, 0)
         given = jnp.stack([_serve(wanted[:, k], offers.provider[:, k], free[:, k], order) for k in range(types)], 1)
         free = free.at[offers.provider, kinds].add(-given)
-        hops = (2 * offers.hops * (wanted > 0)).sum()  # a request and its answer
-        spent = spent + (mine * offers.distance * given).sum(-1)
+        hops = jnp.where(wanted > 0, 2 * offers.hops, 0.0).sum()  # a request and its answer
+        spent = spent + (mine * offers.distance * given.astype(float)).sum(-1)
         return (free, missing - given, spent, messages + sent + hops), (offers.provider, given, offers.distance)
 
     missing = jnp.where(problem.real[:, None], problem.requires, 0)

@@ -133,9 +133,9 @@ def package_cost(problem: Problem, quantity: Int[Array, "..."], distance: Float[
     Packages are counted exactly up to 4 million items, in floating point and then corrected, because a whole-number
     division takes longer (a fifth of a whole step of the master's environment).
     """
-    full = (quantity * (1.0 / problem.package_size)).astype(quantity.dtype)  # or one less
-    packages = full + (full * problem.package_size < quantity)
-    return jnp.where(quantity > 0, problem.per_item * distance * packages, 0.0)
+    full = (quantity.astype(float) * (1.0 / problem.package_size.astype(float))).astype(quantity.dtype)  # or one less
+    packages = full + (full * problem.package_size < quantity).astype(full.dtype)
+    return jnp.where(quantity > 0, problem.per_item * distance * packages.astype(float), 0.0)
 
 
 class _Task(msgspec.Struct, forbid_unknown_fields=True):

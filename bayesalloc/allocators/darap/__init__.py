@@ -153,7 +153,7 @@ def _negotiate(
         free = free - jnp.minimum(want.left, pledged)
     claimed = free
     if faults.overstatement is not None:
-        claimed = jnp.floor(free * jnp.asarray(faults.overstatement)[:, None]).astype(free.dtype)
+        claimed = jnp.floor(free.astype(float) * jnp.asarray(faults.overstatement)[:, None]).astype(free.dtype)
     talk = _ask(want, world, Stock(claimed, jnp.minimum(free, claimed)), requests.rounds, faults, stop, config)
     inbox = jax.random.fold_in(key, INBOX)
     hear = partial(

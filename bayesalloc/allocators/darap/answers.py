@@ -42,7 +42,7 @@ def own_tasks(problem: Problem, count: int) -> OwnTasks:
         one = [jnp.zeros((1, *x.shape[1:]), x.dtype) for x in (problem.owner, problem.utility, problem.requires)]
         problem = problem._replace(owner=one[0], utility=one[1], requires=one[2], real=jnp.zeros(1, bool))
     items = problem.requires.sum(-1)
-    per_item = jnp.where(items > 0, problem.utility / jnp.maximum(items, 1), jnp.inf)
+    per_item = jnp.where(items > 0, problem.utility / jnp.maximum(items, 1).astype(float), jnp.inf)
     place = jnp.arange(len(items))
     better = (per_item[:, None] > per_item) | ((per_item[:, None] == per_item) & (place[:, None] < place))
     rank = jnp.sum(better & (problem.owner[:, None] == problem.owner) & problem.real[:, None], axis=0)
@@ -95,7 +95,7 @@ def losses(
 
     It means nothing for a q above the stock.
     """
-    amount = jnp.arange(q_max + 1)[:, None] * (jnp.arange(stock.shape[-1]) == kind)
+    amount = jnp.arange(q_max + 1)[:, None] * (jnp.arange(stock.shape[-1]) == kind).astype(int)
     after = stock[:, None, :] - amount
     kept = value(after, tasks.utility[:, None], tasks.requires[:, None], doable[:, None])
     return jnp.maximum(kept[:, :1] - kept, 0.0)
@@ -138,7 +138,7 @@ def wanted(
     need = jnp.where(blocked[..., None], tasks.requires, 0)
     short = jnp.clip(need.sum(1) - left, 0, q_max)
     lacking = jnp.sum(tasks.requires > left[:, None, :], axis=-1)
-    share = tasks.utility / jnp.maximum(lacking, 1) if utility_mode == "marginal" else tasks.utility
+    share = tasks.utility / jnp.maximum(lacking, 1).astype(float) if utility_mode == "marginal" else tasks.utility
     have = left.T[:, :, None] + jnp.arange(q_max + 1)
     total = jnp.zeros(have.shape)
     for task in range(need.shape[1]):
@@ -192,7 +192,7 @@ def bundle(
     An offer brings at least one item, so a bundle of at most q_max items uses at most q_max offers.
     """
     n, amounts = cost.shape[-2:]
-    unit = jnp.where(offered > 0, at(cost, offered) / jnp.maximum(offered, 1), jnp.inf)
+    unit = jnp.where(offered > 0, at(cost, offered) / jnp.maximum(offered, 1).astype(float), jnp.inf)
     flat = cost.reshape(-1)
     rows = (jnp.arange(offered.size // n) * (n * amounts)).reshape(offered.shape[:-1])
     places, q = jnp.arange(n), jnp.arange(amounts)

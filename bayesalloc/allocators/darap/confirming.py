@@ -62,7 +62,7 @@ def collect(
         decided = jnp.minimum(comes.max(-1), deadline)
         in_time = to & (comes <= decided[..., None])
         if trust is not None:
-            quantity = jnp.floor(quantity * trust + 1e-4).astype(quantity.dtype)
+            quantity = jnp.floor(quantity.astype(float) * trust + 1e-4).astype(quantity.dtype)
         return jnp.where(in_time, quantity, 0), decided
 
     decided = jnp.zeros_like(asked.hops)

@@ -76,12 +76,12 @@ def send(key: Array, shape: tuple[int, ...], faults: Faults, retries: int) -> Se
     for_loss, for_delay = jax.random.split(key)
     if faults.loss is not None:
         draw = jax.random.uniform(for_loss, shape)
-        powers = jnp.asarray(faults.loss) ** jnp.arange(1, retries + 2)
+        powers = jnp.asarray(faults.loss) ** jnp.arange(1.0, retries + 2)
         failed = jnp.sum(draw[..., None] < powers, axis=-1)  # P(the first k sendings are lost) = loss^k
         times = jnp.minimum(failed, retries) + 1
         rounds = jnp.where(failed > retries, UNUSED, failed + 1)
     if faults.delay is not None:
-        rounds += jax.random.bernoulli(for_delay, jnp.asarray(faults.delay), shape)
+        rounds += jax.random.bernoulli(for_delay, jnp.asarray(faults.delay), shape).astype(int)
     return Sending(rounds, times)
 
 

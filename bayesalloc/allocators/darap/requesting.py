@@ -131,7 +131,7 @@ def _in_turn(
 def _take(stock: Stock, kind: Array, quantity: Array) -> tuple[Stock, Array]:
     """Takes items from a stock; also how many of them are really there."""
     backed = jnp.minimum(quantity, stock.real[:, kind])
-    chosen = jnp.arange(stock.real.shape[1]) == kind
+    chosen = (jnp.arange(stock.real.shape[1]) == kind).astype(int)
     left = Stock(stock.claimed - quantity[:, None] * chosen, stock.real - backed[:, None] * chosen)
     return left, backed
 
@@ -314,7 +314,7 @@ def listen(
     if config.order == "random":
         order = inbox_order(key, now, *quantity.shape)
     else:
-        efficiency = jnp.where(quantity > 0, at(utility, quantity) / jnp.maximum(quantity, 1), -1.0)
+        efficiency = jnp.where(quantity > 0, at(utility, quantity) / jnp.maximum(quantity, 1).astype(float), -1.0)
         order = jnp.argsort(-efficiency, axis=1, stable=True)
     run = partial(_in_turn, quantity=quantity, utility=utility, toll=world.toll, senders=senders)
 
