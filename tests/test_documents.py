@@ -29,7 +29,7 @@ def commands():
                 yield pytest.param(page, line, id=f"{page.name}: {' '.join(line.split())}")
 
 
-@pytest.mark.parametrize(("page", "line"), commands())
+@pytest.mark.parametrize(("page", "line"), [*commands()])
 def test_commands_are_ones_that_there_are(page, line):
     words = shlex.split(line, comments=True)[1:]
     if len(words) == 1 and not words[0].startswith("-"):  # a command by name
