@@ -12,8 +12,8 @@ import pytest
 from bayesalloc.allocators.darap import INBOX, THESIS, dec_grd
 from bayesalloc.allocators.darap.answers import UNUSED, bundle
 from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, update_trust
+from bayesalloc.allocators.darap.inbox import inbox_order
 from bayesalloc.allocators.darap.protocol import Darap
-from bayesalloc.allocators.darap.requesting import inbox_order
 from bayesalloc.allocators.evaluate import evaluate, merged
 from bayesalloc.allocators.problem import Problem, make_problem
 from bayesalloc.errors import InputError

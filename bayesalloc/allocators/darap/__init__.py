@@ -18,9 +18,11 @@ from jaxtyping import Array, Bool, Float, Int
 from bayesalloc.allocators.darap.answers import UNUSED, Wanted, at, hand_out, own_tasks, walk, wanted
 from bayesalloc.allocators.darap.confirming import Collected, Confirmed, collect, confirm
 from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, Record, send, slowest
+from bayesalloc.allocators.darap.inbox import Chosen
 from bayesalloc.allocators.darap.learned import Experience, Minds, Seen as Seen, experience, together
 from bayesalloc.allocators.darap.protocol import DEFAULT, THESIS as THESIS, Darap as Darap
-from bayesalloc.allocators.darap.requesting import Asked, Chosen, Offers, Stock, Talk, World, listen
+from bayesalloc.allocators.darap.requesting import Listening, ask, listen
+from bayesalloc.allocators.darap.state import Stock, Talk, World
 from bayesalloc.allocators.evaluate import Allocation, dense
 from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths
 
@@ -41,6 +43,15 @@ class Cycle(NamedTuple):
     hop_cost: Float[Array, ""]
     record: Record
     experience: tuple[Experience | None, Experience | None]
+
+
+class Exchange(NamedTuple):
+    """What one negotiation exchanged: wishes, requests and offers, what askers made of these, and confirmations."""
+
+    want: Wanted
+    talk: Talk
+    got: Collected
+    sent: Confirmed
 
 
 def dec_grd(
@@ -84,20 +95,22 @@ def with_minds(
     near = jnp.isfinite(lengths) & ~jnp.eye(len(lengths), dtype=bool)
     amounts = jnp.arange(config.max_quantity + 1)
     toll = package_cost(problem, amounts, jnp.where(near, lengths, 0.0)[..., None])
-    world = World(near, toll, shortest_paths(lengths), own_tasks(problem, config.tasks_per_agent))
+    tasks = own_tasks(problem, config.tasks_per_agent)
     lasting = jnp.full(len(lengths), UNUSED) if faults.stop_round is None else faults.stop_round
+    world = World(near, toll, shortest_paths(lengths), tasks, tasks.real, lasting)
 
     def cycle(ledger: Ledger, number: Array) -> tuple[Ledger, Cycle]:
         stop = jnp.where(lasting < UNUSED, lasting - number * config.rounds, UNUSED)
+        here = world._replace(open_=ledger.open_, stop=stop)
         key = jax.random.fold_in(rng_key, number)
         mine = None if minds is None else minds._replace(key=jax.random.fold_in(minds.key, number))
         parts = number >= config.cycles - config.parts if config.parts else False
-        return _negotiate(problem, world, ledger, key, config, faults, stop, mine, parts)
+        return _negotiate(problem, here, ledger.stock, key, config, faults, mine, parts=parts)
 
-    _, cycles = jax.lax.scan(cycle, Ledger(problem.resources, world.tasks.real), jnp.arange(config.cycles))
+    _, cycles = jax.lax.scan(cycle, Ledger(problem.resources, tasks.real), jnp.arange(config.cycles))
     used, hop_cost, record = cycles.used.sum(0), cycles.hop_cost.sum(), _together(cycles.record)
-    place = jnp.minimum(world.tasks.rank, config.tasks_per_agent - 1)
-    part = problem.real & (world.tasks.rank < config.tasks_per_agent)
+    place = jnp.minimum(tasks.rank, config.tasks_per_agent - 1)
+    part = problem.real & (tasks.rank < config.tasks_per_agent)
     quantity = jnp.where(part[:, None, None], used[problem.owner, place], 0)
     experience = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), cycles.experience)
     return dense(problem, quantity, world.distance, record.messages, hop_cost), record, experience
@@ -134,67 +147,67 @@ def negotiate(problem: Problem, rng_key: Array, config: Darap | None = None) -> 
 def _negotiate(
     problem: Problem,
     world: World,
-    ledger: Ledger,
+    stock: Array,
     key: Array,
     config: Darap,
     faults: Faults,
-    stop: Array,
     minds: Minds | None,
+    *,
     parts: Any,
 ) -> tuple[Ledger, Cycle]:
-    n, kinds = ledger.stock.shape
-    want = wanted(world.tasks, ledger.stock, ledger.open_, config.max_quantity, config.utility_mode, parts=parts)
+    n, kinds = stock.shape
+    want = wanted(world.tasks, stock, world.open_, config.max_quantity, config.utility_mode, parts=parts)
     requests, answers, confirmations = (
         send(k, (kinds, n, n, n), faults, config.retries) for k in jax.random.split(key, 3)
     )
-    free = ledger.stock
+    free = stock
     if config.leftovers == "kept":
         pledged = jnp.where(want.blocked[..., None], world.tasks.requires, 0).sum(1)
         free = free - jnp.minimum(want.left, pledged)
     claimed = free
     if faults.overstatement is not None:
         claimed = jnp.floor(free.astype(float) * jnp.asarray(faults.overstatement)[:, None]).astype(free.dtype)
-    talk = _ask(want, world, Stock(claimed, jnp.minimum(free, claimed)), requests.rounds, faults, stop, config)
+    talk = ask(want, world, Stock(claimed, jnp.minimum(free, claimed)), requests.rounds, faults, config)
     inbox = jax.random.fold_in(key, INBOX)
-    hear = partial(
-        listen, world=world, open_=ledger.open_, sending=requests, stop=stop, key=inbox, config=config, minds=minds
-    )
+    hear = partial(listen, world=world, sending=requests, key=inbox, config=config, minds=minds)
     slow, chosen = slowest(faults, config.retries), []
     if slow == 1:
         for now in range(1, config.max_hops + 1):
             turns = n - 1 if now == 1 else (n - 1) ** 2 // (4 if config.max_hops == 2 else 1)
-            talk, made = hear(talk, now, turns=max(turns, 1), originals=now == 1, pass_on=now < config.max_hops)
+            talk, made = hear(talk, now, Listening(max(turns, 1), originals=now == 1, pass_on=now < config.max_hops))
             chosen.append(made)
     else:
         turns = n**2 // 4 if config.max_hops <= 2 else (n - 1) ** 2
-        step = partial(hear, turns=max(turns, 1), originals=False, pass_on=config.max_hops > 1)
+        step = partial(hear, room=Listening(max(turns, 1), originals=False, pass_on=config.max_hops > 1))
         talk, made = jax.lax.scan(step, talk, jnp.arange(1, slow * config.max_hops + 1))
         chosen = [jax.tree.map(operator.itemgetter(now), made) for now in range(slow * config.max_hops)]
     trust = None if faults.trust is None else jnp.asarray(faults.trust)
-    got = collect(talk.asked, talk.offers, want, answers, world, config, stop, trust, minds)
-    sent = confirm(talk.asked, got, confirmations, config, stop)
+    got = collect(talk, want, answers, world, config, trust, minds)
+    sent = confirm(talk.asked, got, confirmations, config, world.stop)
     edge = jnp.where(world.near, adjacency(problem), 0.0)
     hop_cost = package_cost(problem, sent.quantity, edge).sum()
 
     arrived = jnp.einsum("lobc->ocl", sent.sent) + jnp.einsum("loc->ocl", sent.sent_own)
     away = arrived.sum(0)
-    pool = ledger.stock - away
-    working = stop > config.rounds - 1
-    served, _ = walk(pool + arrived.sum(1), world.tasks.requires, ledger.open_ & working[:, None])
+    pool = stock - away
+    working = world.stop > config.rounds - 1
+    served, _ = walk(pool + arrived.sum(1), world.tasks.requires, world.open_ & working[:, None])
     need = jnp.where(served[..., None], world.tasks.requires, 0)
     everything = arrived + jnp.where(jnp.eye(n, dtype=bool)[..., None], pool[:, None], 0)
     used = hand_out(everything, need, world.distance)
-    after = Ledger(ledger.stock - used.sum((0, 1)), ledger.open_ & ~served)
+    after = Ledger(stock - used.sum((0, 1)), world.open_ & ~served)
     times = (requests.times, answers.times, confirmations.times)
-    record = _record(ledger.stock, used, talk, got, sent, want, times, faults, stop, config)
-    lessons = (None, None) if minds is None else _lessons(minds, chosen, talk, got, sent)
+    exchange = Exchange(want, talk, got, sent)
+    record = _record(stock, used, exchange, times, world.stop, faults, config)
+    lessons = (None, None) if minds is None else _lessons(minds, chosen, exchange)
     return after, Cycle(used, hop_cost, record, lessons)
 
 
 def _lessons(
-    minds: Minds, chosen: list[Chosen | None], talk: Talk, got: Collected, sent: Confirmed
+    minds: Minds, chosen: list[Chosen | None], exchange: Exchange
 ) -> tuple[Experience | None, Experience | None]:
     """What came of the networks' choices: an offer's reward is known only when its confirmation comes."""
+    _, talk, got, sent = exchange
     taken, scale = sent.quantity, minds.seen.scale
     worth = at(jnp.broadcast_to(talk.asked.utility[..., None, :], got.offers.cost.shape), taken)
     reward = jnp.where(taken > 0, worth - at(got.offers.cost, taken), 0.0) / scale
@@ -209,46 +222,16 @@ def _lessons(
     return together(offers) if offers else None, confirmations
 
 
-def _ask(want: Wanted, world: World, stock: Stock, rounds: Array, faults: Faults, stop: Array, config: Darap) -> Talk:
-    """Algorithm 6: every agent asks all its neighbours for what its blocked tasks lack."""
-    kinds, n = want.quantity.shape
-    own = jnp.eye(n, dtype=bool)
-    asks = (want.quantity > 0) & (stop > 0)
-    utility = want.utility
-    for factor in (faults.exaggeration, faults.trust):
-        if factor is not None:
-            utility = utility * jnp.asarray(factor)[:, None]
-    to = (own & asks[..., None])[..., None] & world.near
-    none = jnp.zeros((kinds, n, n, n), jnp.int32)
-    blank = jnp.zeros((kinds, n, n, config.max_quantity + 1))
-    asked = Asked(
-        jnp.where(own & asks[..., None], want.quantity[..., None], 0),
-        jnp.where(own[..., None], utility[:, :, None], 0.0),
-        jnp.broadcast_to(own[..., None] & (world.near | own), (kinds, n, n, n)),
-        none[..., 0],
-        jnp.where(own & asks[..., None], 0, UNUSED),
-        to,
-        jnp.where(to, rounds, UNUSED),
-        none[..., 0],
-        none[..., 0],
-        blank,
-    )
-    offers = Offers(to & False, none, none, jnp.zeros((*none.shape, config.max_quantity + 1)), none + UNUSED)
-    return Talk(stock, asked, offers, jnp.broadcast_to(own, (kinds, n, n)))
-
-
 def _record(
     stock: Array,
     used: Array,
-    talk: Talk,
-    got: Collected,
-    sent: Confirmed,
-    want: Wanted,
+    exchange: Exchange,
     times: tuple[Array, Array, Array],
-    faults: Faults,
     stop: Array,
+    faults: Faults,
     config: Darap,
 ) -> Record:
+    want, talk, got, sent = exchange
     asked, offers, end = talk.asked, got.offers, config.offers_end
     answered = asked.to & (offers.round < UNUSED)
     messages = sum(jnp.sum(jnp.where(m, t, 0)) for m, t in zip((asked.to, answered, sent.told), times, strict=True))

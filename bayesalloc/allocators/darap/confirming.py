@@ -1,6 +1,6 @@
 """Offers that come back along the requests' ways, confirmations that go out along them, and the items they move.
 
-Axes as in `requesting`: type, origin, asker, answering agent.
+Axes as in `state`: type, origin, asker, answering agent.
 """
 
 from typing import Any, NamedTuple
@@ -11,9 +11,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from bayesalloc.allocators.darap.answers import UNUSED, Wanted, accept, at, beyond, bundle, pick
 from bayesalloc.allocators.darap.faults import Sending
+from bayesalloc.allocators.darap.inbox import own_copies
 from bayesalloc.allocators.darap.learned import Choices, Minds, Situation, answer_all
 from bayesalloc.allocators.darap.protocol import Darap
-from bayesalloc.allocators.darap.requesting import Asked, Offers, World, own_copies
+from bayesalloc.allocators.darap.state import Asked, Offers, Talk, World
 
 
 class Collected(NamedTuple):
@@ -39,13 +40,11 @@ class Collected(NamedTuple):
 
 
 def collect(
-    asked: Asked,
-    offers: Offers,
+    talk: Talk,
     want: Wanted,
     sending: Sending,
     world: World,
     config: Darap,
-    stop: Int[Array, " agent"],
     trust: Float[Array, " agent"] | None,
     minds: Minds | None = None,
 ) -> Collected:
@@ -53,6 +52,7 @@ def collect(
 
     An asker decides when it has all answers, or else when its request times out.
     """
+    asked, offers, stop = talk.asked, talk.offers, world.stop
     deadline = config.lifetime - asked.hops * config.timeout_reduction
     everyone = jnp.arange(world.near.shape[0])
     counted, before = jnp.zeros_like(offers.quantity), jnp.full_like(offers.quantity, UNUSED)
