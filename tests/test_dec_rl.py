@@ -19,7 +19,7 @@ from bayesalloc.allocators import allocate, evaluate, make_problem
 from bayesalloc.allocators.darap import DEFAULT, THESIS, Darap, dec_grd, with_minds
 from bayesalloc.allocators.darap.answers import UNUSED
 from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults
-from bayesalloc.allocators.darap.learned import Minds, Seen, features
+from bayesalloc.allocators.darap.minds import Minds, Seen, features
 from bayesalloc.allocators.instances import Setting
 from bayesalloc.allocators.learned import REGISTRY, dec_rl
 from tests.test_darap import instance, random_faults, stacked

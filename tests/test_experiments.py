@@ -16,6 +16,7 @@ from bayesalloc.allocators import ALLOCATORS, LEARNED, Problem, evaluate
 from bayesalloc.allocators.instances import Setting
 from bayesalloc.claims.judging import average, decide
 from bayesalloc.claims.srap import over_sweep, report
+from bayesalloc.claims.srap.checks import Claim, Ours, judge, judge_ours
 from bayesalloc.claims.srap.experiments import (
     Cell,
     Effort,
@@ -26,7 +27,6 @@ from bayesalloc.claims.srap.experiments import (
     run,
     trained,
 )
-from bayesalloc.claims.srap.judging import Claim, Ours, judge, judge_ours
 from bayesalloc.errors import InputError
 from bayesalloc.models.srap import market
 from bayesalloc.report import claims as documents

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import bayesalloc as ba
-from bayesalloc.agents import leaves, orders, policies, training
+from bayesalloc.agents import files, orders, policies, training
 from bayesalloc.allocators import read_instance
 from bayesalloc.allocators.instances import Setting, read_setting
 from bayesalloc.allocators.learned import REGISTRY, cen_rl, dec_rl
@@ -132,7 +132,7 @@ def test_checkpoints(tmp_path):
         "seconds": 1.0,
         "over": False,
     }
-    leaves.write(path, "checkpoint", notes, {"run": jnp.zeros(3)})
+    files.write(path, "checkpoint", notes, {"run": jnp.zeros(3)})
     header, arrays = unsigned(path.read_bytes())
 
     def go_on():

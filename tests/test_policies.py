@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bayesalloc as ba
-from bayesalloc.agents import leaves, policies
+from bayesalloc.agents import files, policies
 from bayesalloc.allocators import evaluate, learned
 from bayesalloc.allocators.learned import REGISTRY
 from bayesalloc.errors import NotWritten
@@ -44,7 +44,7 @@ DAMAGED = {
     "empty": (lambda path: path.write_bytes(b""), "is not a policy"),
     "not a policy": (lambda path: path.write_bytes(b"\x89PNG\r\n"), "is not a policy"),
     "not there": (lambda path: path.unlink(), "no such file"),
-    "a checkpoint": (lambda path: leaves.write(path, "checkpoint", {}, jnp.zeros(2)), "is not a policy"),
+    "a checkpoint": (lambda path: files.write(path, "checkpoint", {}, jnp.zeros(2)), "is not a policy"),
     "of another method": (lambda path: changed(path, b'"cen-rl"', b'"dec-xx"'), "dec-xx"),
     "of a later format": (lambda path: changed(path, b'"format": 1', b'"format": 9'), "format 9"),
     "without a plan": (lambda path: changed(path, b'"plan"', b'"plam"'), "describes no policy"),
@@ -73,7 +73,7 @@ def test_a_failed_write_leaves_the_file_that_was_there(tmp_path, monkeypatch):
     def full(file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(leaves.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(NotWritten, match="No space left"):
         policies.save(path, policy("ours"))
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
@@ -81,8 +81,8 @@ def test_a_failed_write_leaves_the_file_that_was_there(tmp_path, monkeypatch):
 
 def test_random_keys_are_kept(tmp_path):
     tree = {"key": jax.random.key(7), "keys": jax.random.split(jax.random.key(8), 3), "old": jax.random.PRNGKey(1)}
-    leaves.write(tmp_path / "file", "test", {"note": 1}, tree)
-    stored = leaves.read(tmp_path / "file", "test")
+    files.write(tmp_path / "file", "test", {"note": 1}, tree)
+    stored = files.read(tmp_path / "file", "test")
     back = stored.tree(jax.eval_shape(lambda: tree))
     assert stored.header["note"] == 1
     for name in tree:

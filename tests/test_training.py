@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 import bayesalloc as ba
-from bayesalloc.agents import curves, dqn, leaves, orders, training
+from bayesalloc.agents import curves, dqn, files, orders, training
 from bayesalloc.agents.networks import Dense
 from bayesalloc.allocators.learned import REGISTRY
 from bayesalloc.cli import train as command
@@ -96,7 +96,7 @@ def test_a_run_killed_between_checkpoints_ends_as_if_it_had_not_been(tmp_path, c
     with pytest.raises(Killed):
         training.train(course, KEY, checkpoint=path, asked=ASKED, every=0.0, on_chunk=killing(200))
     assert training.unfinished(path)
-    assert leaves.header(path, "checkpoint")["rows"][-1]["steps"] < 200  # what came after it is lost, and done again
+    assert files.header(path, "checkpoint")["rows"][-1]["steps"] < 200  # what came after it is lost, and done again
     with pytest.raises(Killed):  # once more
         training.train(course, KEY, checkpoint=path, asked=ASKED, resume=path, every=0.0, on_chunk=killing(400))
     other = jax.random.key(9)  # is not used: the run has its own
@@ -146,10 +146,10 @@ def test_checkpoints_that_are_none_are_refused(tmp_path, course):
     path = tmp_path / "checkpoint.run"
     with pytest.raises(ba.InputError, match="no such file"):
         training.train(course, KEY, resume=path)
-    leaves.write(path, "policy", {}, jnp.zeros(2))
+    files.write(path, "policy", {}, jnp.zeros(2))
     with pytest.raises(ba.InputError, match="not a checkpoint"):
         training.train(course, KEY, resume=path)
-    leaves.write(path, "checkpoint", {"asked": {}, "rows": [], "seconds": 0.0, "over": False}, jnp.zeros(2))
+    files.write(path, "checkpoint", {"asked": {}, "rows": [], "seconds": 0.0, "over": False}, jnp.zeros(2))
     with pytest.raises(ba.InputError, match="arrays"):
         training.train(course, KEY, resume=path)
 
@@ -158,13 +158,13 @@ def test_checkpoints_of_earlier_versions_are_refused(tmp_path, course):
     """Their curves had no names."""
     path = tmp_path / "checkpoint.run"
     notes = {"asked": {}, "rows": [[4, 0, None, None, 1.0]], "seconds": 0.0, "over": False}
-    leaves.write(path, "checkpoint", notes, jnp.zeros(2))
+    files.write(path, "checkpoint", notes, jnp.zeros(2))
     with pytest.raises(ba.InputError, match="written by an earlier version; its run cannot go on in this one"):
         training.train(course, KEY, resume=path)
     usual = {"return": None, "loss": None, "epsilon": 1.0}
     for strange in ({"return": None, "regret": 1.0}, usual | {"return": [1.0, 2.0]}):
         notes["rows"] = [{"steps": 4, "episodes": 0, "series": series} for series in (usual, strange)]
-        leaves.write(path, "checkpoint", notes, course.trainer.begin(KEY))
+        files.write(path, "checkpoint", notes, course.trainer.begin(KEY))
         with pytest.raises(ba.InputError, match="its learning curve is of another run"):
             training.train(course, KEY, resume=path)
 
@@ -256,7 +256,7 @@ PRESETS = [(method, preset) for method, of in REGISTRY.methods.items() for prese
 def test_every_preset_goes_on_from_its_checkpoint(tmp_path, method, preset):
     """What it was asked for is the same when a file gives it back: tuples of settings of tuples and all."""
     path, order = tmp_path / "checkpoint.run", orders.order(REGISTRY, method, preset=preset, seed=4)
-    leaves.write(path, "checkpoint", {"asked": order.asked, "rows": [], "seconds": 0.0, "over": False}, jnp.zeros(2))
+    files.write(path, "checkpoint", {"asked": order.asked, "rows": [], "seconds": 0.0, "over": False}, jnp.zeros(2))
     again = orders.order(REGISTRY, checkpoint=path)
     assert (again.plan, again.seed, again.method) == (order.plan, 4, method)
     with pytest.raises(ba.InputError, match="arrays"):  # all that is wrong with it

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import msgspec
 from jaxtyping import Array
 
-from bayesalloc.agents import leaves
+from bayesalloc.agents import files
 from bayesalloc.agents.training import Course
 from bayesalloc.errors import InputError, listed, quoted
 
@@ -117,7 +117,7 @@ def save(path: str | Path, policy: Policy) -> None:
         "steps": policy.steps,
         "seed": policy.seed,
     }
-    leaves.write(path, "policy", notes, policy.network)
+    files.write(path, "policy", notes, policy.network)
 
 
 def load(registry: Registry, path: str | Path, name: str | None = None) -> Policy:
@@ -131,7 +131,7 @@ def load(registry: Registry, path: str | Path, name: str | None = None) -> Polic
     Raises:
         InputError: where it is not there, no policy, damaged, or one of another method.
     """
-    stored = leaves.read(path, "policy", LARGEST)
+    stored = files.read(path, "policy", LARGEST)
     given = stored.header.get("method")
     if not isinstance(given, str) or given not in registry.methods or name not in (None, given):
         wanted = name or listed(registry.methods)

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array
 from tqdm import tqdm
 
-from bayesalloc.agents import curves, leaves
+from bayesalloc.agents import curves, files
 from bayesalloc.agents.curves import Row, Series, Written
 from bayesalloc.errors import InputError, quoted
 
@@ -172,7 +172,7 @@ def train(
             header = {"asked": dict(asked or {}), "seconds": seconds, "over": _over(course, rows)}
             header["rows"] = [curves.written(row) for row in rows]
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            leaves.write(checkpoint, "checkpoint", header, run)
+            files.write(checkpoint, "checkpoint", header, run)
 
     saved, pause, is_saved = time.perf_counter(), every, resume == checkpoint
     with _signalled() as signals, _bar(course, rows, show=progress) as bar:
@@ -222,16 +222,16 @@ def begun(checkpoint: Path) -> dict[str, Any]:
     Raises:
         InputError: where there is no such file, or it is none.
     """
-    return _notes(checkpoint, leaves.header(checkpoint, "checkpoint")).asked
+    return _notes(checkpoint, files.header(checkpoint, "checkpoint")).asked
 
 
 def unfinished(checkpoint: Path) -> bool:
     """Whether there is a checkpoint, of a run that has not come to its end."""
-    return checkpoint.exists() and not _notes(checkpoint, leaves.header(checkpoint, "checkpoint")).over
+    return checkpoint.exists() and not _notes(checkpoint, files.header(checkpoint, "checkpoint")).over
 
 
-def _stored(path: Path, asked: Mapping[str, Any]) -> leaves.Stored:
-    stored = leaves.read(path, "checkpoint")
+def _stored(path: Path, asked: Mapping[str, Any]) -> files.Stored:
+    stored = files.read(path, "checkpoint")
     there, wanted = _flat(begun(path)), _flat(msgspec.json.decode(msgspec.json.encode(asked)))  # as files have it
     for name in sorted(there | wanted, key=lambda name: (name not in NAMED_FIRST, name.count("."), name)):
         old, new = there.get(name), wanted.get(name)

@@ -11,7 +11,7 @@ from bayesalloc.cli.options import DEFAULT, Common, Whole
 from bayesalloc.cli.session import refusing, session
 from bayesalloc.errors import InputError, listed, quoted, visible
 
-LEARNABLE = {"srap": "bayesalloc.allocators.learned"}  # problem -> the module with the registry of its learned methods
+LEARNABLE = {"srap": "bayesalloc.allocators.learned.registry"}  # problem -> the module with its registry
 
 
 def train(

@@ -19,7 +19,7 @@ from bayesalloc.allocators.darap.answers import UNUSED, Wanted, at, hand_out, ow
 from bayesalloc.allocators.darap.confirming import Collected, Confirmed, collect, confirm
 from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, Record, send, slowest
 from bayesalloc.allocators.darap.inbox import Chosen
-from bayesalloc.allocators.darap.learned import Experience, Minds, Seen as Seen, experience, together
+from bayesalloc.allocators.darap.minds import Experience, Minds, Seen as Seen, experience, together
 from bayesalloc.allocators.darap.protocol import DEFAULT, THESIS as THESIS, Darap as Darap
 from bayesalloc.allocators.darap.requesting import Listening, ask, listen
 from bayesalloc.allocators.darap.state import Stock, Talk, World

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from bayesalloc.allocators.darap.answers import UNUSED, Wanted, accept, at, beyond, bundle, pick
 from bayesalloc.allocators.darap.faults import Sending
 from bayesalloc.allocators.darap.inbox import own_copies
-from bayesalloc.allocators.darap.learned import Choices, Minds, Situation, answer_all
+from bayesalloc.allocators.darap.minds import Choices, Minds, Situation, answer_all
 from bayesalloc.allocators.darap.protocol import Darap
 from bayesalloc.allocators.darap.state import Asked, Offers, Talk, World
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from bayesalloc.allocators.darap.answers import at, losses, pick
-from bayesalloc.allocators.darap.learned import Choices, Minds, Situation, answer_all
+from bayesalloc.allocators.darap.minds import Choices, Minds, Situation, answer_all
 from bayesalloc.allocators.darap.protocol import Darap
 from bayesalloc.allocators.darap.state import Asked, Stock, World
 

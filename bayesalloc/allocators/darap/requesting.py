@@ -25,7 +25,7 @@ from bayesalloc.allocators.darap.inbox import (
     queue_up,
     spread,
 )
-from bayesalloc.allocators.darap.learned import Minds
+from bayesalloc.allocators.darap.minds import Minds
 from bayesalloc.allocators.darap.protocol import Darap
 from bayesalloc.allocators.darap.state import Asked, Offers, Stock, Talk, World
 

@@ -20,7 +20,7 @@ from bayesalloc.agents.policies import Method
 from bayesalloc.agents.training import Course, Trainer
 from bayesalloc.allocators.darap import DEFAULT, THESIS, Darap, cautions, with_minds
 from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, Record
-from bayesalloc.allocators.darap.learned import Experience, Minds, Seen, features
+from bayesalloc.allocators.darap.minds import Experience, Minds, Seen, features
 from bayesalloc.allocators.evaluate import Allocation, evaluate
 from bayesalloc.allocators.instances import SWEEP, Setting, arrivals_of_any, check_setting, draw_network, network_of_any
 from bayesalloc.allocators.learned.entry import Learned, Negotiation, check_plan

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import msgspec
 from jaxtyping import Array, Bool
 
-from bayesalloc.agents import leaves, training
+from bayesalloc.agents import files, training
 from bayesalloc.allocators.evaluate import Allocation
 from bayesalloc.allocators.instances import Setting
 from bayesalloc.allocators.learned import LEARNED
@@ -78,9 +78,9 @@ def kept(path: Path, order: Mapping[str, Any], method: str, plan: Any, graphs: i
     asked = msgspec.json.decode(msgspec.json.encode(order))  # as a file gives it back
     if not path.exists():
         networks = make()
-        leaves.write(path, "networks", {"asked": asked}, networks)
+        files.write(path, "networks", {"asked": asked}, networks)
         return networks
-    stored = leaves.read(path, "networks")
+    stored = files.read(path, "networks")
     if stored.header["asked"] != asked:
         raise InputError(f"{path}: its networks were trained otherwise; give another folder")
     keys = jax.random.split(jax.random.key(0), graphs)

@@ -15,8 +15,8 @@ import xarray as xr
 from bayesalloc.allocators.learned import LEARNED
 from bayesalloc.claims import Asked, Findings, Line, Picture, Row, Sweep
 from bayesalloc.claims.judging import average
+from bayesalloc.claims.srap.checks import judge, judge_ours
 from bayesalloc.claims.srap.experiments import FULL, MEASURES, Effort, Experiment, Published, load_experiments, run
-from bayesalloc.claims.srap.judging import judge, judge_ours
 from bayesalloc.errors import InputError
 
 NAME = "srap"

@@ -27,7 +27,7 @@ from bayesalloc.allocators.darap import THESIS, Darap, dec_grd
 from bayesalloc.allocators.evaluate import Allocation
 from bayesalloc.allocators.instances import Setting, arrivals, draw_network
 from bayesalloc.allocators.learned import per_graph
-from bayesalloc.claims.srap.judging import Claim, Ours
+from bayesalloc.claims.srap.checks import Claim, Ours
 from bayesalloc.errors import InputError, listed
 from bayesalloc.library import content
 from bayesalloc.workers import follow_parent
