@@ -118,6 +118,11 @@ def test_posterior_effects_of_a_plain_model(tmp_path):
         ba.counterfactual(regression, tree, {"treatment": 1})
 
 
+def test_an_environment_without_outcomes_is_refused(watershed):
+    with pytest.raises(ba.InputError, match="watershed has no outcomes"):
+        ba.compare(watershed._replace(outcomes={}, payoff=""), None, KEY, **SMALL)
+
+
 @pytest.mark.parametrize(
     ("arms", "options", "says"),
     [

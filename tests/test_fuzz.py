@@ -20,7 +20,7 @@ import pytest
 import bayesalloc as ba
 from bayesalloc import runs
 from bayesalloc.cli import arguments, main as program
-from bayesalloc.inference.files import SEALED, check_structure, open_posterior, save_posterior
+from bayesalloc.inference.files import SEALED, check_structure, open_posterior, save_tree
 from bayesalloc.inference.posing import pose, restore
 from tests import mutations
 from tests.posteriors import drawn
@@ -84,7 +84,7 @@ def place(tmp_path_factory) -> Place:
         (folder / name).write_text(text)
     (folder / "helper.py").write_text("open('CODE_RAN', 'w')")
     tree = drawn(ba.load_model("watershed"), folder / "years.csv")
-    save_posterior(tree, folder / "posterior.nc")
+    save_tree(tree, folder / "posterior.nc")
     return Place(folder, (folder / "posterior.nc").read_bytes(), tree)
 
 

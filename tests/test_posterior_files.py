@@ -23,7 +23,7 @@ import xarray as xr
 
 import bayesalloc as ba
 from bayesalloc.inference import files
-from bayesalloc.inference.files import open_posterior, save_posterior
+from bayesalloc.inference.files import open_posterior, save_tree
 from bayesalloc.inference.posing import restore
 from tests.posteriors import drawn
 
@@ -35,7 +35,7 @@ def tree(simulated_record, watershed) -> xr.DataTree:
 
 @pytest.fixture
 def path(tree, tmp_path) -> Path:
-    save_posterior(tree, tmp_path / "posterior.nc")
+    save_tree(tree, tmp_path / "posterior.nc")
     return tmp_path / "posterior.nc"
 
 
@@ -332,7 +332,7 @@ def test_a_write_that_fails_is_an_error_and_not_the_end_of_the_process(tmp_path,
 
 def test_a_file_too_large_for_memory_is_written_the_same(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "IN_MEMORY", 0)
-    save_posterior(tree, tmp_path / "large.nc")
+    save_tree(tree, tmp_path / "large.nc")
     assert open_posterior(tmp_path / "large.nc")["posterior"].equals(tree["posterior"])
     shutil.copyfile(tmp_path / "large.nc", tmp_path / "copy.nc")
     assert json.loads(open_posterior(tmp_path / "copy.nc").attrs["arms"]) == ["cost_sharing"]

@@ -12,7 +12,7 @@ import xarray as xr
 
 import bayesalloc as ba
 from bayesalloc import library
-from bayesalloc.inference.files import open_posterior, save_posterior
+from bayesalloc.inference.files import open_posterior, save_tree
 from bayesalloc.inference.posing import pose, restore
 from tests.posteriors import drawn
 
@@ -82,7 +82,7 @@ def fitted(tmp_path_factory, simulated_record) -> xr.DataTree:
 
 
 def test_a_posterior_carries_the_numbers_of_a_mechanism(canary, watershed, fitted):
-    save_posterior(fitted, "posterior.nc")
+    save_tree(fitted, "posterior.nc")
     tree = open_posterior("posterior.nc")
     problem = restore(watershed, tree)
     assert float(problem.arms["own"].modifier) == pytest.approx(1.1)

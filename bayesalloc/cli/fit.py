@@ -47,7 +47,7 @@ def fit(
         import jax
 
         from bayesalloc import inference, library
-        from bayesalloc.inference.files import save_posterior
+        from bayesalloc.inference.files import save_tree
         from bayesalloc.inference.given import stated
         from bayesalloc.report import fit as documents
 
@@ -68,6 +68,6 @@ def fit(
         warn(json.loads(tree.attrs["warnings"]))
         verdict = inference.diagnose(tree)
         files = folder.files("report.html", posterior="posterior.nc")
-        save_posterior(tree, folder.path / "posterior.nc")
+        save_tree(tree, folder.path / "posterior.nc")
         documents.write(tree, folder.path / "report.html", seed=common.seed, verdict=verdict)
         say(documents.text(tree, verdict), documents.as_json(tree, verdict, files))

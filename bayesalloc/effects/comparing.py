@@ -84,6 +84,8 @@ def compare(
     given: Mapping[str, Any] = {}
     if isinstance(model, Environment):
         env = model if problem is None or problem.environment is None else problem.environment
+        if not env.outcomes:
+            raise InputError(f"{env.name} has no outcomes: there is nothing that a comparison could be about")
         named = _arms(env, arms)
         futures = int(np.clip(REPLICATES // draws, 8, 32)) if futures is None else futures
         simulated = environments.simulate(env, named, rng_key, draws, futures, horizon, posterior)

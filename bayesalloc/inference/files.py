@@ -78,11 +78,6 @@ def save_tree(tree: xr.DataTree | xr.Dataset, path: str | Path) -> None:
         os.fsync(file.fileno())
 
 
-def save_posterior(tree: xr.DataTree, path: str | Path) -> None:
-    """Writes a posterior: see `save_tree`."""
-    save_tree(tree, path)
-
-
 def open_posterior(path: str | Path) -> xr.DataTree:
     """A posterior from `fit`, or any netCDF file of ArviZ; the file's name is among its attributes.
 
