@@ -2,7 +2,7 @@
 
 import itertools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -118,9 +118,8 @@ def measure(asked: Asked) -> Findings:
         measures={"holds": "a number holds if what is measured is within its tolerance"},
         sections={"means": f"Means at the {published.at}", "orderings": "Orderings, from low to high"},
         sentences=[
-            f"Of {len(rows)} published claims, {verdicts.count('holds')} hold with every one of {len(seeds)} seed(s)"
-            f" and {verdicts.count('does not hold')} with none, each time with {published.draws} samples. Shown is what"
-            f" the first seed gives; in brackets by the other reading, the mean over the {_other(published)}."
+            f"Of {len(rows)} published claims, {_held(verdicts, seeds)}, with {published.draws} samples each time. Shown"
+            f" is what seed {seeds[0]} gives; in brackets by the other reading, the mean over the {_other(published)}."
         ],
         record={
             "model": published.model,
@@ -136,6 +135,14 @@ def measure(asked: Asked) -> Findings:
     )
 
 
+def _held(verdicts: Sequence[str], seeds: range) -> str:
+    """How many claims hold with the seeds."""
+    always, never = verdicts.count("holds"), verdicts.count("does not hold")
+    if len(seeds) == 1:
+        return f"{always} hold and {never} do not"
+    return f"{always} hold with all of {len(seeds)} seeds and {never} with none of them"
+
+
 def _other(published: Published) -> str:
     """The reading of a mean that the publication does not mean."""
     return "years" if published.at == "horizon" else "horizon"
@@ -146,10 +153,15 @@ def _claim(row: Mapping[str, Any]) -> tuple[str, str, str]:
     against = f" - {row['control']}" if row["control"] else ""
     other = next(value for name, value in row.items() if name.startswith("measured_over_"))
     published = f"{row['value']:.2f} \N{PLUS-MINUS SIGN} {row['tolerance']:.2f}"
-    return f"{row['outcome']}: {row['arm']}{against}", published, f"{row['measured']:.3f} ({other:.3f})"
+    return (
+        f"{row['outcome']}: {row['arm']}{against}".replace("_", " "),
+        published,
+        f"{row['measured']:.3f} ({other:.3f})",
+    )
 
 
 def _ordering(row: Mapping[str, Any]) -> tuple[str, str, str]:
     """An ordering, the arms in it, and what was measured of each."""
     measured = " < ".join(f"{value:.3f}" for value in row["measured"])
-    return f"{row['outcome']}: {row['statistic'].replace('_', ' ')}", " < ".join(row["arms"]), measured
+    text, arms = f"{row['outcome']}: {row['statistic']}", " < ".join(row["arms"])
+    return text.replace("_", " "), arms.replace("_", " "), measured

@@ -22,11 +22,11 @@ METHOD_COLOURS = {  # of those that are not learned; a line may bring its own
     "dec-grd+": "#6b705c",
 }
 SAID = {"holds": "yes", "does not hold": "no"}  # in a narrow column
-TERMS = {
-    "yes, no, undecided": "yes if the whole interval of the margin is above zero (or, without one, if the claim held in"
-    " every repetition), no if none of it is, else undecided.",
-    "needs learning": "the claim is about a learned method, which is not part of this run.",
-}
+DECIDED = (
+    "yes if the whole interval of the margin is above zero (or, without one, if the claim held in every repetition), no"
+    " if none of it is, else undecided."
+)
+TERMS = {"needs learning": "the claim is about a learned method, which is not part of this run."}  # where it is said
 
 
 def text(found: Findings) -> Group:
@@ -52,14 +52,16 @@ def write(found: Findings, path: Path, seed: int) -> Path:
 def _body(found: Findings) -> Iterator[str]:
     yield html.answer(found.sentences, found.warnings)
     yield html.section("How to read it")
-    yield html.terms({**found.terms, **TERMS, **{name: f"{text}." for name, text in found.measures.items()}})
+    said = {verdict for row in found.rows for verdict in row.verdicts.values()}
+    terms = {**found.terms, "yes, no, undecided": DECIDED, **{word: TERMS[word] for word in TERMS if word in said}}
+    yield html.terms({**terms, **{name: f"{text}." for name, text in found.measures.items()}})
     for section, title in found.sections.items():
-        yield html.section(f"{section}: {title}" if len(found.sections) > 1 else title)
+        yield html.section(title)
         for picture in found.pictures:
             if picture.section == section:
                 yield _figure(picture)
         mine = [row for row in found.rows if row.section == section]
-        header, rows = _columns(found, mine, ("text", "where", "published", "margin", "measured"))
+        header, rows = _columns(found, mine, ("text", "where", "published", "measured", "margin"))
         yield html.table(Sheet("Claims", header, rows, keys=2 if "where" in header else 1))
 
 

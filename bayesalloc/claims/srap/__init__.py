@@ -55,7 +55,7 @@ def report(published: Published, found: Mapping[str, xr.Dataset]) -> Findings:
         title="Social resource allocation: published claims beside what is measured",
         rows=[*_rows(record)],
         measures={SHORT[measure]: text for measure, text in MEASURES.items()},
-        sections={experiment.id: experiment.title for experiment in published.experiments},
+        sections={experiment.id: f"{experiment.id}: {experiment.title}" for experiment in published.experiments},
         sentences=_sentences(record),
         record=record,
         data=xr.DataTree.from_dict({f"/{name}": data for name, data in found.items()}),
