@@ -118,8 +118,8 @@ def measure(asked: Asked) -> Findings:
         measures={"holds": "a number holds if what is measured is within its tolerance"},
         sections={"means": f"Means at the {published.at}", "orderings": "Orderings, from low to high"},
         sentences=[
-            f"Of {len(rows)} published claims, {_held(verdicts, seeds)}, with {published.draws} samples each."
-            f" Shown is what seed {seeds[0]} gives; in brackets by the other reading, the mean over the {_other(published)}."
+            f"Of {len(rows)} published claims, {_held(verdicts, seeds)}, with {published.draws} samples each.",
+            f"Shown is what seed {seeds[0]} gives; in brackets as means over the {_other(published)}.",
         ],
         record={
             "model": published.model,
