@@ -87,7 +87,7 @@ class Environment(NamedTuple):
     deviate: Callable[[Any, ArrayLike], Any] | None = None
     refusal: str = ""
     mechanism: Schema | None = None
-    check: Callable[[Any, Mapping[str, ArrayLike]], None] | None = None
+    check: Callable[[Any, Mapping[str, Any]], None] | None = None
     alike: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 
 
@@ -177,7 +177,7 @@ def as_model(
     def model(mechanism: ArrayLike | None = None, **data: ArrayLike | None) -> None:
         given = {name: jnp.asarray(value) for name, value in data.items() if value is not None}
         params = env.prior()
-        index = numpyro.sample("mechanism", dist.Categorical(probs=jnp.ones(n_arms) / n_arms), obs=mechanism)
+        index = numpyro.sample("mechanism", dist.CategoricalProbs(jnp.ones(n_arms) / n_arms), obs=mechanism)
         index = jnp.asarray(index)
         index = jnp.broadcast_to(index, (horizon, *index.shape[1:]))
 
@@ -189,7 +189,7 @@ def as_model(
             if not guided or env.guide is None:
                 return env.step(state, action, params)
             guides = env.guide(state, action, params, measurements)
-            config = {name: _Guided(*guide) for name, guide in guides.items() if name not in given}
+            config: dict[str, Reparam] = {name: _Guided(*guide) for name, guide in guides.items() if name not in given}
             with numpyro.handlers.reparam(config=config):
                 return env.step(state, action, params)
 

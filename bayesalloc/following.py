@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpyro
 from jaxtyping import Array, ArrayLike
 from numpyro import distributions as dist, handlers
 from numpyro.contrib.control_flow.scan import _subs_wrapper, scan_wrapper
@@ -184,6 +185,8 @@ class seed_by_name(Following):
     """
 
     def __init__(self, fn: Model | None = None, rng_key: Array | None = None) -> None:
+        if rng_key is None:
+            raise InputError("seed_by_name has no rng_key; it must be one such as jax.random.key(0)")
         self.rng_key = rng_key
         self._anonymous = 0
         super().__init__(fn)
@@ -208,6 +211,18 @@ class seed_by_name(Following):
         else:
             name = self.name(msg)
         msg["kwargs"]["rng_key"] = jax.random.fold_in(self.rng_key, zlib.crc32(name.encode()))
+
+
+def next_key() -> Array:
+    """NumPyro's next key, as a seed gives it, for what is random and no site.
+
+    Raises:
+        InputError: without a seed.
+    """
+    key = numpyro.prng_key()
+    if key is None:
+        raise InputError("the model draws random numbers: run it under a seed, such as bayesalloc.seed_by_name")
+    return key
 
 
 class Held(Following):

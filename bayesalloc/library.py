@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 import bayesalloc
 from bayesalloc import limits
@@ -178,7 +178,7 @@ def load_mechanisms(
     return found
 
 
-def is_path(name: object) -> bool:
+def is_path(name: object) -> TypeGuard[str | Path]:
     """Whether a user's name of a mechanism means a file, as `my.toml` does."""
     return isinstance(name, Path) or (
         isinstance(name, str) and not isinstance(name, Label) and Path(name).suffix in (".py", ".toml")

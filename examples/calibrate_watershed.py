@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--replicates", type=int, default=4096)
     replicates = parser.parse_args().replicates
-    arms = list(watershed.arms(None).values())
+    arms = list(watershed.environment.arms(None).values())
     key = jax.random.key(SEED)
     keys = jax.vmap(lambda draw: jax.random.fold_in(jax.random.fold_in(key, draw), 0))(jnp.arange(replicates))
     drawn = jax.jit(jax.vmap(lambda k: ba.seed_by_name(watershed.environment.prior, k)()))(keys)

@@ -61,8 +61,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the learning")
     options = parser.parse_args()
     try:
-        import torch
-        from stable_baselines3 import DQN
+        import torch  # pyright: ignore[reportMissingImports]  # what the user may not have
+        from stable_baselines3 import DQN  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
         sys.exit("this example needs Stable-Baselines3, which needs PyTorch: pip install stable-baselines3")
 

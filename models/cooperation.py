@@ -68,7 +68,8 @@ class Contributed(dist.Distribution):
         "nothing": constraints.unit_interval,
         "everything": constraints.unit_interval,
     }
-    support = constraints.unit_interval
+    # NumPyro's own distributions override as we do: a constant `support`, no key that is None, no intermediates.
+    support = constraints.unit_interval  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class Contributed(dist.Distribution):
         self.loc, self.scale, self.nothing, self.everything = jnp.broadcast_arrays(*given)
         super().__init__(batch_shape=self.loc.shape, event_shape=(), validate_args=validate_args)
 
-    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Draws; the same key gives the same person and the same shock under any parameters."""
         kind_key, shock_key = jax.random.split(key)
         kind = jax.random.uniform(kind_key, sample_shape + self.batch_shape)
@@ -91,8 +92,9 @@ class Contributed(dist.Distribution):
         share = contribution(self.loc, 1.0, self.scale, shock)
         return jnp.where(kind < self.nothing, 0.0, jnp.where(kind > 1.0 - self.everything, 1.0, share))
 
-    def log_prob(self, value: ArrayLike) -> Array:
+    def log_prob(self, value: ArrayLike) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Log density inside (0, 1), log probability at 0 and 1."""
+        value = jnp.asarray(value)
         others = jnp.log1p(-self.nothing - self.everything)
         z = (value - self.loc) / self.scale
         inside = others - 0.5 * z**2 - jnp.log(self.scale) - 0.5 * jnp.log(2 * jnp.pi)
@@ -154,15 +156,15 @@ def game(
     stake = np.broadcast_to(np.asarray(endowment, np.float32), (n_people,))
 
     def prior() -> Params:
-        baseline = numpyro.sample("baseline", dist.Normal(0.5, 0.25))
+        baseline = jnp.asarray(numpyro.sample("baseline", dist.Normal(0.5, 0.25)))
         log_modifier = (
             numpyro.sample("log_modifier", dist.ZeroSumNormal(0.5, (n_mechanisms,)))
             if n_mechanisms > 1
             else jnp.zeros(1)
         )
         with numpyro.plate("mechanism_plate", n_mechanisms):
-            volatility = numpyro.sample("volatility", dist.LogNormal(np.log(0.3), 0.5))
-            kinds = numpyro.sample("kinds", dist.Dirichlet(np.array([1.0, 1.0, 10.0], np.float32)))
+            volatility = jnp.asarray(numpyro.sample("volatility", dist.LogNormal(np.log(0.3), 0.5)))
+            kinds = jnp.asarray(numpyro.sample("kinds", dist.Dirichlet(np.array([1.0, 1.0, 10.0], np.float32))))
         person = tendencies("person", n_people, POOLING) if repeated else jnp.zeros(n_people)
         return Params(
             baseline, tendencies("group", n_groups, POOLING), person, jnp.exp(log_modifier), volatility, kinds
@@ -173,7 +175,8 @@ def game(
         willingness = params.baseline + params.group[membership] + params.person
         nothing, everything, _ = params.kinds[mechanism].T
         loc = willingness * params.modifier[mechanism]
-        share = numpyro.sample("share", Contributed(loc, params.volatility[mechanism], nothing, everything).to_event(1))
+        shares = Contributed(loc, params.volatility[mechanism], nothing, everything).to_event(1)
+        share = jnp.asarray(numpyro.sample("share", shares))
         return state, Round((share * stake).mean(), share * stake)
 
     def arms(names: Sequence[str] | None) -> dict[str, Any]:

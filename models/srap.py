@@ -31,9 +31,10 @@ from bayesalloc.allocators.evaluate import Allocation, evaluate
 from bayesalloc.allocators.instances import BASE, Setting, arrivals, check_setting, draw_network, fullest
 from bayesalloc.allocators.learned.entry import Negotiation
 from bayesalloc.allocators.methods import SIZES
-from bayesalloc.allocators.problem import Problem
+from bayesalloc.allocators.problem import AnyArray, Problem
 from bayesalloc.environment import Environment, Outcome
 from bayesalloc.errors import InputError, listed
+from bayesalloc.following import next_key
 
 
 class Usually(dist.Distribution):
@@ -55,11 +56,12 @@ class Usually(dist.Distribution):
         """What values there may be."""
         return self._support
 
-    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+    # NumPyro's own distributions override as we do: no key that is None, no intermediates.
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The number."""
         return jnp.broadcast_to(self.value, sample_shape)
 
-    def log_prob(self, value: ArrayLike) -> Array:
+    def log_prob(self, value: ArrayLike) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """0 at the number, minus infinity elsewhere."""
         return jnp.where(jnp.asarray(value) == self.value, 0.0, -jnp.inf)
 
@@ -100,9 +102,9 @@ class State(NamedTuple):
 class Episode(NamedTuple):
     """Outcome of an episode: in units of utility, the share of tasks done, and messages (0 for a central allocator)."""
 
-    social_welfare: Array
-    utility: Array
-    transfer_cost: Array
+    social_welfare: AnyArray
+    utility: AnyArray
+    transfer_cost: AnyArray
     tasks_done: Array
     messages: Array
 
@@ -187,19 +189,19 @@ def market(
     own = tuple(map(acting, methods))
 
     def prior() -> Params:
-        joined = draw_network(setting, numpyro.prng_key())
+        joined = draw_network(setting, next_key())
         if not faults:
             return Params(joined, jnp.zeros(n, bool), {})
         rates = {name: jnp.asarray(numpyro.sample(name, Usually(*usual))) for name, usual in FAULTS.items()}
-        lot = numpyro.sample("liar_lot", dist.Uniform().expand([n]).to_event(1))
+        lot = jnp.asarray(numpyro.sample("liar_lot", dist.Uniform().expand([n]).to_event(1)))
         return Params(joined, lot < rates["liars"], rates)
 
     def step(state: State, method: Array | Chosen, params: Params) -> tuple[State, Episode]:
         joined, rates, out, late, wrong = params.joined, params.rates, jnp.zeros(n, bool), False, NO_FAULTS
         if faults:
             changes = numpyro.sample("network_lot", dist.Uniform()) < rates["network_changes"]
-            joined = jnp.where(changes, draw_network(setting, numpyro.prng_key()), joined)
-            lot = numpyro.sample("stop_lot", dist.Uniform().expand([n]).to_event(1))
+            joined = jnp.where(changes, draw_network(setting, next_key()), joined)
+            lot = jnp.asarray(numpyro.sample("stop_lot", dist.Uniform().expand([n]).to_event(1)))
             out = lot < rates["stopped_before_offering"]
             late = lot > 1.0 - rates["stopped_after_confirming"]
             more, stock = (jnp.where(params.liar, rates[name], 1.0) for name in ("exaggeration", "overstatement"))
@@ -246,7 +248,7 @@ def market(
         return dict(zip(found, alike([*found.values()]), strict=True))
 
     def chosen(action: Any) -> Acting:
-        return action.among[int(action.number)] if isinstance(action, Chosen) else own[int(action)]
+        return action.among[int(np.asarray(action.number))] if isinstance(action, Chosen) else own[int(action)]
 
     def alike(actions: Sequence[Any]) -> list[Any]:
         if not any(isinstance(action, Chosen) for action in actions):

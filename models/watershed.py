@@ -142,12 +142,12 @@ def step(state: State, terms: Terms, params: Params) -> tuple[State, Year]:
     health = jnp.clip(expected + volatility * growth_shock, 0.0, 1.0)
     erosion = _erosion(health, params)
 
-    cost = COST * effort
+    cost = effort * COST
     before = _erosion(params.initial_health, params)
     gain = health - params.initial_health
     ledger = Ledger(effort, cost, health, gain, 1.0 - erosion / before, terms.price * price_ratio)
     payment, outside = terms.payments(ledger)
-    benefit = HEALTH_VALUE * health + SEDIMENT_VALUE * (1.0 - erosion / params.erosion_reference)
+    benefit = health * HEALTH_VALUE + (1.0 - erosion / params.erosion_reference) * SEDIMENT_VALUE
     payoff = benefit - cost + payment
     year = Year(health, erosion, effort, payoff, payment, outside, payoff.sum())
     return State(health, sentiment), year
@@ -284,9 +284,9 @@ def catchment(
     before = dist.Normal(np.log(median / (1 - median)), spread)
 
     def prior() -> Params:
-        start = numpyro.sample("initial_health", dist.TransformedDistribution(before, SigmoidTransform()))
+        start = jnp.asarray(numpyro.sample("initial_health", dist.TransformedDistribution(before, SigmoidTransform())))
         rates = {
-            name: numpyro.sample(name, dist.LogNormal(np.log(median), sd))
+            name: jnp.asarray(numpyro.sample(name, dist.LogNormal(np.log(median), sd)))
             for name, (median, sd) in constants.items()
             if name != "tendency_spread"
         }

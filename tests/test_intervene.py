@@ -11,6 +11,7 @@ from numpyro.contrib.control_flow import cond, scan
 from numpyro.infer import MCMC, NUTS, Predictive
 
 import bayesalloc as ba
+from bayesalloc.following import next_key
 
 PERIODS, KEY = 6, jax.random.key(0)
 A, B = 0.5, 2.0
@@ -178,6 +179,15 @@ def test_subsampling_plates_and_prng_keys_are_seeded():
     (index, value), (again, same) = ba.seed_by_name(model, KEY)(), ba.seed_by_name(model, KEY)()
     np.testing.assert_array_equal(index, again)
     assert float(value) == float(same)
+
+
+def test_what_is_random_needs_a_key():
+    with pytest.raises(ba.InputError, match=r"no rng_key.*jax\.random\.key"):
+        ba.seed_by_name(structural)
+    with handlers.trace(), pytest.raises(ba.InputError, match="under a seed"):
+        next_key()
+    with ba.seed_by_name(rng_key=KEY):
+        assert next_key() != next_key()
 
 
 def test_old_style_keys_work():

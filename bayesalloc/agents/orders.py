@@ -94,10 +94,10 @@ def order(
         except ValueError as error:
             raise InputError(f"{checkpoint}: is damaged: it has no plan of {name} ({quoted(error)})") from None
     if plan is None or (preset, setting, episodes) != (None, None, None):
-        preset = preset or (plan.preset if plan else next(iter(of.presets)))
-        if preset not in of.presets:
-            raise InputError(f"{name} has no preset '{preset}'; there are {listed(of.presets)}")
-        make = of.presets[preset]
+        chosen = preset or (plan.preset if plan else next(iter(of.presets)))
+        if chosen not in of.presets:
+            raise InputError(f"{name} has no preset '{chosen}'; there are {listed(of.presets)}")
+        make = of.presets[chosen]
         arrives = plan.setting if plan else None
         if setting is not None:
             arrives = registry.read_setting(setting, make(None, None).setting)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from bayesalloc.allocators.problem import Problem, exact_paths, package_cost
+from bayesalloc.allocators.problem import AnyArray, Problem, exact_paths, package_cost
 
 
 class Shipments(NamedTuple):
@@ -20,14 +20,14 @@ class Shipments(NamedTuple):
         bound: an upper bound on the best social welfare that the allocator certifies, infinity without one.
     """
 
-    task: Int[Array, "*batch shipment"]
-    agent: Int[Array, "*batch shipment"]
-    type: Int[Array, "*batch shipment"]
-    quantity: Int[Array, "*batch shipment"]
-    distance: Float[Array, "*batch shipment"]
-    messages: Num[Array, "*batch"]
-    hop_cost: Float[Array, "*batch"]
-    bound: Float[Array, "*batch"]
+    task: Int[AnyArray, "*batch shipment"]
+    agent: Int[AnyArray, "*batch shipment"]
+    type: Int[AnyArray, "*batch shipment"]
+    quantity: Int[AnyArray, "*batch shipment"]
+    distance: Float[AnyArray, "*batch shipment"]
+    messages: Num[AnyArray, "*batch"]
+    hop_cost: Float[AnyArray, "*batch"]
+    bound: Float[AnyArray, "*batch"]
 
 
 class Table(NamedTuple):
@@ -56,12 +56,12 @@ class Evaluation(NamedTuple):
             negative, and nothing goes to a task that is not done.
     """
 
-    social_welfare: Float[Array, ""]
-    social_welfare_hop: Float[Array, ""]
-    utility: Float[Array, ""]
-    transfer_cost: Float[Array, ""]
-    done: Bool[Array, " task"]
-    feasible: Bool[Array, ""]
+    social_welfare: Float[AnyArray, ""]
+    social_welfare_hop: Float[AnyArray, ""]
+    utility: Float[AnyArray, ""]
+    transfer_cost: Float[AnyArray, ""]
+    done: Bool[AnyArray, " task"]
+    feasible: Bool[AnyArray, ""]
 
 
 def dense(

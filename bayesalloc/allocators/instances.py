@@ -94,18 +94,19 @@ class Among(dist.Distribution):
         shape: shape of the (independent) draws.
     """
 
-    support = constraints.nonnegative_integer
+    # NumPyro's own distributions override as we do: a constant `support`, no key that is None, no intermediates.
+    support = constraints.nonnegative_integer  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
 
     def __init__(self, values: Sequence[int], shape: tuple[int, ...] = ()) -> None:
         self.values = np.asarray(values, np.int32)
         super().__init__(batch_shape=shape, event_shape=())
 
-    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Independent draws."""
         places = jax.random.randint(key, (*sample_shape, *self.batch_shape), 0, len(self.values))
         return jnp.asarray(self.values)[places]
 
-    def log_prob(self, value: ArrayLike) -> Array:
+    def log_prob(self, value: ArrayLike) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Log probability: the share of the values that are the given one."""
         return jnp.log(jnp.mean(jnp.asarray(value)[..., None] == self.values, axis=-1))
 
@@ -330,7 +331,8 @@ def arrivals(setting: Setting, joined: Bool[Array, "agent agent"], slots: int = 
 def fullest(setting: Setting) -> Problem:
     """An instance of a setting in which every agent owns as many tasks as it may, on which to check sizes."""
     joined = ~jnp.eye(setting.agents, dtype=bool)
-    problem: Problem = handlers.seed(lambda: arrivals(setting, joined), jax.random.key(0))()
+    with handlers.seed(rng_seed=jax.random.key(0)):
+        problem = arrivals(setting, joined)
     return problem._replace(real=jnp.ones_like(problem.real))
 
 

@@ -93,7 +93,8 @@ def lengths(network: Network, length: str | None = None) -> tuple[dict[tuple[int
         InputError: where it is not clear which attribute is the length, one is no length, a link joins a node to
             itself, or one has a direction.
     """
-    by, found = _attribute(network, length), {}
+    by = _attribute(network, length)
+    found: dict[tuple[int, int], float] = {}
     for one, other, about in network.links:
         between = f"the link from {_name(network, one)} to {_name(network, other)}"
         if one == other:
@@ -231,7 +232,7 @@ def _gml(path: Path) -> Found:
     text = read_text(path)
     if "multigraph" not in text:
         text = re.sub(r"\bgraph\s*\[", "graph [ multigraph 1", text, count=1)
-    return _of_networkx(nx.parse_gml(text, label=None))
+    return _of_networkx(nx.parse_gml(text, label=None))  # pyright: ignore[reportArgumentType]  # None: by their ids
 
 
 def _pajek(path: Path) -> Found:

@@ -67,7 +67,8 @@ def solve(problem: Problem, time_limit: float | None = None) -> Solution:
     leaves = rows(agent * types + kind, column, 1.0, stock.size)
     constraints = [
         scipy.optimize.LinearConstraint(arrives - needed, 0.0, 0.0),
-        scipy.optimize.LinearConstraint(leaves, -np.inf, stock.ravel().astype(float)),
+        # SciPy's bounds may be arrays, too: a checker knows them by their default values only
+        scipy.optimize.LinearConstraint(leaves, -np.inf, stock.ravel().astype(float)),  # pyright: ignore[reportArgumentType]
     ]
     cost, most = price[task, agent], np.minimum(requires[task, kind], stock[agent, kind]).astype(float)
     if p:  # a package is never fuller than what could be sent: a tighter relaxation
@@ -85,7 +86,7 @@ def solve(problem: Problem, time_limit: float | None = None) -> Solution:
             c=objective / unit,
             constraints=constraints,
             integrality=integrality,
-            bounds=scipy.optimize.Bounds(lower, upper),
+            bounds=scipy.optimize.Bounds(lower, upper),  # pyright: ignore[reportArgumentType]
             options={"mip_rel_gap": 0.0} | ({} if time_limit is None else {"time_limit": time_limit}),
         )
 
@@ -127,7 +128,8 @@ def _welfare(problem: Problem, quantity: np.ndarray, distance: np.ndarray) -> fl
     """Exactly; minus infinity where it is not feasible."""
     task, agent, kind = np.nonzero(quantity)
     sent, far = quantity[task, agent, kind], distance[task, agent]
-    value = exact(problem, Shipments(task, agent, kind, sent, far, np.nan, np.nan, np.inf))
+    notes = (np.asarray(note) for note in (np.nan, np.nan, np.inf))
+    value = exact(problem, Shipments(task, agent, kind, sent, far, *notes))
     return float(value.social_welfare) if value.feasible else -np.inf
 
 

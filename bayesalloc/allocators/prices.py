@@ -80,7 +80,7 @@ def priced(
     tries = (16 if _small(problem) else 1) if pricing.tries is None else pricing.tries
     noise = jax.random.normal(jax.random.key(0) if rng_key is None else rng_key, (tries, len(problem.owner)))
     noise = jnp.where(jnp.arange(tries)[:, None] < len(pricing.caution), 0.0, pricing.noise * noise)
-    caution = jnp.resize(jnp.asarray(pricing.caution), tries)
+    caution = jnp.resize(jnp.asarray(pricing.caution), (tries,))
 
     def attempt(caution: Array, noise: Array) -> Allocation:
         return _shipments(problem, sell(problem, links, unit, learned, caution, noise, pricing))

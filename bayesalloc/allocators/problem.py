@@ -27,6 +27,8 @@ LEAST = 1e-9  # utility or cost, if not 0: what float32 holds beside the others
 MOST_ITEMS = 2**31  # of a type in all: sums are of 32 bits
 MOST_AGENTS, MOST_TYPES = 1_000_000, 1_000
 
+AnyArray = Array | np.ndarray  # of JAX, or of the host
+
 
 class Problem(NamedTuple):
     """One instance; instances of one shape stack. Padded edges weigh infinity, padded tasks are not real.
@@ -127,7 +129,9 @@ def exact_paths(problem: Problem, sources: np.ndarray) -> np.ndarray:
     return scipy.sparse.csgraph.dijkstra(graph, directed=False, indices=sources)
 
 
-def package_cost(problem: Problem, quantity: Int[Array, "..."], distance: Float[Array, "..."]) -> Float[Array, "..."]:
+def package_cost(
+    problem: Problem, quantity: Int[AnyArray, "..."], distance: Float[AnyArray, "..."]
+) -> Float[Array, "..."]:
     """Transfer cost of each quantity over each distance; nothing costs nothing, however far.
 
     Packages are counted exactly up to 4 million items, in floating point and then corrected, because a whole-number

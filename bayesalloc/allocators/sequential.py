@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
 from jaxtyping import Array, Bool, Float, Int
 
 from bayesalloc.allocators.evaluate import Allocation, dense
@@ -21,6 +20,7 @@ from bayesalloc.allocators.instances import BASE, Setting, arrivals, arrivals_of
 from bayesalloc.allocators.problem import Problem, adjacency, package_cost, shortest_paths
 from bayesalloc.environment import Environment, Observation, Outcome
 from bayesalloc.errors import InputError, listed
+from bayesalloc.following import next_key
 
 Rule = Literal["thesis", "gain"]
 FEATURES = 16  # numbers per agent that describe what naming it would do
@@ -299,7 +299,7 @@ def environment(setting: Setting | Sequence[Setting] = BASE, rule: Rule = "gain"
     def initial(params: Params) -> Progress:
         if len(settings) == 1:
             return begin(arrivals(settings[0], params.joined), rule, look_ahead=ours)
-        return begin(arrivals_of_any(settings, params.joined, numpyro.prng_key()), rule, look_ahead=ours)
+        return begin(arrivals_of_any(settings, params.joined, next_key()), rule, look_ahead=ours)
 
     def step(state: Progress, action: Array, params: Params) -> tuple[Progress, Step]:
         return carry_out(state, action, rule, look_ahead=ours)
@@ -318,7 +318,7 @@ def environment(setting: Setting | Sequence[Setting] = BASE, rule: Rule = "gain"
 
     return Environment(
         name="srap_sequence",
-        prior=lambda: Params(draw_network(settings[0], numpyro.prng_key())),
+        prior=lambda: Params(draw_network(settings[0], next_key())),
         initial=initial,
         step=step,
         arms=arms,

@@ -244,7 +244,7 @@ def _tabulate(
             outcome = unescaped(str(name))
             over = zip(simulated.sizes(outcome), outcomes[outcome].dims, strict=True)
             shown = (f"{size} {'elements' if dim.startswith(f'{outcome}_dim_') else dim}" for size, dim in over)
-            tree[group][name].attrs["over"] = f"mean over {' x '.join(shown)}"
+            tree[group][str(name)].attrs["over"] = f"mean over {' x '.join(shown)}"
     return tree
 
 

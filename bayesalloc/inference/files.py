@@ -197,7 +197,7 @@ def check_structure(tree: xr.DataTree, file: str) -> None:
         raise InputError(
             f"{file}: its attribute 'sampled' lists the sites '{listed(strange)}'; there are {listed(sites)}"
         )
-    if tree.attrs.get("method") == "svi" and "log_ratio" not in tree.get("sample_stats", ()):
+    if tree.attrs.get("method") == "svi" and "log_ratio" not in tree.children.get("sample_stats", ()):
         raise InputError(f"{file}: its method is svi, and it lacks 'log_ratio' in 'sample_stats'")
     if "keywords" in tree.attrs:
         _check_keywords(tree, file)
@@ -229,7 +229,7 @@ def _check_keywords(tree: xr.DataTree, file: str) -> None:
         )
 
 
-def _check_attributes(attributes: Mapping[str, Any], file: str) -> None:
+def _check_attributes(attributes: Mapping[Any, Any], file: str) -> None:
     for name in TEXTS:
         if not isinstance(attributes.get(name, ""), str):
             raise InputError(f"{file}: its attribute '{name}' is not text")

@@ -34,7 +34,7 @@ class Given(NamedTuple):
     """
 
     data: dict[str, Any]
-    categories: dict[str, list[str]] = {}
+    categories: dict[str, Sequence[str]] = {}
     warnings: list[str] = []
 
 

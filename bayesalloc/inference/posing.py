@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,7 +55,7 @@ class Problem(NamedTuple):
     years: list[int] = []
     warnings: list[str] = []
     noncentered: tuple[str, ...] = ()
-    categories: dict[str, list[str]] = {}
+    categories: dict[str, Sequence[str]] = {}
     record: str = ""
     text: str = ""
     mechanism: str = ""
@@ -100,7 +100,7 @@ def pose(
     table.used.clear()
     known = library.load_mechanisms([*mechanisms, *filter(library.is_path, [mechanism])], model)
     if library.is_path(mechanism):  # the user's own word, not the record's
-        mechanism = Path(mechanism or "").stem
+        mechanism = Path(mechanism).stem
     recorded = model.read(table, mechanism)
     env = known_arms(library.knowing(recorded.environment, known))
     labels = np.asarray(recorded.labels, dtype=object)
@@ -249,7 +249,7 @@ def check_posterior(problem: Problem, tree: xr.DataTree) -> None:
             raise InputError(
                 f"{file}: {bad} of {draws[name].size} draws of '{name}' are not numbers: it cannot be used"
             )
-    labels = {} if problem.environment is None else dict(problem.environment.coords)
+    labels: dict[str, Sequence[Any]] = {} if problem.environment is None else dict(problem.environment.coords)
     if problem.environment is not None:
         labels[problem.environment.period] = problem.years
     check_sites(tree, labels, latent)

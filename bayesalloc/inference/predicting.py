@@ -87,7 +87,7 @@ def predict(
         total = sum((jnp.nansum(density) for density in observed), jnp.zeros(()))
         return Predicted(kept, likelihood, {name: weighed[name][1] for name in latent}, total)
 
-    count = draws if isinstance(draws, int) else len(next(iter(draws.values())))
+    count = draws if isinstance(draws, int) else jnp.shape(next(iter(draws.values())))[0]
     samples = {} if isinstance(draws, int) else {name: jnp.asarray(draws[name]) for name in latent}
     mapped = jax.jit(lambda i, s: jax.lax.map(lambda each: one(*each), (i, s), batch_size=min(AT_ONCE, count)))
     return jax.tree.map(np.asarray, mapped(jnp.arange(count), samples))

@@ -214,7 +214,10 @@ def _nuts(
     # chains start at draws of an environment's prior; a plain model's may be too vague for that
     start = init_to_uniform if problem.environment is None else init_to_sample
     kernel = NUTS(
-        sampled_model(problem), init_strategy=start, target_accept_prob=target_accept, dense_mass=dense_block(problem)
+        sampled_model(problem),
+        init_strategy=start,
+        target_accept_prob=target_accept,
+        dense_mass=dense_block(problem),  # pyright: ignore[reportArgumentType]  # documented beside the default False
     )
     mcmc = MCMC(
         kernel,

@@ -24,7 +24,7 @@ from bayesalloc.allocators.darap.minds import Experience, Minds, Seen, features
 from bayesalloc.allocators.evaluate import Allocation, evaluate
 from bayesalloc.allocators.instances import SWEEP, Setting, arrivals_of_any, check_setting, draw_network, network_of_any
 from bayesalloc.allocators.learned.entry import Learned, Negotiation, check_plan
-from bayesalloc.allocators.problem import Problem
+from bayesalloc.allocators.problem import AnyArray, Problem
 from bayesalloc.allocators.sizes import NEGOTIATION
 from bayesalloc.errors import InputError
 
@@ -186,11 +186,11 @@ class Run(NamedTuple):
     iteration: Int[Array, ""]
     episodes: Int[Array, ""]
     joined: Bool[Array, "agent agent"]
-    learners: tuple[Learner | None, Learner | None]
-    memories: tuple[Any, Any]
+    learners: tuple[Learner | None, ...]
+    memories: tuple[Any, ...]
 
 
-Networks = tuple[Any, Any]  # of offering and of confirming, None where that is not learned
+Networks = tuple[Any, ...]  # two: of offering and of confirming, None where that is not learned
 
 
 def network(plan: Plan, rng_key: Array) -> Networks:
@@ -275,7 +275,7 @@ def trainer(plan: Plan, settings: Sequence[Setting] = (), joined: Bool[Array, "a
     """
     config, setting, n = plan.config, plan.setting, plan.setting.agents
 
-    def episode(networks: Networks, epsilon: Array, here: Array, key: Array) -> tuple[Array, tuple[Any, Any]]:
+    def episode(networks: Networks, epsilon: Array, here: Array, key: Array) -> tuple[AnyArray, tuple[Any, Any]]:
         for_network, for_arrivals, for_choices, for_talk = jax.random.split(key, 4)
         if plan.alike and joined is None:
             here = network_of_any(plan.kinds or [setting], for_network)

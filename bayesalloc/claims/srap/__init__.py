@@ -195,4 +195,5 @@ def _line(values: np.ndarray, interval: float) -> Line | None:
     known = values[:, np.isfinite(values).all(0)]
     found = [average(each[:, None], np.zeros_like(each)[:, None], interval) for each in known]
     stats = [each for each in found if each is not None]
-    return Line(*(np.array([each[name] for each in stats]) for name in ("mean", "low", "high"))) if stats else None
+    mean, low, high = (np.array([each[name] for each in stats]) for name in ("mean", "low", "high"))
+    return Line(mean, low, high) if stats else None

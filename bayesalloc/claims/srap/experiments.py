@@ -25,8 +25,9 @@ from tqdm import tqdm
 from bayesalloc.allocators import ALLOCATORS, LEARNED, Problem, evaluate, learned, solve
 from bayesalloc.allocators.darap import THESIS, Darap, dec_grd
 from bayesalloc.allocators.evaluate import Allocation
-from bayesalloc.allocators.instances import Setting, arrivals, draw_network
+from bayesalloc.allocators.instances import Network, Setting, arrivals, draw_network
 from bayesalloc.allocators.learned import per_graph
+from bayesalloc.allocators.problem import AnyArray
 from bayesalloc.claims.srap.checks import Claim, Ours
 from bayesalloc.errors import InputError, listed
 from bayesalloc.library import content
@@ -51,7 +52,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     values: list[int]
     setting: dict[str, Any]
     settings: list[dict[str, Any]]
-    networks: list[str]
+    networks: list[Network]
     methods: list[str]
     per_item: bool
     optimum: bool
@@ -59,14 +60,16 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     claims: list[Claim]
     episodes: int = 1
 
-    def at(self, place: int, network: str) -> Setting:
+    def at(self, place: int, network: Network) -> Setting:
         """The setting of one sweep value in one kind of network.
 
         A sweep over the types has as many of them at every value, of which tasks use the first ones: one network can
         then be trained for the whole sweep, as published, and allocators are compiled once.
         """
         fields = self.setting | self.settings[place]
-        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        lists: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+        }
         setting = Setting(network=network, **lists)
         most = max((self.setting | each).get("types", setting.types) for each in self.settings)
         return setting if most == setting.types else dataclasses.replace(setting, types=most, used=setting.types)
@@ -139,7 +142,7 @@ def load_experiments(name: str = "srap") -> Published:
 
 
 @functools.cache
-def _networks(network: str, agents: int, degree: int, graphs: int, seed: int) -> jax.Array:
+def _networks(network: Network, agents: int, degree: int, graphs: int, seed: int) -> jax.Array:
     setting = Setting(network=network, agents=agents, degree=degree)
     keys = jax.random.split(jax.random.key(seed), graphs)
     return jax.jit(jax.vmap(functools.partial(draw_network, setting)))(keys)
@@ -221,7 +224,7 @@ class Cell(NamedTuple):
 
     experiment: Experiment
     place: int
-    network: str
+    network: Network
     problems: Problem
     per_item: bool = False
 
@@ -324,7 +327,7 @@ def _to_solve(cell: Cell, effort: Effort) -> Iterator[tuple[tuple[int, int], Pro
     """The first episode of the graphs on which the optimum is computed."""
     if not (cell.experiment.optimum or effort.everywhere):
         return
-    host = Problem(*(np.asarray(leaf[0]) for leaf in cell.problems))
+    host: Problem = jax.tree.map(lambda leaf: np.asarray(leaf[0]), cell.problems)
     for graph in range(min(effort.graphs, effort.solved[0 if host.package_size[0] == 1 else 1])):
         yield (graph, 0), Problem(*(leaf[graph] for leaf in host))
 
@@ -351,7 +354,7 @@ def _allocate(
 
     @jax.jit
     @jax.vmap
-    def value(problem: Problem, key: jax.Array, network: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def value(problem: Problem, key: jax.Array, network: Any) -> tuple[AnyArray, ...]:
         worth = evaluate(problem, chosen(problem, key, network))
         return worth.social_welfare, worth.social_welfare_hop, worth.feasible
 
