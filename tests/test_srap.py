@@ -45,8 +45,11 @@ def faulted():
     env = srap.market(methods=("dec-grd", "cen-grd+"), faults=True)
     arms = stack([np.int32(0), np.int32(1)])
 
+    usual = {name: value for name, (value, _) in srap.FAULTS.items()}  # so that all cases are one program
+
     def run(**sites):
-        found = ba.rollout(env, ba.hold, KEY, arms=arms, replicates=60, horizon=4, interventions=sites)
+        given = {name: np.float32(value) for name, value in {**usual, **sites}.items()}
+        found = ba.rollout(env, ba.hold, KEY, arms=arms, replicates=60, horizon=4, interventions=given)
         return np.asarray(found.social_welfare).mean(0), float(found.messages[:, 0].mean())
 
     return run

@@ -39,11 +39,12 @@ def simulate(
     n_agents = len(env.coords.get("agent", ())) if env.payoff else 0
     collect = functools.cache(lambda n, compared: _collector(env, n, n_agents if compared else 0))
     parts = []
+    chosen = {name: fallback if arm.action is None else arm.action for name, arm in arms.items()}
+    if env.check is not None:  # all of them before any is simulated
+        for name, arm in arms.items():
+            env.check(chosen[name], arm.sites)
     for names in groups.values():
-        actions = [fallback if arms[name].action is None else arms[name].action for name in names]
-        if env.check is not None:
-            for action in actions:
-                env.check(action, arms[names[0]].sites)
+        actions = [chosen[name] for name in names]
         n, extra = len(actions), []
         if env.refusal and env.deviate is not None and n_agents:
             deviations = [env.deviate(action, agent) for action in actions for agent in range(n_agents)]

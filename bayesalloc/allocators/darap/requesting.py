@@ -109,7 +109,7 @@ def listen(
     if config.order == "random":
         order = inbox_order(key, now, *copies.quantity.shape)
     else:
-        worth = at(copies.utility, copies.quantity) / jnp.maximum(copies.quantity, 1)
+        worth = at(copies.utility, copies.quantity) / jnp.maximum(copies.quantity, 1).astype(float)
         order = jnp.argsort(-jnp.where(copies.quantity > 0, worth, -1.0), axis=1, stable=True)
     run = partial(in_turn, copies=copies, toll=world.toll)
 
