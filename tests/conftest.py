@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 # NumPyro mixes numbers of different types itself, in NUTS and in some of its distributions: not with these.
-STRICT = "allocators decide gymnasium instances networks optimum prices simulate threefry workers"
+STRICT = "allocators darap decide gymnasium instances networks optimum prices simulate threefry workers"
 
 
 @pytest.fixture(scope="module", autouse=True)
