@@ -78,17 +78,18 @@ def _of_struct(info: Any, prefix: str) -> Iterator[Field]:
     meanings = _meanings(info.cls)
     for field in info.fields:
         default = None if field.default is NODEFAULT else field.default
-        yield from _of_type(field.type, prefix + field.name, meanings.get(field.name, ""), default, field.required)
+        meaning = meanings.get(field.name, "")
+        yield from _of_type(field.type, prefix + field.name, meaning, default, required=field.required)
 
 
-def _of_type(info: Any, name: str, meaning: str, default: Any, required: bool) -> Iterator[Field]:  # noqa: FBT001
+def _of_type(info: Any, name: str, meaning: str, default: Any, *, required: bool) -> Iterator[Field]:
     inner, unit = _simple(info)
     if isinstance(inner, types.StructType):
         yield from _of_struct(inner, f"{name}.")
     elif isinstance(inner, types.DictType):
-        yield from _of_type(inner.value_type, f"{name}.<name>", meaning, None, False)  # noqa: FBT003
+        yield from _of_type(inner.value_type, f"{name}.<name>", meaning, None, required=False)
     elif isinstance(inner, types.ListType):
-        yield from _of_type(inner.item_type, f"{name}[]", meaning, None, required)
+        yield from _of_type(inner.item_type, f"{name}[]", meaning, None, required=required)
     else:
         bounds = {bound: value for bound in BOUNDS if (value := getattr(inner, bound, None)) is not None}
         allowed = ", ".join(f"{BOUNDS[bound]} {value:,.10g}" for bound, value in bounds.items())

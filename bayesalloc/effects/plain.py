@@ -224,7 +224,7 @@ class _Drawable(Following):
             fn = msg["fn"]
             try:
                 jax.eval_shape(lambda key: fn.sample(key, msg["kwargs"].get("sample_shape", ())), jax.random.key(0))
-            except NotImplementedError:
+            except NotImplementedError:  # what NumPyro raises of a distribution without random numbers
                 raise InputError(
                     f"'{self.name(msg)}' cannot be drawn: {type(fn).__name__} has no random numbers (an improper prior,"
                     " for instance); give it a proper distribution, or, where no intervention reaches it, a posterior"

@@ -34,7 +34,7 @@ from bayesalloc.report.reading import (
     titled,
 )
 from bayesalloc.report.tables import ARMS_PER_TABLE, Name, Sheet, document, for_json
-from bayesalloc.report.words import MISSING, alike, bracket, listing, number, percent, places, size_of, words
+from bayesalloc.report.words import MISSING, bracket, listing, number, percent, places, shared_places, size_of, words
 
 AT_DATA = "based on the prior, at the data given"
 BASIS = {"prior": "based on the prior: no record was used", "posterior": "based on the posterior: given the record"}
@@ -136,7 +136,7 @@ def sentences(tree: xr.DataTree, name: Callable[[str], str] = str) -> list[str]:
         clauses = []
         for outcome in main_outcomes(tree)[:MANY]:
             effect, unit = effects[outcome][arm], measure(tree, outcome).unit
-            decimals = alike(effects[outcome].values())
+            decimals = shared_places(effects[outcome].values())
             direction, size = size_of(effect, "ate", decimals, unit, 0.0 if clauses else tree.attrs["interval"])
             clauses.append(verbs[direction].format(titled(tree, outcome, name), size))
         found.append(f"Against {name(control)}, {name(arm)} {listing(clauses)}.")
@@ -164,7 +164,10 @@ def arms_sheets(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str, pe
     sheets = []
     for chosen in itertools.batched(names, per_table):
         rows = [
-            [labelled(tree, o, name), *(bracket(arms[o][arm], "mean", alike(arms[o].values())) for arm in chosen)]
+            [
+                labelled(tree, o, name),
+                *(bracket(arms[o][arm], "mean", shared_places(arms[o].values())) for arm in chosen),
+            ]
             for o in outcomes
         ]
         sheets.append(Sheet(f"Outcomes: mean [{level_of(tree)} of futures]", ["outcome", *map(name, chosen)], rows))
@@ -181,7 +184,7 @@ def effects_sheets(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str)
     for arm in group(tree, "effects")["treatment"].values.tolist():
         rows = []
         for outcome in outcomes:
-            s, decimals = effects[outcome][arm], alike(effects[outcome].values())
+            s, decimals = effects[outcome][arm], shared_places(effects[outcome].values())
             none = s["low"] == s["high"] == 0
             one = {"ate": s["ate"], "low": s["one_low"], "high": s["one_high"]}
             # A share of a control mean that may be zero or negative would mislead.
@@ -318,7 +321,7 @@ def effects_plot(tree: xr.DataTree, outcomes: Sequence[str] | None = None) -> Fi
     rows = len(colours) - 1
     figure, panels = figures.grid(len(chosen), height=0.95 + 0.5 * rows, left=1.15, right=0.15)
     for axes, outcome in zip(panels, chosen, strict=True):
-        decimals = alike(effects[outcome].values())
+        decimals = shared_places(effects[outcome].values())
         for row, (arm, s) in enumerate(effects[outcome].items()):
             axes.plot([s["one_low"], s["one_high"]], [row, row], color=colours[arm], linewidth=1.2)
             axes.plot([s["low"], s["high"]], [row, row], color=colours[arm], linewidth=5, solid_capstyle="butt")

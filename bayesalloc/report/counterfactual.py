@@ -29,7 +29,17 @@ from bayesalloc.report.reading import (
     period,
 )
 from bayesalloc.report.tables import Name, Sheet, document, for_json
-from bayesalloc.report.words import MISSING, alike, bracket, listing, number, percent, size_of, top_places, words
+from bayesalloc.report.words import (
+    MISSING,
+    bracket,
+    listing,
+    number,
+    percent,
+    shared_places,
+    size_of,
+    top_places,
+    words,
+)
 
 PAST_TERMS = {
     "recorded": "what the record says, with its errors of measurement.",
@@ -136,7 +146,10 @@ def overall_sheet(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str) 
 def periods_sheet(tree: xr.DataTree, outcome: str, name: Name = str) -> Sheet:
     """One outcome of a counterfactual, period by period."""
     found, shown, rows = by_period(tree)[outcome], ("recorded", "factual", "counterfactual"), []
-    size, decimals = top_places(row[key] for row in found for key in shown), alike([row["effect"] for row in found])
+    size, decimals = (
+        top_places(row[key] for row in found for key in shown),
+        shared_places([row["effect"] for row in found]),
+    )
     for row in found:
         effect = bracket(row["effect"], "mean", decimals, signed=True)
         rows.append([str(row[period(tree)]), *(number(row[key], size) for key in shown), effect])

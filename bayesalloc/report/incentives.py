@@ -12,7 +12,7 @@ from bayesalloc.effects import decisions
 from bayesalloc.report import figures, html
 from bayesalloc.report.reading import arms_of, group, level_of, measure
 from bayesalloc.report.tables import Name, Sheet
-from bayesalloc.report.words import alike, bracket, listing, number, percent, top_places, with_unit, words
+from bayesalloc.report.words import bracket, listing, number, percent, shared_places, top_places, with_unit, words
 
 REFUSES, MAY_REFUSE = 0.5, 0.05  # probabilities from which an agent is said to refuse, and that it might
 TERMS = {
@@ -46,7 +46,7 @@ def sheet(tree: xr.DataTree, name: Name = str) -> Sheet:
     """Each agent's payoff and incentives under each arm."""
     cells, rows = by_agent(tree, arms_of(tree)), []
     every = [cell for by_arm in cells.values() for cell in by_arm.values()]
-    decimals = alike([cell["payoff"] for cell in every])
+    decimals = shared_places([cell["payoff"] for cell in every])
     for agent, by_arm in cells.items():
         for arm, cell in by_arm.items():
             over, deviating = (

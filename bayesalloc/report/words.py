@@ -52,7 +52,7 @@ def number(value: float, decimals: int | None = None, *, signed: bool = False) -
     return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text
 
 
-def alike(several: Iterable[Mapping[str, float]]) -> int:
+def shared_places(several: Iterable[Mapping[str, float]]) -> int:
     """Decimal places for several intervals side by side: those of the widest, of the intervals that have a width."""
     found = [places(s["low"], s["high"]) for s in several if s.get("high", 0.0) > s.get("low", 0.0)]
     return min(found, default=0)
