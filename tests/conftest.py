@@ -3,10 +3,12 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
 
@@ -36,6 +38,7 @@ import xarray as xr
 from numpyro import handlers
 
 import bayesalloc as ba
+from bayesalloc.cli.main import main
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -117,3 +120,31 @@ def compilations() -> Callable[[], AbstractContextManager[list[float]]]:
         jax.monitoring.unregister_event_duration_listener(listen)
 
     return counted
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `bayesalloc ...` in this process, in an empty folder; an exception that escapes fails the test."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["bayesalloc", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        out, err = capsys.readouterr()
+        return Ran(code, out, err)
+
+    return call

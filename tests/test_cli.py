@@ -5,50 +5,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 import bayesalloc
 from bayesalloc import library
 from bayesalloc.agents import training
-from bayesalloc.cli.main import main
+from tests.conftest import Ran, Run
 
 # The command line is run in this process on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
 
 TINY = ("--draws", "4", "--horizon", "3")
 STATISTICS = {"mean", "sd", "low", "high", "mcse"}
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `bayesalloc ...` in this process, in an empty folder; an exception that escapes fails the test."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["bayesalloc", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
-        out, err = capsys.readouterr()
-        return Ran(code, out, err)
-
-    return call
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ from bayesalloc.models.schemas import watershed_mechanisms
 from bayesalloc.records import Table
 from bayesalloc.report import counterfactual as documents
 from bayesalloc.report.fit import summaries
+from tests.conftest import Run
 from tests.posteriors import drawn
-from tests.test_cli import Run, assert_refused, run  # noqa: F401
+from tests.test_cli import assert_refused
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
 
@@ -96,7 +97,7 @@ WATERSHED = HEAD + "[incentive]\nmodifier = 1.1\n"
 
 
 @pytest.fixture
-def orchard(run: Run) -> Environment:  # noqa: F811
+def orchard(run: Run) -> Environment:
     """The model and its mechanisms, in the working directory."""
     Path("orchard.py").write_text(ORCHARD)
     for name, amount in {
@@ -126,7 +127,7 @@ def test_its_mechanisms_are_compared_by_path_by_name_and_loaded(orchard):
     assert list(orchard.arms(None)) == ["low", "high"]
 
 
-def test_results_speak_of_its_period(orchard, run):  # noqa: F811
+def test_results_speak_of_its_period(orchard, run):
     small = ("--draws", "8", "--horizon", "3", "--out", "out")
     ran = run("compare", "orchard.py", "--mechanisms", "mine.toml", "bonus.py", "--json", *small)
     found = json.loads(ran.out)
@@ -175,13 +176,13 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_files_are_refused_in_one_sentence(orchard, run, case):  # noqa: F811
+def test_bad_files_are_refused_in_one_sentence(orchard, run, case):
     text, parts = BAD[case]
     Path("bad.toml").write_text(text)
     assert_refused(run("compare", "orchard.py", "--mechanisms", "low.toml", "bad.toml", "--draws", "4"), *parts)
 
 
-def test_a_mechanism_of_another_model_is_refused_and_both_are_named(orchard, watershed, run):  # noqa: F811
+def test_a_mechanism_of_another_model_is_refused_and_both_are_named(orchard, watershed, run):
     ran = run("compare", "watershed", "--mechanisms", "cost_sharing", "mine.toml", "--draws", "4")
     assert_refused(ran, "mine.toml", "'orchard'", "'watershed'")
     assert_refused(run("compare", "orchard.py", "--mechanisms", "low", "cost_sharing"), "'watershed'", "'orchard'")
@@ -206,7 +207,7 @@ def test_a_file_names_no_code(orchard, named):
         ba.load_mechanism("mine.toml")
 
 
-def test_what_a_file_may_hold_is_listed(orchard, run):  # noqa: F811
+def test_what_a_file_may_hold_is_listed(orchard, run):
     lines = run("mechanisms", "--fields", "orchard.py").out.splitlines()
     assert "per_hive [EUR/quarter]: money for each hive. (number, at least 0, at most 9, required)" in lines
     assert "shares.<name> [1]: keeper -> share of the money. (number, above 0, at most 1, optional)" in lines
