@@ -20,24 +20,23 @@ class Edges(NamedTuple):
     there: Bool[Array, "project edge"]
 
 
-def saturating(amount: ArrayLike, room: ArrayLike, eta: ArrayLike = 1.0) -> Array:
+def saturating(amount: ArrayLike, room: ArrayLike, eta: float = 1.0) -> Array:
     """Returns of an amount in units of the first dollar's: K log(1 + x / K), or isoelastic where `eta` is not 1.
 
-    The marginal return is (1 + x / K)^-eta: logarithmic returns (eta 1) are Open Philanthropy's working assumption,
-    0.375 is its estimate for GiveWell's charities (Berger & Favaloro 2021, "Our new bar for giving", Appendix).
+    The marginal return is (1 + x / K)^-eta: Open Philanthropy assumes 1 (logarithmic) by default, and 0.375 for
+    GiveWell (Favaloro & Berger 2021, "Technical updates to our global health and wellbeing cause prioritization
+    framework").
 
     Args:
         amount: x >= 0, any shape, in any unit.
         room: K > 0 in the same unit: the amount at which the marginal return is 2^-eta of the first dollar's.
-        eta: curvature, > 0; a float, not traced.
+        eta: curvature, > 0.
 
     >>> float(saturating(1.0, 1.0).round(4)), float(saturating(3.0, 1.0, 0.5))
     (0.6931, 2.0)
     """
     growth = jnp.log1p(jnp.asarray(amount) / room)
-    if isinstance(eta, float) and eta == 1.0:
-        return room * growth
-    return room * jnp.expm1((1.0 - eta) * growth) / (1.0 - eta)
+    return room * (growth if eta == 1.0 else jnp.expm1((1.0 - eta) * growth) / (1.0 - eta))
 
 
 def spilled(
@@ -61,7 +60,7 @@ def impacts(
     room: Float[Array, " project"],
     weight: Float[Array, "project edge"],
     edges: Edges,
-    eta: ArrayLike = 1.0,
+    eta: float = 1.0,
 ) -> Float[Array, " project"]:
     """Each project's impact, y_j = e_j K_j log(1 + x_j / K_j) (1 + sum_k W_jk z_k), z_k = x_k / (x_k + K_k).
 
