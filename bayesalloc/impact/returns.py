@@ -32,10 +32,11 @@ def saturating(amount: ArrayLike, room: ArrayLike, eta: float = 1.0) -> Array:
         room: K > 0 in the same unit: the amount at which the marginal return is 2^-eta of the first dollar's.
         eta: curvature, > 0.
 
-    >>> float(saturating(1.0, 1.0).round(4)), float(saturating(3.0, 1.0, 0.5))
-    (0.6931, 2.0)
+    >>> float(saturating(3.0, 1.0, 0.5)), round(float(saturating(1.0, 1.0)), 4)
+    (2.0, 0.6931)
     """
-    growth = jnp.log1p(jnp.asarray(amount) / room)
+    room = jnp.asarray(room)
+    growth = jnp.log1p(amount / room)
     return room * (growth if eta == 1.0 else jnp.expm1((1.0 - eta) * growth) / (1.0 - eta))
 
 
