@@ -36,7 +36,8 @@ class Understanding(NamedTuple):
         belief: the posterior.
         world: draws from it.
         bounds: which allocations are allowed.
-        standing: the allocation that stands, in budgets: the last that was funded, else the current one, else none.
+        standing: the allocation that stands, in budgets: the last that was told, else the current one, else that of
+            the last round before; with as much money for projects with an estimate as there is now. None: none.
     """
 
     projects: Projects
@@ -100,12 +101,6 @@ def understand(state: State) -> tuple[Understanding, State]:
         which = projects.estimated
         world = _world(belief, prior, projects.risk[which], question.seed, n_kinds)
         limits = Limits(question.domain_caps, question.turnover, question.change, question.resources)
-        past = amounts_of(state.rows, projects)
-        standing = None
-        if past:
-            standing = past[max(past)] / question.budget
-        elif not np.isnan(projects.current).any():
-            standing = projects.current / question.budget
         made = Understanding(
             projects,
             warnings,
@@ -117,7 +112,7 @@ def understand(state: State) -> tuple[Understanding, State]:
             belief,
             world,
             bounds(projects, question.budget, limits),
-            standing,
+            _standing(state, projects),
         )
         return made, state
 
@@ -171,6 +166,19 @@ def _world(belief: Belief, prior: Prior, risk: np.ndarray, seed: int, n_kinds: i
 def room_of(u: Understanding) -> np.ndarray:
     """K of every project, in budgets."""
     return u.projects.room / u.budget
+
+
+def _standing(state: State, projects: Projects) -> np.ndarray | None:
+    past = amounts_of(state.rows, projects)
+    if past and (state.rounds > state.before or np.isnan(projects.current).any()):
+        amount = past[max(past)]
+    elif not np.isnan(projects.current).any():
+        amount = projects.current
+    else:
+        return None
+    held = np.where(projects.estimated, 0.0, projects.current) / state.question.budget
+    moved = np.where(projects.estimated, amount, 0.0)
+    return None if moved.sum() == 0 else held + moved / moved.sum() * (1.0 - held.sum())
 
 
 def _starts(u: Understanding) -> list[np.ndarray]:

@@ -69,7 +69,7 @@ class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that is known; `spreads` are those learned from the first `learned_from` rounds.
+    """All that is known.
 
     Attributes:
         format: which kind of file it is.
@@ -79,6 +79,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         asks: the proposals that were made.
         spreads: see `bayesalloc.impact.structured.Spreads`; empty: not yet learned.
         learned_from: how many rounds they were learned from.
+        before: the last of the rounds that it began with; 0: none.
     """
 
     format: str
@@ -88,6 +89,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     asks: list[Ask] = []
     spreads: list[float] = []
     learned_from: int = 0
+    before: int = 0
 
     def projects(self) -> tuple[Projects, list[str]]:
         """The project table, and sentences on what was assumed."""
@@ -103,12 +105,26 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def begun(question: Question, rows: list[Row]) -> State:
     """A new state."""
-    return State(FORMAT, question, hashed(question), rows)
+    return State(FORMAT, question, hashed(question), rows, before=max((row.round for row in rows), default=0))
 
 
 def hashed(question: Question) -> str:
     """By which a state is known to belong to a question."""
     return hashlib.sha256(msgspec.json.encode(question, order="sorted")).hexdigest()
+
+
+def asked(state: State, allocation: dict[str, float]) -> tuple[State, Ask]:
+    """The state with a proposal for the next round, to a cent; the one that was made before, where it is the same."""
+    number = state.rounds + 1
+    allocation = {name: round(amount, 2) for name, amount in allocation.items()}
+    for ask in state.asks:
+        same = ask.round == number and all(
+            abs(ask.allocation[name] - amount) <= 1e-6 * state.question.budget for name, amount in allocation.items()
+        )
+        if same:
+            return state, ask
+    ask = Ask(str(len(state.asks) + 1), number, allocation)
+    return msgspec.structs.replace(state, asks=[*state.asks, ask]), ask
 
 
 def create(path: Path, state: State) -> None:
