@@ -13,6 +13,7 @@ from bayesalloc.cli.fit import fit
 from bayesalloc.cli.init import init
 from bayesalloc.cli.mechanisms import mechanisms
 from bayesalloc.cli.models import models
+from bayesalloc.cli.optimize import optimize
 from bayesalloc.cli.reproduce import reproduce
 from bayesalloc.cli.train import train
 from bayesalloc.errors import sentence
@@ -25,6 +26,7 @@ app = App(
 )
 for command in (compare, fit, counterfactual, allocate, train, reproduce, models, mechanisms, init):
     app.command(command)
+app.command(optimize)
 
 
 def main() -> None:
