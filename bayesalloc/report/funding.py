@@ -36,7 +36,7 @@ class Money(NamedTuple):
 
     def shown(self, amount: float) -> str:
         """An amount, to a thousandth of the unit at most."""
-        return number(amount / self.usd, 0 if self.usd == 1 else 3 if amount < self.usd else 1)
+        return number(amount / self.usd, 0 if self.usd == 1 or amount == 0 else 3 if amount < self.usd else 1)
 
 
 def money(budget: float) -> Money:
