@@ -25,7 +25,6 @@ from tests.conftest import Run
 from tests.posteriors import drawn
 from tests.test_cli import assert_refused
 
-
 ORCHARD = '''
 from pathlib import Path
 from typing import Annotated, NamedTuple
