@@ -33,7 +33,7 @@ def main() -> None:
     """Run the command line, with one host device per core."""
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))
     try:
-        app(exit_on_error=False, print_error=False)
+        app(sys.argv[1:], exit_on_error=False, print_error=False)
     except CycloptsError as error:
         print(f"bayesalloc: {sentence(error)}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -21,7 +21,7 @@ from bayesalloc.impact.returns import Edges
 from bayesalloc.impact.risk import functional
 from bayesalloc.impact.structured import Draws, impacts
 
-KINDS = ("ucb", "ei", "published")
+BETA = {"ucb": 10.0, "ei": 1.0, "published": 1.0}  # where nobody says otherwise
 
 
 class World(NamedTuple):
@@ -38,8 +38,8 @@ def check(kind: str, beta: float, risk: str) -> None:
     Raises:
         InputError: naming it, and what there is.
     """
-    if kind not in KINDS:
-        raise InputError(f"acquisition is '{quoted(kind)}'; there are {listed(KINDS)}")
+    if kind not in BETA:
+        raise InputError(f"acquisition is '{quoted(kind)}'; there are {listed(BETA)}")
     if kind == "published" and not 0 <= beta <= 1:
         raise InputError(f"beta is {beta:g}; of the published acquisition it must be in [0, 1]")
     if not 0 < beta <= 1e6 and kind == "ucb":

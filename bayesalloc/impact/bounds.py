@@ -243,7 +243,7 @@ def _refuse_conflicts(made: Bounds, budget: float) -> None:
         names = tuple(other for other in kept.names if other != name)
         fewer = kept._replace(rows=kept.rows[without], most=kept.most[without], names=names)
         kept = kept if met(fewer) else fewer
-    ways = [*kept.names, *(["the limit of turnover"] if np.isfinite(kept.turnover) else [])]
+    ways = [*sorted(kept.names), *(["the limit of turnover"] if np.isfinite(kept.turnover) else [])]
     raise InputError(
         "no allocation meets floors, caps and the budget together with " + " and ".join(ways) + "; one has to give way"
     )

@@ -37,7 +37,7 @@ AREAS = {
     "Alternatives to Animal Products": "animals",
     "Fish Welfare": "animals",
 }
-BENCHMARK = 3.33  # GiveWell's units of value per 1,000 USD of cash transfers (analyses of November 2025)
+BENCHMARK = 3.33  # GiveWell's units of value per 1,000 USD of cash (analyses of November 2025; 3.35 in some of them)
 PLAUSIBLE = 30.0  # times the benchmark; more than any of GiveWell's programmes is published with
 ADJUSTMENTS = ("OlderMortalities", "Developmental", "Consumption", "ProgramBenefits", "Grantee")
 ESTIMATES = ("impact_per_1000usd", "usd_per_impact", "low", "high", "unit", "domain", "intervention", "room_usd")

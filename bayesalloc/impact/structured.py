@@ -251,11 +251,12 @@ def believe(prior: Prior, reports: Reports, spreads: Spreads, n_kinds: int, n_re
         own_root = jnp.linalg.cholesky(own_covariance)
         return Belief(mean, root, own_mean, cross, own_root, evidence)
 
-    def again(_: int, belief: Belief) -> Belief:
-        return update(belief.mean[n + n_regions : n + n_regions + n_kinds])
+    def again(strength: Array, _: None) -> tuple[Array, Belief]:
+        belief = update(strength)
+        return belief.mean[n + n_regions : n + n_regions + n_kinds], belief
 
-    first = update(jnp.zeros(n_kinds))
-    return jax.lax.fori_loop(1, NEWTON, again, first) if n_kinds else first
+    _, beliefs = jax.lax.scan(again, jnp.zeros(n_kinds), length=NEWTON if n_kinds else 1)
+    return jax.tree.map(lambda leaf: leaf[-1], beliefs)
 
 
 def draw(belief: Belief, prior: Prior, key: Array, n_draws: int, n_kinds: int) -> Draws:

@@ -19,7 +19,7 @@ def start(
     rounds: Path | None = None,
     risk: str = "ev",
     acquisition: str = "ucb",
-    beta: float = 1.0,
+    beta: float | None = None,
     domain_cap: Annotated[Texts, Parameter(name="--domain-cap")] = None,
     turnover: float | None = None,
     change: float | None = None,
@@ -41,7 +41,7 @@ def start(
         risk: What counts of an uncertain impact: ev, quantile:q, cvar:q, tails:lo,hi, dmreu:a or wlu:c.
         acquisition: ucb (impact + its standard deviation / beta), ei (expected improvement), or published (beta x
             impact + standard deviation, beta in [0, 1]).
-        beta: How much more impact counts than what there is to be learned.
+        beta: How much more impact counts than its standard deviation; default: 10, or 1 of published.
         domain_cap: NAME=SHARE, the most that a domain's projects may get together, as a share of the budget; repeated.
         turnover: The largest share of the budget that may move from what projects get now.
         change: The largest change of what a project gets, as a share of what it gets now.
@@ -57,6 +57,7 @@ def start(
 
         if not 0 < budget < float("inf"):
             raise InputError(f"the budget is {budget:g} USD; it must be above 0")
+        beta = acquisitions.BETA.get(acquisition, 1.0) if beta is None else beta
         acquisitions.check(acquisition, beta, risk)
         for name, share in {"turnover": turnover, "change": change}.items():
             if share is not None and not 0 <= share < float("inf"):
