@@ -1,4 +1,4 @@
-"""The one vectorized simulator: vmap over replicates and arms, scan over years, in chunks, sharded over devices.
+"""The one vectorized simulator: vmap over replicates and arms, scan over periods, in chunks, sharded over devices.
 
 Replicate `r` is future `r % futures` of parameter draw `r // futures`. Its keys depend on those two numbers and on
 nothing else, so arms are paired and a replicate stays the same when their number grows. Inside a chunk the replicates
@@ -6,7 +6,8 @@ are the last axis of every array: XLA vectorises over the last one.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,43 @@ from bayesalloc.threefry import unrolled
 
 CACHED, BUSY = 256, 131_072  # replicates a chunk; on an H100 the larger is 80 times as fast as the smaller
 Policy = Callable[[Any, Any, Array, Array], Any]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Scenario:
+    """What the arms of a simulation have in common.
+
+    Attributes:
+        horizon: number of periods.
+        params: the environment's parameters; None: drawn from the prior.
+        sites: noise to be replayed, site -> values with a leading period axis.
+        interventions: site -> value, as in `do`.
+        start: first period of the intervention, as in `do`.
+        stop: the period before which it ends.
+        tried: whether the interventions' numbers were found allowed before, while they were known.
+
+    Where there are many replicates, every array of `params` and `sites` has a leading axis of them, or of parameter
+    draws.
+    """
+
+    horizon: int = field(metadata={"static": True})
+    params: Any = None
+    sites: Any = field(default_factory=dict)
+    interventions: Any = field(default_factory=dict)
+    start: int | None = field(default=None, metadata={"static": True})
+    stop: int | None = field(default=None, metadata={"static": True})
+    tried: bool = field(default=False, metadata={"static": True})
+
+
+class _Batch(NamedTuple):
+    """How many replicates are simulated, how many at once and where; and whether only their mean is wanted."""
+
+    replicates: int
+    futures: int
+    chunk_size: int
+    devices: int
+    average: bool
 
 
 def hold(action: Any, observation: Any, period: Array, rng_key: Array) -> Any:
@@ -63,38 +101,20 @@ def _replicates_side_by_side(size: int, batched: list[bool], draw: Array) -> tup
 
 
 def trajectories(
-    env: Environment,
-    policy: Policy,
-    arms: Any,
-    rng_keys: Array,
-    horizon: int,
-    *,
-    params: Any = None,
-    sites: Any = None,
-    interventions: Mapping[str, Setting] | None = None,
-    start: int | None = None,
-    stop: int | None = None,
-    tried: bool = False,
-    futures: Array,
+    env: Environment, policy: Policy, arms: Any, rng_keys: Array, futures: Array, scenario: Scenario
 ) -> Any:
-    """A chunk of replicates under every arm: the outcomes with axes year, arm, ..., replicate.
+    """A chunk of replicates under every arm: the outcomes with axes period, arm, ..., replicate.
 
     Args:
         env: the environment.
         policy: `(arm, observation, period, key) -> action`.
         arms: what the policy is given, with a leading arm axis: actions for `hold`, or networks' weights, ...
         rng_keys: the key of each replicate's parameter draw.
-        horizon: number of years.
-        params: the environment's parameters, with a leading replicate axis; None: drawn from the prior.
-        sites: noise to be replayed, site -> values with leading axes replicate and year.
-        interventions: site -> value, as in `do`.
-        start: first period of the intervention, as in `do`.
-        stop: the period before which it ends.
-        tried: whether the interventions' numbers were found allowed before, while they were known.
         futures: which future of its parameter draw each replicate is.
+        scenario: what is done to all of them.
     """
-    given = {} if interventions is None else interventions
-    root = Intervention(given, start=start, stop=stop, horizon=horizon, tried=tried)
+    horizon, start, stop = scenario.horizon, scenario.start, scenario.stop
+    root = Intervention(scenario.interventions, start=start, stop=stop, horizon=horizon, tried=scenario.tried)
 
     def begin(key: Array, future: Array, params: Any) -> tuple[Array, Any, Any]:
         noise_key = jax.random.fold_in(key, 1 + future)
@@ -107,8 +127,8 @@ def trajectories(
         key = jax.random.fold_in(noise_key, t)
 
         def replayed(site: dict[str, Any]) -> Array | None:
-            recorded = site["type"] == "sample" and site["name"] in (sites or {})
-            return sites[site["name"]][t] if recorded and sites else None
+            recorded = site["type"] == "sample" and site["name"] in sites
+            return sites[site["name"]][t] if recorded else None
 
         observation = None if env.observe is None else env.observe(state, params)
         action = policy(arm, observation, t, jax.random.fold_in(key, 0))
@@ -116,50 +136,27 @@ def trajectories(
         with seeded, replay, root.inside(t, horizon), _SideBySide():
             return env.step(state, action, params)
 
-    noise_keys, params, state = jax.vmap(begin, out_axes=(0, -1, -1))(rng_keys, futures, params)
+    noise_keys, params, state = jax.vmap(begin, out_axes=(0, -1, -1))(rng_keys, futures, scenario.params)
     n_arms = len(jax.tree.leaves(arms)[0])
     state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n_arms, *leaf.shape)), state)
     of_replicates = jax.vmap(period, in_axes=(-1, None, 0, -1, 0, None), out_axes=-1)
     of_arms = jax.vmap(of_replicates, in_axes=(0, 0, None, None, None, None))
 
-    def year(state: Any, t: Array) -> tuple[Any, Any]:
-        return of_arms(state, arms, noise_keys, params, sites, t)
+    def together(state: Any, t: Array) -> tuple[Any, Any]:
+        return of_arms(state, arms, noise_keys, params, scenario.sites, t)
 
-    _, outcomes = jax.lax.scan(year, state, jnp.arange(horizon))
+    _, outcomes = jax.lax.scan(together, state, jnp.arange(horizon))
     root.check()
     return outcomes
 
 
 def trajectory(
-    env: Environment,
-    policy: Policy,
-    arm: Any,
-    rng_key: Array,
-    horizon: int,
-    *,
-    params: Any = None,
-    sites: Mapping[str, ArrayLike] | None = None,
-    interventions: Mapping[str, Setting] | None = None,
-    start: int | None = None,
-    stop: int | None = None,
-    future: ArrayLike = 0,
+    env: Environment, policy: Policy, arm: Any, rng_key: Array, scenario: Scenario, *, future: ArrayLike = 0
 ) -> Any:
-    """One replicate under one arm: the outcomes with a leading year axis; see `trajectories` for the arguments."""
-    given = arm, rng_key, params, dict(sites or {}), future
-    arms, keys, params, sites, futures = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], given)
-    outcomes = trajectories(
-        env,
-        policy,
-        arms,
-        keys,
-        horizon,
-        params=params,
-        sites=sites,
-        interventions=interventions,
-        start=start,
-        stop=stop,
-        futures=futures,
-    )
+    """One replicate under one arm: the outcomes with a leading period axis; see `trajectories` for the arguments."""
+    given = arm, rng_key, future, scenario.params, scenario.sites
+    arms, keys, futures, params, sites = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], given)
+    outcomes = trajectories(env, policy, arms, keys, futures, replace(scenario, params=params, sites=sites))
     return jax.tree.map(lambda leaf: leaf[:, 0, ..., 0], outcomes)
 
 
@@ -182,7 +179,7 @@ def rollout(
     chunk_size: int | None = None,
     devices: int | None = None,
 ) -> Any:
-    """Outcomes of every arm in every replicate and year, or a function of them, or the mean of it, streamed.
+    """Outcomes of every arm in every replicate and period, or a function of them, or the mean of it, streamed.
 
     Args:
         env: the environment.
@@ -190,21 +187,21 @@ def rollout(
         rng_key: a key from `jax.random.key` or `jax.random.PRNGKey`.
         arms: what the policy is given, stacked on a leading axis (see `environment.stack`).
         replicates: number of replicates.
-        horizon: number of years.
+        horizon: number of periods.
         futures: replicates that share each parameter draw.
         params: parameters with a leading axis of ceil(replicates / futures) draws; None: drawn from the prior.
-        sites: noise to be replayed, site -> values of shape (draw, year, ...).
+        sites: noise to be replayed, site -> values of shape (draw, period, ...).
         interventions: site -> value, as in `bayesalloc.do`.
         start: first period of the intervention, as in `bayesalloc.do`.
         stop: the period before which it ends.
-        collect: function of one replicate's outcomes (all arms, leading axes arm and year); None: the outcomes.
+        collect: function of one replicate's outcomes (all arms, leading axes arm and period); None: the outcomes.
         average: whether to return the mean over replicates of what is collected; memory then does not grow with them.
         chunk_size: replicates simulated at once on one device; None: as many as fit a processor's cache, and on other
             devices as many as keep them busy.
         devices: how many devices to use; None: all.
 
     Returns:
-        What is collected, with a leading replicate axis: the outcomes have shape (replicate, arm, year, ...). Or its
+        What is collected, with a leading replicate axis: the outcomes have shape (replicate, arm, period, ...). Or its
         mean.
 
     Raises:
@@ -216,38 +213,25 @@ def rollout(
     for name, count in {"replicates": replicates, "horizon": horizon, "futures": futures, "chunk": chunk_size}.items():
         if count < 1:
             raise InputError(f"{name} is {count}; it must be at least 1")
+    scenario = Scenario(horizon, params, dict(sites or {}), dict(interventions or {}), start, stop)
     if interventions:  # refuse at once, while the values are known, what the compiled program could only fail on
-        first = jax.tree.map(lambda leaf: leaf[0], (arms, params, dict(sites or {})))
-        jax.eval_shape(
-            lambda: trajectory(
-                env,
-                policy,
-                first[0],
-                rng_key,
-                horizon,
-                params=first[1],
-                sites=first[2],
-                interventions=interventions,
-                start=start,
-                stop=stop,
-            )
-        )
+        arm, of_one, noise = jax.tree.map(lambda leaf: leaf[0], (arms, params, scenario.sites))
+        first = replace(scenario, params=of_one, sites=noise)
+        jax.eval_shape(lambda: trajectory(env, policy, arm, rng_key, first))
     n_devices = len(jax.devices()) if devices is None else devices
-    chunk_size = min(chunk_size, -(-replicates // n_devices))
-    given = (arms, params, dict(sites or {}), dict(interventions or {}))
-    inputs = jax.tree.map(lambda leaf: leaf if callable(leaf) else jnp.asarray(leaf), given)
-    tried = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(inputs))
-    shape = (replicates, horizon, futures, start, stop, tried, chunk_size, n_devices, average)
+    batch = _Batch(replicates, futures, min(chunk_size, -(-replicates // n_devices)), n_devices, average)
+    arms, scenario = jax.tree.map(lambda leaf: leaf if callable(leaf) else jnp.asarray(leaf), (arms, scenario))
+    tried = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((arms, scenario)))
+    scenario = replace(scenario, tried=tried)
     if jax.default_backend() == "cpu":
-        return _run_on_cpu(env, policy, collect, unrolled(rng_key), inputs, shape)
-    return _run(env, policy, collect, jnp.asarray(rng_key), inputs, shape)
+        return _run_on_cpu(env, policy, collect, unrolled(rng_key), arms, scenario, batch)
+    return _run(env, policy, collect, jnp.asarray(rng_key), arms, scenario, batch)
 
 
 def _simulated(
-    env: Environment, policy: Policy, collect: Any, rng_key: Array, inputs: Any, shape: tuple[Any, ...]
+    env: Environment, policy: Policy, collect: Any, rng_key: Array, arms: Any, scenario: Scenario, batch: _Batch
 ) -> Any:
-    replicates, horizon, futures, start, stop, tried, chunk_size, n_devices, average = shape
-    arms, all_params, all_sites, interventions = inputs
+    replicates, futures, chunk_size, n_devices, average = batch
     per_device = -(-replicates // (chunk_size * n_devices))
     mesh = Mesh(np.array(jax.devices()[:n_devices]), ("device",))
 
@@ -255,24 +239,12 @@ def _simulated(
         index = first + jnp.arange(chunk_size)
         padded = jnp.minimum(index, replicates - 1)  # padding repeats the last replicate
         draw = padded // futures
-        params, sites = jax.tree.map(lambda leaf: leaf[draw], (all_params, all_sites))
+        params, sites = jax.tree.map(lambda leaf: leaf[draw], (scenario.params, scenario.sites))
         keys = jax.vmap(lambda draw: jax.random.fold_in(rng_key, draw))(draw)
-        outcomes = trajectories(
-            env,
-            policy,
-            arms,
-            keys,
-            horizon,
-            params=params,
-            sites=sites,
-            interventions=interventions,
-            start=start,
-            stop=stop,
-            tried=tried,
-            futures=padded % futures,
-        )
+        given = replace(scenario, params=params, sites=sites)
+        outcomes = trajectories(env, policy, arms, keys, padded % futures, given)
         outcomes = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), outcomes)
-        each = (lambda years: years) if collect is None else collect
+        each = (lambda periods: periods) if collect is None else collect
         if not average:
             return jax.vmap(each, in_axes=-1)(outcomes)
         values = jax.vmap(each, in_axes=-1, out_axes=-1)(outcomes)

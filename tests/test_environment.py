@@ -14,7 +14,7 @@ from numpyro.infer.util import log_density
 
 import bayesalloc as ba
 from bayesalloc.environment import measured, stack
-from bayesalloc.simulate import trajectory
+from bayesalloc.simulate import Scenario, trajectory
 
 KEY, YEARS = jax.random.key(3), 8
 
@@ -130,10 +130,10 @@ def test_the_arm_may_change_from_year_to_year(watershed):
 def test_trajectory_replays_noise(watershed):
     arm = watershed.arms(None)["cost_sharing"]
     shock = jnp.zeros(YEARS)
-    calm = trajectory(watershed, ba.hold, arm, KEY, YEARS, sites={"growth_shock": shock})
-    other = trajectory(watershed, ba.hold, arm, KEY, YEARS)
+    calm = trajectory(watershed, ba.hold, arm, KEY, Scenario(YEARS, sites={"growth_shock": shock}))
+    other = trajectory(watershed, ba.hold, arm, KEY, Scenario(YEARS))
     assert not np.array_equal(calm.forest_health, other.forest_health)
-    again = trajectory(watershed, ba.hold, arm, KEY, YEARS, interventions={"growth_shock": 0.0})
+    again = trajectory(watershed, ba.hold, arm, KEY, Scenario(YEARS, interventions={"growth_shock": 0.0}))
     np.testing.assert_allclose(calm.forest_health, again.forest_health, rtol=1e-6)
 
 

@@ -10,7 +10,7 @@ import bayesalloc as ba
 from bayesalloc.claims.watershed import load_claims, once
 from bayesalloc.environment import stack
 from bayesalloc.models import cooperation, watershed as content
-from bayesalloc.simulate import trajectory
+from bayesalloc.simulate import Scenario, trajectory
 from tests.conftest import REAL_DATA, fully_optimised
 
 KEY, YEARS = jax.random.key(0), 10
@@ -57,7 +57,7 @@ def test_the_watershed_equals_a_plain_python_version(watershed, name):
     params = ba.seed_by_name(watershed.prior, KEY)()
     arm = watershed.arms([name])[name]
     sites = {site: jnp.asarray(values, jnp.float32) for site, values in noise.items()}
-    years = trajectory(watershed, ba.hold, arm, KEY, YEARS, params=params, sites=sites)
+    years = trajectory(watershed, ba.hold, arm, KEY, Scenario(YEARS, params=params, sites=sites))
     p = {field: np.asarray(value, float) for field, value in params._asdict().items()}
     health, sentiment = float(p["initial_health"]), 0.0
     first = float(p["erosion_reference"] * np.exp(-p["erosion_decay"] * health))

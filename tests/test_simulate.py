@@ -12,7 +12,7 @@ import pytest
 
 import bayesalloc as ba
 from bayesalloc.environment import stack
-from bayesalloc.simulate import schedule, trajectory
+from bayesalloc.simulate import Scenario, schedule, trajectory
 
 KEY, YEARS = jax.random.key(0), 5
 
@@ -52,7 +52,7 @@ def test_replicates_and_futures_differ(watershed, arms):
 def test_a_replicate_draws_from_its_own_key(watershed, arms):
     """`rollout` hashes in its own form; one trajectory at a time draws with JAX's own."""
     arm = jax.tree.map(lambda leaf: leaf[1], arms)
-    alone = trajectory(watershed, ba.hold, arm, jax.random.fold_in(KEY, 3), YEARS, future=1).forest_health
+    alone = trajectory(watershed, ba.hold, arm, jax.random.fold_in(KEY, 3), Scenario(YEARS), future=1).forest_health
     together = run(watershed, arms, futures=2).forest_health
     np.testing.assert_allclose(together[7, 1], alone, rtol=1e-5)
 

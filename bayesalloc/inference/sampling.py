@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,17 @@ EXTRA_FIELDS = {  # of NumPyro, and what ArviZ calls them; `lp` with the other s
     "potential_energy": "lp",
     "adapt_state.step_size": "step_size",
 }
+
+
+class Sampler(NamedTuple):
+    """How a posterior is sampled; `fit` says what each means."""
+
+    method: str
+    chains: int
+    warmup: int
+    draws: int
+    target_accept: float
+    progress: bool
 
 
 def fit(
@@ -84,13 +95,7 @@ def fit(
         InputError: see `pose`, and for counts below 1, a method that is not there, or a site that it cannot sample.
     """
     problem = pose(model, record, mechanism=mechanism, mechanisms=mechanisms, data=data)
-    for name, (count, least) in {"chains": (chains, 1), "warmup": (warmup, 1), "draws": (draws, 10)}.items():
-        if count < least:
-            raise InputError(f"{name} is {count}; it must be at least {least}")
-    if method not in ("nuts", "svi"):
-        raise InputError(f"there is no method '{method}'; there are nuts, svi")
-    if not 0.5 <= target_accept < 1:
-        raise InputError(f"target_accept is {target_accept:g}; it must be in [0.5, 1)")
+    sampler = _allowed(Sampler(method, chains, warmup, draws, target_accept, progress))
     trace = trace_of(problem)
     samplable(trace, method)
     found = ancestry(problem.model, keywords(problem))
@@ -99,10 +104,7 @@ def fit(
         raise InputError(f"'{listed(backwards)}' {BACKWARDS}")
     run_key, prior_key, predictive_key = jax.random.split(rng_key, 3)
     given = keywords(problem)
-    if method == "nuts":
-        posterior, stats = _nuts(problem, given, run_key, (chains, warmup, draws), target_accept, progress=progress)
-    else:
-        posterior, stats = _svi(problem, given, run_key, (chains, warmup, draws), progress=progress)
+    posterior, stats = (_nuts if method == "nuts" else _svi)(problem, given, run_key, sampler)
     posterior = {name: np.asarray(values) for name, values in posterior.items()}
     recorded = trees.observed(trace, trace_of(problem, 1))
     of_record = {name: recorded[name] for name in outcomes(found)}
@@ -140,6 +142,18 @@ def fit(
     verdict = diagnose(tree)
     tree.attrs |= {"usable": int(verdict.usable), "why": verdict.why, "doubts": verdict.doubts}
     return tree
+
+
+def _allowed(sampler: Sampler) -> Sampler:
+    """The sampler, if it can be used."""
+    for name, least in {"chains": 1, "warmup": 1, "draws": 10}.items():
+        if getattr(sampler, name) < least:
+            raise InputError(f"{name} is {getattr(sampler, name)}; it must be at least {least}")
+    if sampler.method not in ("nuts", "svi"):
+        raise InputError(f"there is no method '{sampler.method}'; there are nuts, svi")
+    if not 0.5 <= sampler.target_accept < 1:
+        raise InputError(f"target_accept is {sampler.target_accept:g}; it must be in [0.5, 1)")
+    return sampler
 
 
 Groups = dict[str, tuple[dict[str, Any], dict[str, Any]]]  # name -> values, and labels of their leading dimensions
@@ -207,25 +221,22 @@ def _places(values: np.ndarray, step: int = 1) -> dict[str, Any]:
     return {"chain": np.arange(len(values)), "draw": np.arange(0, values.shape[1], step)}
 
 
-def _nuts(
-    problem: Problem, keywords: Any, key: Array, size: tuple[int, int, int], target_accept: float, *, progress: bool
-) -> tuple[dict[str, Any], dict[Any, Any]]:
-    chains, warmup, draws = size
+def _nuts(problem: Problem, keywords: Any, key: Array, sampler: Sampler) -> tuple[dict[str, Any], dict[Any, Any]]:
     # chains start at draws of an environment's prior; a plain model's may be too vague for that
     start = init_to_uniform if problem.environment is None else init_to_sample
     kernel = NUTS(
         sampled_model(problem),
         init_strategy=start,
-        target_accept_prob=target_accept,
+        target_accept_prob=sampler.target_accept,
         dense_mass=dense_block(problem),  # pyright: ignore[reportArgumentType]  # documented beside the default False
     )
     mcmc = MCMC(
         kernel,
-        num_warmup=warmup,
-        num_samples=draws,
-        num_chains=chains,
+        num_warmup=sampler.warmup,
+        num_samples=sampler.draws,
+        num_chains=sampler.chains,
         chain_method="vectorized",
-        progress_bar=progress,
+        progress_bar=sampler.progress,
     )
     try:
         mcmc.run(key, extra_fields=tuple(EXTRA_FIELDS), **keywords)
@@ -268,18 +279,15 @@ def dense_block(problem: Problem) -> list[tuple[str, ...]]:
     return [tuple(names)] if names else []
 
 
-def _svi(
-    problem: Problem, keywords: Any, key: Array, size: tuple[int, int, int], *, progress: bool
-) -> tuple[dict[str, Any], dict[Any, Any]]:
-    chains, warmup, draws = size
+def _svi(problem: Problem, keywords: Any, key: Array, sampler: Sampler) -> tuple[dict[str, Any], dict[Any, Any]]:
     model = sampled_model(problem)
     guide = autoguide.AutoMultivariateNormal(model)
-    steps = 10 * (warmup + draws)
+    steps = 10 * (sampler.warmup + sampler.draws)
     schedule = optax.cosine_decay_schedule(0.01, steps)
     svi = SVI(model, guide, optax.adam(schedule), Trace_ELBO(num_particles=4))
     run_key, draw_key = jax.random.split(key)
-    result = svi.run(run_key, steps, progress_bar=progress, **keywords)
-    n = chains * draws
+    result = svi.run(run_key, steps, progress_bar=sampler.progress, **keywords)
+    n = sampler.chains * sampler.draws
     # importance ratios of the guide's draws, for the Pareto-k diagnostic
     posterior = guide.get_posterior(result.params)
     flat = posterior.sample(draw_key, (n,))
