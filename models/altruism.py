@@ -14,7 +14,7 @@ is off is lost, and no rule does that. Other worlds are `consortium(World(...))`
     from bayesalloc.models.altruism import World, consortium
     environment = consortium(World(spillovers="free", local=0.6))
 
-Every constant, with its source, and the setting of a world: `funding/projects.py`.
+Every constant, with its source, and the setting of a world: `funding/world.py`.
 """
 
 import dataclasses
@@ -33,13 +33,15 @@ from bayesalloc.impact import metrics
 from bayesalloc.impact.returns import impacts
 from bayesalloc.impact.rules import RULES
 from bayesalloc.impact.waterfill import best_split
-from bayesalloc.models.funding.projects import AGENCY, CONSTANTS, DOMAINS, Projects, World, draw_projects, lots, normals
 from bayesalloc.models.funding.reports import NEVER, Pending, arrived, delays, filed, nothing_pending
 from bayesalloc.models.funding.seeing import look
+from bayesalloc.models.funding.world import AGENCY, CONSTANTS, DOMAINS, Params, World, draw_projects, lots, normals
 
 ORACLES = ("oracle", "oracle_local")  # both know e, K and W; the second also what delivery will be in this round
 GIVEN = "given"  # stands among the rules of a `Funding` for the allocation it holds
 REFINED = 4  # rounds in which the oracle's last split is brought up to date, as few projects a round go on or off
+DEFAULT = World()
+LEAST = 1e-30  # impact that is divided by, where there is none
 SHARES = 1e-4  # what an allocation's shares may miss a sum of 1 by
 
 
@@ -113,7 +115,7 @@ class Funding:
     among: tuple[str, ...] = dataclasses.field(metadata={"static": True})
 
 
-def consortium(world: World = World()) -> Environment:
+def consortium(world: World = DEFAULT) -> Environment:
     """Rounds of funding in one world.
 
     Args:
@@ -124,7 +126,7 @@ def consortium(world: World = World()) -> Environment:
     carried, kept = (CONSTANTS[f"{which}_persistence"] for which in ("region", "local"))
     region_sd, sight = CONSTANTS["region_spread"], CONSTANTS["sight_error"]
 
-    def initial(projects: Projects) -> State:
+    def initial(params: Params) -> State:
         region_shock = region_sd * normals("initial_region_shock", regions)
         local = world.local * normals("initial_local", n)
         return State(
@@ -134,15 +136,20 @@ def consortium(world: World = World()) -> Environment:
             local=local,
             local_seen=local + sight * normals("initial_sight", n),
             share=jnp.zeros(n),
-            best=best_split(*known(projects), jnp.ones(n, bool), eta=world.eta),
+            best=best(jnp.ones(n, bool), params, 0.0),
             pending=nothing_pending(world),
         )
 
-    def known(projects: Projects, local: ArrayLike = 0.0) -> tuple[Any, ...]:
-        return projects.log_effect + local, projects.room, projects.weight, projects.edges
+    def impact_of(amount: Array, params: Params, local: ArrayLike) -> Float[Array, " project"]:
+        log_effect = params.log_effect + local + 0.5 * region_sd**2
+        return impacts(amount, log_effect, params.room, params.weight, params.edges, world.eta)
+
+    def best(on: Array, params: Params, local: ArrayLike, **given: Any) -> Float[Array, " project"]:
+        log_effect = params.log_effect + local
+        return best_split(log_effect, params.room, params.weight, params.edges, on, eta=world.eta, **given)
 
     def allocation(
-        action: Array | Funding, state: State, projects: Projects, oracle: Float[Array, " project"]
+        action: Array | Funding, state: State, params: Params, oracle: Float[Array, " project"]
     ) -> Float[Array, " project"]:
         if not isinstance(action, Funding):
             return jnp.asarray(action)
@@ -151,36 +158,33 @@ def consortium(world: World = World()) -> Environment:
             if name == GIVEN:
                 return jnp.asarray(action.given)
             if name in ORACLES:
-                return oracle if name == "oracle" else best_split(*known(projects, state.local), state.on, eta=world.eta)
-            return RULES[name](projects.effect_expected, projects.room_seen, state.on, 1.0)
+                return oracle if name == "oracle" else best(state.on, params, state.local)
+            return RULES[name](params.effect_expected, params.room_seen, state.on, 1.0)
 
         return jax.lax.switch(action.number, [lambda name=name: by(name) for name in action.among])
 
-    def step(state: State, action: Array | Funding, projects: Projects) -> tuple[State, Round]:
+    def step(state: State, action: Array | Funding, params: Params) -> tuple[State, Round]:
         risk_lot, report_lot, delay_lot = (lots(f"{name}_lot", n) for name in ("risk", "report", "delay"))
         report_noise, local_shock, sight_noise = (
             normals(name, n) for name in ("report_noise", "local_shock", "sight_noise")
         )
         region_noise = normals("region_noise", regions)
 
-        def achieved(amount: Array) -> Array:
-            return impacts(amount, *known(projects, state.local + 0.5 * region_sd**2), world.eta)
-
-        oracle = best_split(*known(projects), state.on, eta=world.eta, rounds=REFINED, start=state.best)
-        share = allocation(action, state, projects, oracle)
+        oracle = best(state.on, params, 0.0, rounds=REFINED, start=state.best)
+        share = allocation(action, state, params, oracle)
         amount = jnp.where(state.on, share, 0.0)
-        impact, most = achieved(amount), achieved(oracle).sum()
-        in_region = projects.region[None] == jnp.arange(regions)[:, None]
+        impact, most = (impact_of(each, params, state.local) for each in (amount, oracle))
+        in_region = params.region[None] == jnp.arange(regions)[:, None]
         by_region = jnp.where(in_region, impact, 0.0).sum(-1)
 
         reports = (amount >= CONSTANTS["least_reported"]) & (report_lot < world.report_probability)
-        log_impact = jnp.log(jnp.where(reports, impact, 1.0)) - 0.5 * region_sd**2 + state.region_shock[projects.region]
-        log_report = jnp.where(reports, log_impact + projects.bias + world.noise * report_noise, 0.0)
+        log_impact = jnp.log(jnp.where(reports, impact, 1.0)) - 0.5 * region_sd**2 + state.region_shock[params.region]
+        log_report = jnp.where(reports, log_impact + params.bias + world.noise * report_noise, 0.0)
         arrival = jnp.where(reports, state.period + delays(world, delay_lot), NEVER)
 
         happened = Round(
             impact=impact.sum(),
-            share_of_oracle=jnp.where(most > 0.0, impact.sum() / jnp.where(most > 0.0, most, 1.0), 1.0),
+            share_of_oracle=jnp.where(most.sum() > 0.0, impact.sum() / jnp.maximum(most.sum(), LEAST), 1.0),
             turnover=jnp.where(state.period > 0, metrics.turnover(state.share, share), 0.0),
             inequality=metrics.gini(by_region),
             worst_off=by_region.min(),
@@ -204,9 +208,9 @@ def consortium(world: World = World()) -> Environment:
         )
         return after, happened
 
-    def observe(state: State, projects: Projects) -> Observation:
+    def observe(state: State, params: Params) -> Observation:
         """All that is seen, see `funding.seeing.seen`; the actions by number are the default arms."""
-        values = look(state.on, state.share, arrived(state.pending, state.period), state.local_seen, projects)
+        values = look(state.on, state.share, arrived(state.pending, state.period), state.local_seen, params)
         return Observation(values, jnp.ones(len(default), bool))
 
     default = (*RULES, "oracle")

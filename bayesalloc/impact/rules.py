@@ -21,7 +21,7 @@ def in_proportion(
 ) -> Float[Array, " project"]:
     """The budget in proportion to weights >= 0; nothing where no project that is on has any."""
     weight = jnp.where(on, weight, 0.0)
-    return budget * weight / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)
+    return jnp.asarray(budget) * weight / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)
 
 
 def _top(effect: Array, weight: Array, on: Array, budget: ArrayLike) -> Array:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from bayesalloc.models.funding.projects import World
+from bayesalloc.models.funding.world import World
 
 NEVER = 2**31 - 1  # the round in which a report arrives that there is not
 
@@ -27,13 +27,13 @@ class Arrived(NamedTuple):
     """What the reports say that arrive at the beginning of a round, all of a project's taken together.
 
     Attributes:
-        count: how many there are; the means are 0 where there is none.
+        reports: how many there are; the means are 0 where there is none.
         log_report: mean of the logs of the reported impacts.
         log_ratio: mean of the logs of reported impact over grant.
         age: mean rounds since the round a report is about.
     """
 
-    count: Float[Array, " project"]
+    reports: Float[Array, " project"]
     log_report: Float[Array, " project"]
     log_ratio: Float[Array, " project"]
     age: Float[Array, " project"]
@@ -59,9 +59,7 @@ def filed(
     """The reports under way after a round's have been filed."""
     place = period % pending.arrival.shape[0]
     amount = jnp.where(there, amount, 1.0)
-    return Pending(
-        *(kept.at[place].set(new) for kept, new in zip(pending, (log_report, amount, arrival), strict=True))
-    )
+    return Pending(*(kept.at[place].set(new) for kept, new in zip(pending, (log_report, amount, arrival), strict=True)))
 
 
 def arrived(pending: Pending, period: Array) -> Arrived:

@@ -5,17 +5,17 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from bayesalloc.models.funding.projects import AGENCY, EDGES, Projects
 from bayesalloc.models.funding.reports import Arrived
+from bayesalloc.models.funding.world import AGENCY, EDGES, Params
 
 
-class Seen(NamedTuple):
+class Sight(NamedTuple):
     """What is seen at the beginning of a round; every field has shape (project,), or (project, edge) where it says so.
 
     Attributes:
         on: 1 where a project is on, 0 where external risk has put it off.
         share: of the last round's budget.
-        count: reports that arrive; the four fields from here on are those of `Arrived`.
+        reports: how many arrive; the four fields from here on are those of `Arrived`.
         log_report: see there.
         log_ratio: see there.
         age: see there.
@@ -30,7 +30,7 @@ class Seen(NamedTuple):
 
     on: Array
     share: Array
-    count: Array
+    reports: Array
     log_report: Array
     log_ratio: Array
     age: Array
@@ -52,25 +52,23 @@ class Agencies(NamedTuple):
             have an edge into it; 0 where there are none.
     """
 
-    own: Seen
+    own: Sight
     neighbours: Float[Array, "agency project"]
 
 
-def look(
-    on: Array, share: Array, reports: Arrived, local_seen: Array, projects: Projects
-) -> Float[Array, " values"]:
+def look(on: Array, share: Array, reports: Arrived, local_seen: Array, params: Params) -> Float[Array, " values"]:
     """All that is seen as one row of numbers; `seen` gives it its names back."""
-    known = (projects.estimate, projects.effect_expected, projects.room_seen, projects.region)
-    fields = [on, share, *reports, local_seen, *known, *projects.edges.source.T, *projects.edges.kind.T]
+    known = (params.estimate, params.effect_expected, params.room_seen, params.region)
+    fields = [on, share, *reports, local_seen, *known, *params.edges.source.T, *params.edges.kind.T]
     return jnp.concatenate([field.astype(share.dtype) for field in fields])
 
 
-def seen(values: Float[Array, " values"]) -> Seen:
+def seen(values: Float[Array, " values"]) -> Sight:
     """What an observation's row of numbers says, by name."""
-    columns = values.reshape(len(Seen._fields) - 2 + 2 * EDGES, -1)
+    columns = values.reshape(len(Sight._fields) - 2 + 2 * EDGES, -1)
     own, source, kind = columns[: -2 * EDGES], columns[-2 * EDGES : -EDGES].T, columns[-EDGES:].T
     *fields, region = own
-    return Seen(*fields, *(_whole(each) for each in (region, source, kind)))
+    return Sight(*fields, *(_whole(each) for each in (region, source, kind)))
 
 
 def _whole(value: Array) -> Int[Array, "..."]:
@@ -83,5 +81,5 @@ def agencies(values: Float[Array, " values"]) -> Agencies:
     agency = jnp.arange(len(everything.on)) // AGENCY
     outside = (agency[everything.source] != agency[:, None]).astype(values.dtype)
     given = (outside * everything.share[everything.source]).sum(-1) / jnp.maximum(outside.sum(-1), 1.0)
-    own = Seen(*(field.reshape(-1, AGENCY, *field.shape[1:]) for field in everything))
+    own = Sight(*(field.reshape(-1, AGENCY, *field.shape[1:]) for field in everything))
     return Agencies(own, given.reshape(-1, AGENCY))

@@ -1,6 +1,6 @@
 """The projects of `altruism.py`: what is assumed of them and where it comes from, and one network drawn from that.
 
-Projects stand in three domains (40 % health, 30 % poverty, 30 % animals), in that order; each is one of its domain's
+Params stand in three domains (40 % health, 30 % poverty, 30 % animals), in that order; each is one of its domain's
 interventions, stands in a region, and belongs to an agency of ten consecutive projects. With other numbers of projects
 than 100 there are as many more or fewer interventions, regions and agencies, so that their sizes stay as they are.
 """
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from bayesalloc.errors import InputError, listed
 from bayesalloc.impact.returns import Edges
@@ -30,16 +30,17 @@ PRESETS = {
     "shortlist": (0.30, 0.47),  # GiveWell's file, recomputed: nets, malaria drugs and vitamin A in 24 places
 }
 CONSTANTS = {
-    "health_effect": 5.0,  # DALY per 1,000 USD, median: the best HIV programmes cost 150-250 USD/DALY (Rethink Priorities)
-    "poverty_effect": 1.6,  # DALY per 1,000 USD, median: cash costs 460-836 USD/DALY (Rethink Priorities' model)
-    "animals_effect": 1895.0,  # suffering-years per 1,000 USD, median; 160-3,630 in 90 % (Rethink Priorities' model)
+    # Of domains: Rethink Priorities' cross-cause model, whose prices per DALY stand behind each
+    "health_effect": 5.0,  # DALY per 1,000 USD, median; the best HIV programmes cost 150-250 USD/DALY
+    "poverty_effect": 1.6,  # DALY per 1,000 USD, median; cash costs 460-836 USD/DALY
+    "animals_effect": 1895.0,  # suffering-years per 1,000 USD, median; 160-3,630 in 90 %
     "room_spread": 1.2,  # log sd of K; Open Philanthropy's within areas: grants 1.60, organisations' means 0.87
     "room_error": 0.3,  # log sd of K as seen; assumed
     "region_persistence": 0.9,  # a round; assumed, as all that follows but for external risk
     "region_spread": 0.3,  # log sd of a region's shock
     "local_persistence": 0.8,  # a round; of a project's delivery
     "sight_error": 0.2,  # sd of what the agency sees of the log of its projects' delivery
-    "risk": 0.01,  # probability a round of going off; 18 % in 20 rounds; of the World Bank's projects 12-21 % fail (2021)
+    "risk": 0.01,  # probability a round of going off, 18 % in 20; of the World Bank's projects 12-21 % fail (IEG 2021)
     "risk_rounds": 8.0,  # mean rounds that it lasts
     "overlap": -0.15,  # weight of a spill-over between projects of one intervention
     "kind_mean": 0.06,  # mean and sd of the weight of each other kind
@@ -165,7 +166,7 @@ class World:
         return 1 if self.delay == 1.0 else math.ceil(math.log(1e-3) / math.log1p(-1.0 / self.delay))
 
 
-class Projects(NamedTuple):
+class Params(NamedTuple):
     """One network of projects, the environment's parameters; K is in shares of a round's budget.
 
     Attributes:
@@ -201,25 +202,26 @@ def lots(name: str, *shape: int) -> Array:
     return jnp.asarray(numpyro.sample(name, dist.Uniform(0.0, 1.0).expand(shape).to_event(len(shape))))
 
 
-def draw_projects(world: World) -> Projects:
+def draw_projects(world: World) -> Params:
     """A network of projects; the sites are standard normals and uniform numbers."""
     n, intervention = world.n_projects, world.intervention
     groups = int(intervention.max()) + 1
     between, within = world.spreads
     half = world.estimate_error / math.sqrt(2.0)
-    deviation = between * normals("intervention_effect", groups)[intervention] + within * normals("project_effect", n)
+    of_intervention, of_project = normals("intervention_effect", groups), normals("project_effect", n)
+    deviation = between * of_intervention[intervention] + within * of_project
     error = normals("intervention_error", groups)[intervention] + normals("project_error", n)
     estimated = deviation + half * error
 
     room = jnp.exp(CONSTANTS["room_spread"] * normals("project_room", n))
     room = world.room * room / room.sum()
     region, edges = _network(world)
-    return Projects(
-        log_effect=world.log_median + deviation,
+    return Params(
+        log_effect=jnp.asarray(world.log_median) + deviation,
         room=room,
         weight=_weights(world, edges),
         bias=world.bias * normals("report_bias", n),
-        estimate=world.log_median + estimated,
+        estimate=jnp.asarray(world.log_median) + estimated,
         effect_expected=jnp.exp(world.log_median + expected_log_effect(world, estimated)),
         room_seen=room * jnp.exp(CONSTANTS["room_error"] * normals("room_error", n)),
         region=region,
@@ -228,7 +230,7 @@ def draw_projects(world: World) -> Projects:
 
 
 def expected_log_effect(world: World, estimated: Float[Array, " project"]) -> Float[Array, " project"]:
-    """log E[e | m] less the domain's log median, from the estimates less the same, of all projects together.
+    """The log of E[e | m] less the domain's log median, from the estimates less the same, of all projects together.
 
     The mean over an intervention's projects and what is left of each are independent, so each is shrunk by itself;
     half the variance that remains is added, as the mean of a log-normal is above its median.
