@@ -7,7 +7,7 @@ than 100 there are as many more or fewer interventions, regions and agencies, so
 
 import dataclasses
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -80,8 +80,8 @@ class World:
     """
 
     n_projects: int = 100
-    spillovers: Literal["typed", "free"] = "typed"
-    preset: Literal["default", "shortlist"] = "default"
+    spillovers: str = "typed"
+    preset: str = "default"
     moral_weight: float = 0.0026
     rho: float = 0.6
     room: float = 1.5
