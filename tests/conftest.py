@@ -62,7 +62,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 # NumPyro mixes numbers of different types itself, in NUTS and in some of its distributions: not with these.
-STRICT = "allocators darap decide gymnasium instances networks optimum prices simulate threefry workers"
+STRICT = (
+    "allocators cen_rl darap decide dqn gymnasium instances networks optimum policies prices sequential simulate srap"
+    " threefry workers"
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,15 +15,15 @@ class Step(NamedTuple):
 
 
 def probe(observe, step, ended, actions: int = 1, first=None) -> Environment:
-    """An environment of which the state is one number; `step(state, action) -> (state, reward)`."""
+    """An environment of which the state is one number; `step(state, action) -> (state, reward)`, all floats."""
 
     def initial(params):
         if first is not None:
             return jnp.float32(first)
-        return jnp.where(numpyro.sample("coin", dist.Bernoulli(0.5)) == 1, 1.0, -1.0)
+        return jnp.where(numpyro.sample("coin", dist.Uniform()) < 0.5, 1.0, -1.0)
 
     def move(state, action, params):
-        state, reward = step(state, action)
+        state, reward = step(state, action.astype(float))
         return jnp.asarray(state, jnp.float32), Step(jnp.asarray(reward, jnp.float32))
 
     return Environment(

@@ -36,7 +36,7 @@ def test_a_network_that_sees_no_difference_is_the_greedy_order():
     assert evaluate(problem, ours).social_welfare == evaluate(problem, central).social_welfare > 0
     same = in_sequence(problem, lambda now: greedy(now.options), "gain")
     assert np.array_equal(ours.quantity, same.quantity)
-    stopping = cen_rl.cen_rl(lambda seen: 1.0 * (jnp.arange(len(seen) + 1) == len(seen)), "gain", 0.1)
+    stopping = cen_rl.cen_rl(lambda seen: (jnp.arange(len(seen) + 1) == len(seen)).astype(float), "gain", 0.1)
     assert not stopping(problem).quantity.any()
 
 

@@ -15,7 +15,6 @@ from bayesalloc.agents import training
 from tests.conftest import Ran, Run
 
 # The command line is run in this process on purpose.
-pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
 
 TINY = ("--draws", "4", "--horizon", "3")
 STATISTICS = {"mean", "sd", "low", "high", "mcse"}

@@ -14,7 +14,7 @@ FLOORS = [
     {"inference"},
     {"effects"},
     {"agents"},
-    {"allocators"},
+    {"allocators", "impact"},
     {"claims"},
     {"runs"},
     {"report"},

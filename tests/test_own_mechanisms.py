@@ -25,8 +25,6 @@ from tests.conftest import Run
 from tests.posteriors import drawn
 from tests.test_cli import assert_refused
 
-pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
-
 ORCHARD = '''
 from pathlib import Path
 from typing import Annotated, NamedTuple

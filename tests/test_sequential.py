@@ -197,7 +197,7 @@ def test_features_do_not_depend_on_names():
     np.testing.assert_allclose(others[at, names], rows, rtol=1e-4, atol=1e-4)
     some = np.asarray(possible).any(1)
     assert (np.asarray(chosen) == names[at[:, 0], best])[some].all()
-    assert not rows[~np.asarray(possible)].any() and (rows[..., 0] == possible).all()
+    assert not rows[~np.asarray(possible)].any() and ((rows[..., 0] == 1) == possible).all()
 
 
 @pytest.mark.parametrize("rule", ["gain", "thesis"])

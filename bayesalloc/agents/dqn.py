@@ -165,7 +165,7 @@ def explore(rng_key: Array, q: Float[Array, " action"], mask: Bool[Array, " acti
     """The best action, or with probability epsilon any that can be taken, all equally likely."""
     luck, which = jax.random.uniform(rng_key, (2,))
     count = jnp.cumsum(mask)
-    chance = jnp.argmax(count > which * count[-1])
+    chance = jnp.argmax(count.astype(float) > which * count[-1].astype(float))
     return jnp.where(luck < epsilon, chance, best(q, mask))
 
 
@@ -199,7 +199,8 @@ def learn(config: Config, learner: Learner, batch: Transition) -> tuple[Learner,
         return jnp.square(error).mean()  # Huber's loss would seek medians, and so miss rare ends of episodes
 
     value, gradient = jax.value_and_grad(loss)(learner.network)
-    step, state = optimiser(config).update(gradient, learner.optimiser, learner.network, value=value)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes whole numbers and floats itself
+        step, state = optimiser(config).update(gradient, learner.optimiser, learner.network, value=value)
     network = optax.apply_updates(learner.network, step)
     updates = learner.updates + 1
     target = jax.tree.map(
@@ -212,10 +213,10 @@ def epsilon(config: Config, iteration: Num[Array, ""], episodes: Num[Array, ""])
     """The part of the actions that are random, after so many iterations and episodes."""
     first, last = config.explore
     if config.explore_decay:
-        return jnp.maximum(last, first * config.explore_decay**episodes)
-    part = iteration / max(1, config.explore_for * config.iterations)
+        return jnp.maximum(last, first * config.explore_decay ** episodes.astype(float))
+    part = iteration.astype(float) / max(1, config.explore_for * config.iterations)
     if config.episodes:
-        part = jnp.maximum(part, episodes / max(1, config.explore_for * config.episodes))
+        part = jnp.maximum(part, episodes.astype(float) / max(1, config.explore_for * config.episodes))
     return first + (last - first) * jnp.minimum(part, 1.0)
 
 

@@ -72,7 +72,7 @@ class Scorer(eqx.Module):
 
     def __call__(self, x: Float[Array, "*batch row feature"]) -> Float[Array, "*batch action"]:
         """The values of each row's actions, row by row, and last that of choosing none."""
-        there = x[..., :1] > 0
+        there = (x[..., :1] > 0).astype(float)
         rows = jax.nn.relu(self.embed(x)) * there
         mean = rows.sum(-2) / jnp.maximum(there.sum(-2), 1)
         all_ = jnp.concatenate([mean, rows.max(-2)], axis=-1)

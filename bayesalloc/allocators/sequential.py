@@ -97,7 +97,7 @@ def survey(problem: Problem, rule: Rule) -> Market:
         )
     else:
         place = jax.vmap(lambda stock: provider_places(distance, stock, degree), 1, 2)(problem.resources)
-    count = jnp.maximum(problem.real.sum(), 1)
+    count = jnp.maximum(problem.real.sum(), 1).astype(float)
     scale = jnp.maximum(jnp.where(problem.real, problem.utility, 0).sum() / count, 1e-6)
     _, net = _plans(problem, problem.resources, _before(problem.resources, place), distance)
     return Market(problem, distance, place, _efficiency(problem, net), scale)
@@ -235,12 +235,12 @@ def features(now: Progress) -> Float[Array, "agent feature"]:
     then = jax.vmap(lambda given, waiting: weigh(market, now.stock - given, waiting, "gain"))(given, others)
     drop = jnp.where(others, jnp.maximum(choices.worth - then.worth, 0.0), 0.0)
     cost = problem.utility[task] - choices.net
-    items = jnp.maximum(problem.requires[task].sum(-1), 1)
+    items = jnp.maximum(problem.requires[task].sum(-1), 1).astype(float)
     per_item = choices.net / items
     best = jnp.where(choices.possible, per_item, -jnp.inf).max()
     demand = jnp.where((choices.worth > 0)[:, None], problem.requires, 0).sum(0)
-    cover = jnp.min(now.stock.sum(0) / jnp.maximum(demand, 1))
-    count = jnp.maximum((choices.worth > 0).sum(), 1)
+    cover = jnp.min(now.stock.sum(0).astype(float) / jnp.maximum(demand, 1).astype(float))
+    count = jnp.maximum((choices.worth > 0).sum(), 1).astype(float)
     mine = problem.owner == jnp.arange(n)[:, None]
     greediest = jnp.arange(n) == greedy(choices)
     columns = [
@@ -258,8 +258,8 @@ def features(now: Progress) -> Float[Array, "agent feature"]:
         (then.net.sum(1) - choices.net.sum() + choices.net) / scale,
         jnp.broadcast_to(jnp.minimum(cover, 2.0), n),
         jnp.broadcast_to(jnp.log(count), n),
-        (mine & (choices.worth > 0)).sum(1) / 4.0,
-        jnp.diagonal(given.sum(-1)) / items,
+        (mine & (choices.worth > 0)).sum(1).astype(float) / 4.0,
+        jnp.diagonal(given.sum(-1)).astype(float) / items,
     ]
     return jnp.where(choices.possible[:, None], jnp.stack([jnp.asarray(c, float) for c in columns], axis=1), 0.0)
 
@@ -269,7 +269,7 @@ def flat(now: Progress) -> Float[Array, " number"]:
     problem = now.market.problem
     utility = jnp.where(now.waiting, problem.utility, 0.0)
     requires = jnp.where(now.waiting[:, None], problem.requires, 0)
-    return jnp.concatenate([utility, requires.reshape(-1), now.stock.reshape(-1)]).astype(float)
+    return jnp.concatenate([each.reshape(-1).astype(float) for each in (utility, requires, now.stock)])
 
 
 class Params(NamedTuple):

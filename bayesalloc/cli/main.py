@@ -13,6 +13,7 @@ from bayesalloc.cli.fit import fit
 from bayesalloc.cli.init import init
 from bayesalloc.cli.mechanisms import mechanisms
 from bayesalloc.cli.models import models
+from bayesalloc.cli.optimize import optimize
 from bayesalloc.cli.reproduce import reproduce
 from bayesalloc.cli.train import train
 from bayesalloc.errors import sentence
@@ -25,13 +26,14 @@ app = App(
 )
 for command in (compare, fit, counterfactual, allocate, train, reproduce, models, mechanisms, init):
     app.command(command)
+app.command(optimize)
 
 
 def main() -> None:
     """Run the command line, with one host device per core."""
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))
     try:
-        app(exit_on_error=False, print_error=False)
+        app(sys.argv[1:], exit_on_error=False, print_error=False)
     except CycloptsError as error:
         print(f"bayesalloc: {sentence(error)}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import clarabel
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy import sparse
@@ -15,8 +17,10 @@ from scipy.optimize import linprog
 
 from bayesalloc.errors import InputError, listed
 from bayesalloc.impact.projects import Projects
+from bayesalloc.impact.waterfill import water_filled
 
 _conic: Any = clarabel  # compiled from Rust: it comes without types
+_water_filled = jax.jit(water_filled)
 FAINT = 1e-7  # share of the budget that the solver cannot tell from nothing
 
 
@@ -124,7 +128,7 @@ def best_first_order(slope: np.ndarray, bounds: Bounds) -> np.ndarray | None:
 
 
 def filled(worth: np.ndarray, room: np.ndarray, bounds: Bounds) -> np.ndarray:
-    """The allowed allocation with the most sum of worth K log(1 + x / K).
+    """The allowed allocation with the most sum of worth K log(1 + x / K); by water-filling where only ends are set.
 
     Args:
         worth: of each project's first dollar, at least 0.
@@ -134,6 +138,9 @@ def filled(worth: np.ndarray, room: np.ndarray, bounds: Bounds) -> np.ndarray:
     Raises:
         ArithmeticError: where the solver finds none, with what it says.
     """
+    if not len(bounds.most) and np.isinf(bounds.turnover):
+        given = worth, room, 1.0, bounds.low, bounds.high
+        return np.asarray(_water_filled(*map(jnp.asarray, given)))
     n = len(worth)
     matrix, most = _inequalities(bounds)
     extra = n if np.isfinite(bounds.turnover) else 0
@@ -171,9 +178,18 @@ def filled(worth: np.ndarray, room: np.ndarray, bounds: Bounds) -> np.ndarray:
         settings,
     )
     solution = solver.solve()
-    if solution.status not in (_conic.SolverStatus.Solved, _conic.SolverStatus.AlmostSolved):
+    amount = _tidied(np.asarray(solution.x[:n]), bounds)
+    if not allowed(amount, bounds):  # one that is allowed but not best is no harm: the search looks at what it is worth
         raise ArithmeticError(f"the allocation within the limits could not be found: {solution.status}")
-    return _tidied(np.asarray(solution.x[:n]), bounds)
+    return amount
+
+
+def allowed(amount: np.ndarray, bounds: Bounds) -> bool:
+    """Whether an allocation meets all limits, to a part in ten million of the budget."""
+    moved = 0.5 * np.abs(amount - bounds.current).sum()
+    within = (amount >= bounds.low - FAINT).all() and (amount <= bounds.high + FAINT).all()
+    limited = (bounds.rows @ amount <= bounds.most * (1.0 + FAINT) + FAINT).all() and moved <= bounds.turnover + FAINT
+    return bool(within and limited and abs(amount.sum() - 1.0) < FAINT)
 
 
 def _tidied(amount: np.ndarray, bounds: Bounds) -> np.ndarray:
@@ -227,7 +243,7 @@ def _refuse_conflicts(made: Bounds, budget: float) -> None:
         names = tuple(other for other in kept.names if other != name)
         fewer = kept._replace(rows=kept.rows[without], most=kept.most[without], names=names)
         kept = kept if met(fewer) else fewer
-    ways = [*kept.names, *(["the limit of turnover"] if np.isfinite(kept.turnover) else [])]
+    ways = [*sorted(kept.names), *(["the limit of turnover"] if np.isfinite(kept.turnover) else [])]
     raise InputError(
         "no allocation meets floors, caps and the budget together with " + " and ".join(ways) + "; one has to give way"
     )

@@ -4,7 +4,9 @@ They are the mode of their posterior on the log scale, where the mode of a half-
 not at zero: so nothing is pooled away before there is evidence.
 """
 
+from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from jaxtyping import Array, Float
 from scipy.optimize import minimize
 
 from bayesalloc.impact.structured import Belief, Prior, Reports, Spreads, believe
+from bayesalloc.impact.totals import with_total
 
 # Scale of each half-normal prior, on the log scale of impact.
 SCALES = Spreads(*map(float, (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.2)))  # pyright: ignore[reportArgumentType] plain numbers
@@ -55,7 +58,26 @@ def learned(prior: Prior, reports: Reports, n_kinds: int, n_regions: int, start:
     return Spreads(*(jnp.asarray(value) for value in np.exp(found.x)))
 
 
-@partial(jax.jit, static_argnums=(3, 4))
-def belief(prior: Prior, reports: Reports, spreads: Spreads, n_kinds: int, n_regions: int) -> Belief:
-    """`bayesalloc.impact.structured.believe`, compiled."""
-    return believe(prior, reports, spreads, n_kinds, n_regions)
+class Total(NamedTuple):
+    """What was reported of all projects together: amounts in budgets, the logarithm of the impact, and its error.
+
+    `error` is its standard deviation on the log scale; NaN where unknown.
+    """
+
+    amount: Float[Array, " project"]
+    log_impact: Float[Array, ""]
+    error: Float[Array, ""]
+
+
+def belief(
+    prior: Prior, reports: Reports, totals: Sequence[Total], spreads: Spreads, n_kinds: int, n_regions: int
+) -> Belief:
+    """What is believed after the reports of projects and after totals, one after another."""
+    found = _believe(prior, reports, spreads, n_kinds, n_regions)
+    for total in totals:
+        found = _with_total(found, prior, spreads, *total, n_kinds)
+    return found
+
+
+_believe = jax.jit(believe, static_argnums=(3, 4))
+_with_total = jax.jit(with_total, static_argnums=6)

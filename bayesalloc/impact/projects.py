@@ -32,6 +32,7 @@ COLUMNS = {
 }
 NUMBERS = ("room_usd", "floor", "cap", "minimum", "current", "population", "external_risk")
 GROUPS = ("agency", "domain", "intervention", "region")
+NAMED = 10  # projects that a sentence lists
 WIDTH = 2 * 1.5982  # standard deviations between the ends of an 89 % interval
 
 
@@ -134,15 +135,18 @@ def read_projects(table: Table, budget: float, edges: Table | None = None) -> tu
         least = max(floor[index], minimum[index])
         raise table.error(int(index), "cap", f"is {cap[index]:g}, below the project's floor or minimum of {least:g}")
     if not estimated.all():
-        held = listed(np.array(names)[~estimated])
-        warnings.append(f"no estimate, so they stay at what they get now and count for no impact: {held}")
+        held = np.array(names)[~estimated]
+        which = listed(held) if len(held) <= NAMED else f"{len(held)} of {len(names)}"
+        warnings.append(f"no estimate, so they stay at what they get now and count for no impact: {which}")
     if not estimated.any():
         raise InputError(f"{table.path}: no project has an estimate in '{_estimate_column(table)}'")
     room, guessed = _room(numbers["room_usd"], current, budget)
     if (guessed & estimated).any():
+        taken = np.array(names)[guessed & estimated]
+        which = listed(taken) if len(taken) <= NAMED else f"{len(taken)} of {len(names)}"
         warnings.append(
             "room for more funding was not given and is taken to be what they get now, or an equal share of the budget:"
-            f" {listed(np.array(names)[guessed & estimated])}"
+            f" {which}"
         )
     order = np.argsort(np.array(names))
     projects = Projects(

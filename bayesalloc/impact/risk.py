@@ -13,14 +13,14 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from bayesalloc.errors import InputError, quoted
 
 Functional = Callable[[Float[Array, " draw"]], Float[Array, ""]]
 
 
-def functional(risk: str, scale: float = 1.0) -> Functional:
+def functional(risk: str, scale: ArrayLike = 1.0) -> Functional:
     """The function of draws of the impact that a risk attitude is.
 
     Args:
@@ -48,23 +48,23 @@ def functional(risk: str, scale: float = 1.0) -> Functional:
     return _KINDS[name](*numbers, scale)
 
 
-def _expected(_: float) -> Functional:
+def _expected(_: ArrayLike) -> Functional:
     return jnp.mean
 
 
-def _quantile(q: float, _: float) -> Functional:
+def _quantile(q: float, _: ArrayLike) -> Functional:
     return lambda draws: jnp.quantile(draws, q)
 
 
-def _worst(q: float, _: float) -> Functional:
+def _worst(q: float, _: ArrayLike) -> Functional:
     return lambda draws: _weighted_ranks(draws, 0.0, q)
 
 
-def _without_tails(low: float, high: float, _: float) -> Functional:
+def _without_tails(low: float, high: float, _: ArrayLike) -> Functional:
     return lambda draws: _weighted_ranks(draws, low, high)
 
 
-def _rank_dependent(a: float, _: float) -> Functional:
+def _rank_dependent(a: float, _: ArrayLike) -> Functional:
     def worth(draws: Array) -> Array:
         n = len(draws)
         at_least = (jnp.arange(n, 0, -1) / n) ** a  # probability, transformed, of this draw or a better one
@@ -73,7 +73,7 @@ def _rank_dependent(a: float, _: float) -> Functional:
     return worth
 
 
-def _weighted_linear(c: float, scale: float) -> Functional:
+def _weighted_linear(c: float, scale: ArrayLike) -> Functional:
     def worth(draws: Array) -> Array:
         weights = 1.0 / (1.0 + (draws / scale) ** c)
         return (weights * draws).sum() / weights.sum()

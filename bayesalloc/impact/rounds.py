@@ -1,13 +1,15 @@
 """What was funded and what was reported, round by round; and both as the impact function takes them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import msgspec
 import numpy as np
+from jaxtyping import Array, Int
 
 from bayesalloc.errors import InputError, listed
+from bayesalloc.impact.learning import Total
 from bayesalloc.impact.projects import Projects
 from bayesalloc.impact.returns import Edges
 from bayesalloc.impact.structured import Prior, Reports
@@ -91,7 +93,10 @@ def read_rounds(table: Table, names: Sequence[str]) -> list[Row]:
 
 
 def prior_of(projects: Projects, budget: float) -> Prior:
-    """The projects that have an estimate, in budgets; a project without a label of a group is a group of its own."""
+    """The projects that have an estimate, in budgets.
+
+    Those without a domain, or without a region, are in one together; each without an intervention is one of its own.
+    """
     which = np.flatnonzero(projects.estimated)
     place = {projects.names[index]: at for at, index in enumerate(which)}
     kinds = kinds_of(projects)
@@ -101,13 +106,16 @@ def prior_of(projects: Projects, budget: float) -> Prior:
     for row, edges in enumerate(into):
         for column, edge in enumerate(edges):
             source[row, column], kind[row, column], there[row, column] = place[edge.source], kinds.index(edge.kind), 1
-    groups = [_indices([projects.groups[group][i] for i in which]) for group in ("domain", "intervention", "region")]
+    groups = {name: [labels[i] for i in which] for name, labels in projects.groups.items()}
+    interventions = [label or f"alone {index}" for index, label in enumerate(groups["intervention"])]
     return Prior(
-        jnp.asarray(np.log(projects.effect[which] * budget / 1000.0)),
-        jnp.asarray(projects.error[which]),
-        jnp.asarray(projects.room[which] / budget),
-        *map(jnp.asarray, groups),
-        Edges(jnp.asarray(source), jnp.asarray(kind), jnp.asarray(there.astype(bool))),
+        estimate=jnp.asarray(np.log(projects.effect[which] * budget / 1000.0)),
+        stated=jnp.asarray(projects.error[which]),
+        room=jnp.asarray(projects.room[which] / budget),
+        domain=_indices(groups["domain"]),
+        intervention=_indices(interventions),
+        region=_indices(groups["region"]),
+        edges=Edges(jnp.asarray(source), jnp.asarray(kind), jnp.asarray(there.astype(bool))),
     )
 
 
@@ -116,14 +124,13 @@ def kinds_of(projects: Projects) -> list[str]:
     return sorted({edge.kind for edge in projects.edges})
 
 
-def reports_of(rows: Sequence[Row], projects: Projects, budget: float, unit: float = 1.0) -> Reports:
+def reports_of(rows: Sequence[Row], projects: Projects, budget: float) -> Reports:
     """Rounds as arrays, in budgets, for projects with an estimate; padded to a power of two of rounds.
 
     Args:
         rows: what was funded and reported.
         projects: all of them.
         budget: USD.
-        unit: what one unit of impact is.
     """
     which = projects.estimated
     place = {name: at for at, name in enumerate(np.array(projects.names)[which].tolist())}
@@ -137,9 +144,27 @@ def reports_of(rows: Sequence[Row], projects: Projects, budget: float, unit: flo
         at = numbers[row.round], place[row.project]
         amount[at] = row.amount / budget * row.on
         if row.impact is not None and amount[at] >= REPORTABLE:
-            impact[at], there[at] = row.impact / unit, True
-            error[at] = np.nan if row.error is None else math.sqrt(math.log1p(row.error**2))
+            impact[at], there[at] = row.impact, True
+            error[at] = np.nan if row.error is None else _log_error(row.error)
     return Reports(*map(jnp.asarray, (amount, np.log(impact), error, there)))
+
+
+def totals_of(rows: Sequence[Row], projects: Projects, budget: float) -> list[Total]:
+    """The totals that are learned from: those of rounds of which no project has reported."""
+    by_project = {row.round for row in rows if row.project != TOTAL and row.impact is not None}
+    amounts = amounts_of([msgspec.structs.replace(row, amount=row.amount * row.on) for row in rows], projects)
+    found = []
+    for row in sorted(rows, key=lambda row: row.round):
+        if row.project == TOTAL and row.impact is not None and row.round not in by_project:
+            amount = amounts[row.round][projects.estimated] / budget
+            error = math.nan if row.error is None else _log_error(row.error)
+            found.append(Total(*map(jnp.asarray, (amount, math.log(row.impact), error))))
+    return found
+
+
+def _log_error(relative: float) -> float:
+    """Standard deviation of the logarithm of what is log-normal, from its relative one."""
+    return math.sqrt(math.log1p(relative**2))
 
 
 def amounts_of(rows: Sequence[Row], projects: Projects) -> dict[int, np.ndarray]:
@@ -151,24 +176,8 @@ def amounts_of(rows: Sequence[Row], projects: Projects) -> dict[int, np.ndarray]
     return {number: projects.amounts(given) for number, given in sorted(found.items())}
 
 
-def tellable(allocation: Mapping[str, float], projects: Projects) -> None:
-    """Refuse an allocation that is none: of other projects, or with amounts below zero.
-
-    Raises:
-        InputError: naming the project.
-    """
-    unknown = set(allocation) - set(projects.names)
-    if unknown:
-        raise InputError(f"the allocation has projects that there are not: {listed(unknown)}")
-    for name, amount in allocation.items():
-        if not amount >= 0 or not math.isfinite(amount):
-            raise InputError(f"the allocation gives {amount:g} USD to '{name}'; it must be at least 0")
-
-
-def _indices(labels: Sequence[str]) -> np.ndarray:
-    """Index of each label; one of its own for each that is empty."""
-    named = [label or f"\0{index}" for index, label in enumerate(labels)]
-    return np.unique(named, return_inverse=True)[1]
+def _indices(labels: Sequence[str]) -> Int[Array, " project"]:
+    return jnp.asarray(np.unique(np.array(labels), return_inverse=True)[1])
 
 
 def _or_none(value: float) -> float | None:

@@ -2,8 +2,8 @@
 
 Where the acquisition has slope g at x, it is replaced by separable logarithmic returns of the same slopes,
 sum_j g_j (1 + x_j / K_j) K_j log(1 + x_j / K_j), whose best allowed allocation is exact (`bounds.filled`). The step
-towards it is halved until the acquisition grows, and the search ends where it cannot, or gains less than one part in a
-million. What is left to gain to first order is reported: it is zero where the Karush-Kuhn-Tucker conditions hold.
+towards it is halved as long as that is better, and the search ends where a step gains less than one part in 10^9. What
+is left to gain to first order is reported: it is zero where the Karush-Kuhn-Tucker conditions hold.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ import numpy as np
 
 from bayesalloc.impact.bounds import Bounds, best_first_order, filled
 
-STEPS, HALVINGS, LEAST_GAIN = 100, 12, 1e-7
+STEPS, HALVINGS, LEAST_GAIN = 100, 12, 1e-9
 ValueAndSlope = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
@@ -75,17 +75,19 @@ def _ascent(acquisition: ValueAndSlope, room: np.ndarray, bounds: Bounds, start:
     amount = start
     value, slope = acquisition(amount)
     steps = 0
-    for steps in range(1, STEPS + 1):  # noqa: B007 the count is part of the result
+    while steps < STEPS:
+        steps += 1
         worth = np.maximum(slope, 0.0) * (1.0 + amount / room)
-        towards = filled(worth, room, bounds)
-        before, size = value, 1.0
-        for _ in range(HALVINGS):
-            tried = amount + size * (towards - amount)
+        step = filled(worth, room, bounds) - amount
+        before, best_of = value, amount
+        for size in 0.5 ** np.arange(HALVINGS):
+            tried = amount + size * step
             new_value, new_slope = acquisition(tried)
             if new_value > value:
-                amount, value, slope = tried, new_value, new_slope
+                best_of, value, slope = tried, new_value, new_slope
+            elif best_of is not amount:  # a smaller step is worse again
                 break
-            size /= 2
+        amount = best_of
         if value - before <= LEAST_GAIN * abs(value):
             break
     return Found(amount, value, residual(value, slope, amount, bounds), steps)

@@ -15,7 +15,9 @@ the error, half of whose variance an intervention shares, is as large as reports
 Money is in budgets: B = 1. Everything here is to be run in double precision.
 """
 
-from typing import NamedTuple
+import math
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +33,11 @@ STRENGTH = 0.2  # standard deviation of a spill-over's strength; the largest see
 KNOTS, LENGTH = np.array([0.15, 0.4, 0.8, 1.3, 2.0, 2.8, 3.8, 5.0]), 1.5  # of the residual, in log(1 + x / K)
 NEWTON = 3  # linearisations of the spill-overs
 JITTER = 1e-10
+
+
+def double_precision() -> AbstractContextManager[None]:
+    """A context in which JAX computes in double precision."""
+    return jax.enable_x64(True)  # noqa: FBT003 it takes nothing else
 
 
 class Prior(NamedTuple):
@@ -119,18 +126,17 @@ class Draws(NamedTuple):
     residual: Float[Array, "draw knot"]
 
 
+def _kernel(a: Any, b: Any) -> Any:
+    d = math.sqrt(5.0) * abs(a[..., None] - b) / LENGTH
+    return (1.0 + d + d**2 / 3.0) * jnp.exp(-d)
+
+
 def basis(growth: Float[Array, "*shape"]) -> Float[Array, "*shape knot"]:
     """r(v) as weights times these functions of v = log(1 + x / K): a Matern-5/2 process that is 0 at v = 0."""
-
-    def kernel(a: Array, b: Array) -> Array:
-        d = jnp.sqrt(5.0) * jnp.abs(a[..., None] - b) / LENGTH
-        return (1.0 + d + d**2 / 3.0) * jnp.exp(-d)
-
-    knots, zero = jnp.asarray(KNOTS, growth.dtype), jnp.zeros(1, growth.dtype)
-    between = kernel(knots, knots) - kernel(knots, zero) @ kernel(zero, knots)
-    root = jnp.linalg.cholesky(between + 1e-8 * jnp.eye(len(knots), dtype=growth.dtype))
-    seen = kernel(growth, knots) - kernel(growth, zero) * kernel(zero, knots)[0]
-    return jax.scipy.linalg.solve_triangular(root, seen.reshape(-1, len(knots)).T, lower=True).T.reshape(seen.shape)
+    at_zero = _kernel(jnp.zeros(1), KNOTS)[0]
+    root = jnp.linalg.cholesky(_kernel(KNOTS, KNOTS) - at_zero[:, None] * at_zero + 1e-8 * jnp.eye(len(KNOTS)))
+    seen = _kernel(growth, KNOTS) - _kernel(growth, np.zeros(1)) * at_zero
+    return seen @ jnp.linalg.inv(root).T
 
 
 def reached(amount: Float[Array, "*batch project"], room: Array, edges: Edges, n_kinds: int) -> Array:
@@ -140,12 +146,15 @@ def reached(amount: Float[Array, "*batch project"], room: Array, edges: Edges, n
     return jnp.einsum("...je,jeq->...jq", active[..., edges.source], of_kind.astype(amount.dtype))
 
 
-def impacts(draws: Draws, amount: Float[Array, " project"], edges: Edges) -> Float[Array, "draw project"]:
-    """Each project's impact under every draw."""
+def impacts(
+    draws: Draws, amount: Float[Array, " project"], edges: Edges, *, own: bool = False
+) -> Float[Array, "draw project"]:
+    """Each project's impact under every draw; with `own`, derivatives leave out what reaches other projects."""
 
     def one(draw: Draws) -> Array:
         growth = jnp.log1p(amount / draw.room)
-        spilled = reached(amount, draw.room, edges, len(draw.strength)) @ draw.strength
+        acting = jax.lax.stop_gradient(amount) if own else amount
+        spilled = reached(acting, draw.room, edges, len(draw.strength)) @ draw.strength
         curve = jnp.exp(basis(growth) @ draw.residual)
         return jnp.exp(draw.log_effect) * saturating(amount, draw.room) * curve * jnp.maximum(1.0 + spilled, 0.0)
 
@@ -242,11 +251,12 @@ def believe(prior: Prior, reports: Reports, spreads: Spreads, n_kinds: int, n_re
         own_root = jnp.linalg.cholesky(own_covariance)
         return Belief(mean, root, own_mean, cross, own_root, evidence)
 
-    def again(_: int, belief: Belief) -> Belief:
-        return update(belief.mean[n + n_regions : n + n_regions + n_kinds])
+    def again(strength: Array, _: None) -> tuple[Array, Belief]:
+        belief = update(strength)
+        return belief.mean[n + n_regions : n + n_regions + n_kinds], belief
 
-    first = update(jnp.zeros(n_kinds))
-    return jax.lax.fori_loop(1, NEWTON, again, first) if n_kinds else first
+    _, beliefs = jax.lax.scan(again, jnp.zeros(n_kinds), length=NEWTON if n_kinds else 1)
+    return jax.tree.map(lambda leaf: leaf[-1], beliefs)
 
 
 def draw(belief: Belief, prior: Prior, key: Array, n_draws: int, n_kinds: int) -> Draws:

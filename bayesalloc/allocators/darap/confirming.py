@@ -106,7 +106,7 @@ def _confirm_learned(
 ) -> tuple[Int[Array, "type origin agent"], Int[Array, "type origin agent"], Choices]:
     """Algorithms 16 and 17: origins choose among the cheapest offers; how many items come before each, and of each."""
     n, slots = at_hand.shape[1], minds.seen.slots
-    unit = jnp.where(at_hand > 0, at(cost, at_hand) / jnp.maximum(at_hand, 1), jnp.inf)
+    unit = jnp.where(at_hand > 0, at(cost, at_hand) / jnp.maximum(at_hand, 1).astype(float), jnp.inf)
     order = jnp.argsort(unit, axis=-1)[..., :slots]
     order = jnp.pad(order, ((0, 0), (0, 0), (0, max(0, slots - n))), constant_values=n - 1)
     real = jnp.arange(slots) < n

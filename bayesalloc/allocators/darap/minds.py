@@ -156,13 +156,13 @@ def see(seen: Seen, situation: Situation) -> tuple[Array, Bool[Array, " action"]
     n = len(situation.there)
     facts = [
         there,
-        jnp.broadcast_to(situation.stock / seen.amounts, (n, 1)),
-        situation.limit[:, None] / seen.amounts,
-        jnp.broadcast_to(can.any(1).sum() / 4.0, (n, 1)),
+        jnp.broadcast_to(situation.stock.astype(float) / seen.amounts, (n, 1)),
+        situation.limit[:, None].astype(float) / seen.amounts,
+        jnp.broadcast_to(can.any(1).sum().astype(float) / 4.0, (n, 1)),
         gain.max(1, keepdims=True) / seen.scale,
-        (gain / jnp.arange(1, seen.amounts + 1)).max(1, keepdims=True) / seen.scale,
-        jnp.where(can.any(1)[:, None], jnp.minimum(situation.limit, situation.stock)[:, None] / seen.amounts, 0.0),
-        jnp.where(can.any(1), situation.limit, 0).sum() / seen.amounts * jnp.ones((n, 1)),
+        (gain / jnp.arange(1.0, seen.amounts + 1)).max(1, keepdims=True) / seen.scale,
+        jnp.where(there, jnp.minimum(situation.limit, situation.stock)[:, None].astype(float) / seen.amounts, 0.0),
+        jnp.where(can.any(1), situation.limit, 0).sum().astype(float) / seen.amounts * jnp.ones((n, 1)),
     ]
     curves = [gain / seen.scale, jnp.where(can, situation.utility, 0.0) / seen.scale]
     rows = jnp.concatenate([*(jnp.asarray(fact, float) for fact in facts), *curves], axis=1)

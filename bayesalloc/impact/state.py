@@ -1,0 +1,196 @@
+"""The state of an optimisation that goes on from round to round: one file, which holds all that it needs.
+
+The project table stands in it as text, with a hash, so that a state is never mixed up with another table. It is
+replaced in one step, while a lock keeps others out: whatever happens, the file is the old one or the new one.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bayesalloc import limits
+from bayesalloc.errors import InputError
+from bayesalloc.impact.projects import Projects, read_projects
+from bayesalloc.impact.rounds import Row
+from bayesalloc.records import Table
+
+FORMAT = "bayesalloc allocation 1"
+LARGEST = 200_000_000  # bytes of a state file
+
+
+class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be allocated, and what is asked of an allocation.
+
+    Attributes:
+        projects: the project table, as CSV text.
+        edges: the table of spill-overs; "": none.
+        budget: USD a round.
+        risk: see `bayesalloc.impact.risk`.
+        acquisition: see `bayesalloc.impact.acquisition`.
+        beta: its beta.
+        domain_caps: see `bayesalloc.impact.bounds.Limits`, as the next three.
+        turnover: see there.
+        change: see there.
+        resources: see there.
+        seed: of the draws.
+    """
+
+    projects: str
+    edges: str
+    budget: float
+    risk: str
+    acquisition: str
+    beta: float
+    domain_caps: dict[str, float]
+    turnover: float | None
+    change: float | None
+    resources: dict[str, float]
+    seed: int
+
+
+class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A proposal that was made.
+
+    Attributes:
+        id: by which `tell` refers to it.
+        round: the round that it is for.
+        allocation: project -> USD.
+    """
+
+    id: str
+    round: int
+    allocation: dict[str, float]
+
+
+class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that is known.
+
+    Attributes:
+        format: which kind of file it is.
+        question: what is to be allocated.
+        hash: of the question.
+        rows: what was funded and reported.
+        asks: the proposals that were made.
+        spreads: see `bayesalloc.impact.structured.Spreads`; empty: not yet learned.
+        learned_from: how many rounds they were learned from.
+        before: the last of the rounds that it began with; 0: none.
+    """
+
+    format: str
+    question: Question
+    hash: str
+    rows: list[Row] = []
+    asks: list[Ask] = []
+    spreads: list[float] = []
+    learned_from: int = 0
+    before: int = 0
+
+    def projects(self) -> tuple[Projects, list[str]]:
+        """The project table, and sentences on what was assumed."""
+        table = Table("the project table", self.question.projects)
+        edges = Table("the edges", self.question.edges) if self.question.edges else None
+        return read_projects(table, self.question.budget, edges)
+
+    @property
+    def rounds(self) -> int:
+        """The last round of which anything is known; 0: none."""
+        return max((row.round for row in self.rows), default=0)
+
+
+def begun(question: Question, rows: list[Row]) -> State:
+    """A new state."""
+    return State(FORMAT, question, hashed(question), rows, before=max((row.round for row in rows), default=0))
+
+
+def hashed(question: Question) -> str:
+    """By which a state is known to belong to a question."""
+    return hashlib.sha256(msgspec.json.encode(question, order="sorted")).hexdigest()
+
+
+def asked(state: State, allocation: dict[str, float]) -> tuple[State, Ask]:
+    """The state with a proposal for the next round, to a cent; the one that was made before, where it is the same."""
+    number = state.rounds + 1
+    allocation = {name: round(amount, 2) for name, amount in allocation.items()}
+    for ask in state.asks:
+        same = ask.round == number and all(
+            abs(ask.allocation[name] - amount) <= 1e-6 * state.question.budget for name, amount in allocation.items()
+        )
+        if same:
+            return state, ask
+    ask = Ask(str(len(state.asks) + 1), number, allocation)
+    return msgspec.structs.replace(state, asks=[*state.asks, ask]), ask
+
+
+def create(path: Path, state: State) -> None:
+    """A new state file.
+
+    Raises:
+        InputError: where there is a file already: what it knows is not to be lost.
+    """
+    if os.path.lexists(path):
+        raise InputError(f"{path}: is there already; a new state needs a new name")
+    _replace(path, state)
+
+
+def load(path: Path) -> State:
+    """The state in a file.
+
+    Raises:
+        InputError: where it is not there, cut short, of another kind, or its table was changed.
+    """
+    text = limits.read_text(path, LARGEST, "a state file")
+    try:
+        found: Any = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InputError(f"{path}: is no state file, or only a part of one: {error}") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InputError(f"{path}: is no state file of an allocation ('format' is not '{FORMAT}')")
+    try:
+        state = msgspec.convert(found, State)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: {error}") from None
+    if state.hash != hashed(state.question):
+        raise InputError(f"{path}: its project table or options are not those that it began with; start a new state")
+    return state
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[State]:
+    """The state in a file, which nobody else changes meanwhile; `save` what it has become.
+
+    Raises:
+        InputError: as `load`, or where somebody else is changing it.
+    """
+    load(path)
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        # The folder is locked, not the file, which another process may be about to replace.
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield load(path)
+    finally:
+        os.close(handle)
+
+
+def save(path: Path, state: State) -> None:
+    """Replace a state file, in one step."""
+    _replace(path, state)
+
+
+def _replace(path: Path, state: State) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
