@@ -13,7 +13,17 @@ from hypothesis import given, settings, strategies as st
 from scipy.optimize import minimize
 
 from bayesalloc.errors import InputError
-from bayesalloc.impact import acquisition, explaining, importers, learning, proposing, risk, structured, telling
+from bayesalloc.impact import (
+    acquisition,
+    explaining,
+    foreseeing,
+    importers,
+    learning,
+    proposing,
+    risk,
+    structured,
+    telling,
+)
 from bayesalloc.impact.bounds import Bounds, Limits, allowed, bounds, filled
 from bayesalloc.impact.hyperscore import hyperscore
 from bayesalloc.impact.projects import read_projects
@@ -370,6 +380,39 @@ def test_expected_improvement_is_that_of_a_normal():
     assert np.isfinite(far) and farther < far
 
 
+def test_learning_costs_no_more_than_it_may_and_is_worth_more():
+    """The value of a round is an average over imagined ones, with the same draws for both allocations."""
+    state, understanding, plain = proposed(beta=1e6)
+    found = foreseeing.to_learn(state, understanding, 0.03)
+    learned = proposing.propose(state, understanding, found)
+    assert learned.impact.mean() >= 0.97 * plain.impact.mean()
+    assert ((learned.amount > 0) >= (plain.amount > 0)).all() and (learned.amount > 0).sum() > (plain.amount > 0).sum()
+    (before, error), (after, _) = (foreseeing.value_of_round(state, understanding, x.amount) for x in (plain, learned))
+    assert before > 0 and after > before - 2 * error
+    with pytest.raises(InputError, match="between 0 and 1"):
+        foreseeing.to_learn(state, understanding, 1.5)
+
+
+def test_what_is_pending_is_taken_as_expected():
+    state, understanding, proposal = proposed()
+    state, ask = asked(state, understanding.projects.named(proposal.amount), 1, again=True)
+    assert foreseeing.pending(state) == [ask]
+    after, _ = proposing.understand(foreseeing.after_pending(state, [ask], understanding))
+    before, then = (np.asarray(u.world.draws.log_effect) for u in (understanding, after))
+    assert (then.std(0) <= before.std(0) + 1e-9).all() and then.std(0).sum() < 0.95 * before.std(0).sum()
+    assert np.abs(then.mean(0) - before.mean(0)).max() < 0.25 * before.std(0).max()
+
+
+def test_a_larger_budget_brings_more_and_each_further_dollar_less():
+    state, _, _ = proposed()
+    swept = list(foreseeing.sweep(state, "9e5:4e6"))
+    assert (np.diff([each.impact for each in swept]) > 0).all()
+    assert (np.diff([each.next_thousand for each in swept]) < 0).all()
+    for text in ("5", "a:b", "5:1", "0:7"):
+        with pytest.raises(InputError, match="LOW:HIGH"):
+            list(foreseeing.sweep(state, text))
+
+
 # HyperScore
 
 
@@ -476,8 +519,8 @@ def test_rounds_that_cannot_be_are_refused(text, said):
 def test_what_is_told_is_learned_from_once():
     state, understanding, proposal = proposed()
     allocation = understanding.projects.named(proposal.amount)
-    state, ask = asked(state, allocation)
-    assert asked(state, allocation)[0] is state  # asked again, it is the same proposal
+    state, ask = asked(state, allocation, 1, again=True)
+    assert asked(state, allocation, 1, again=True)[0] is state  # asked again, it is the same proposal
     name = max(allocation, key=lambda each: allocation[each] if each != "museum" else 0)
     many = {name: telling.Report(50_000.0)}
     state, _ = telling.told(state, understanding.projects, ask=ask.id, reports=many)
@@ -505,7 +548,7 @@ def test_what_is_told_is_learned_from_once():
 def test_what_cannot_be_told_is_refused(told, said):
     state = begun(question(), [])
     projects, _ = state.projects()
-    state, _ = asked(state, projects.named(np.nan_to_num(projects.current)))
+    state, _ = asked(state, projects.named(np.nan_to_num(projects.current)), 1, again=True)
     with pytest.raises(InputError, match=said):
         telling.told(state, projects, **told)
 

@@ -200,5 +200,5 @@ def _works(u: Understanding, share: np.ndarray) -> np.ndarray:
 
 def _rival(u: Understanding, name: str, amount: np.ndarray, proposed: np.ndarray) -> Rival:
     impact = impact_of(u, amount)
-    gain = interval(100.0 * (proposed - impact) / impact.mean())
+    gain = interval(np.round(100.0 * (proposed - impact) / impact.mean(), 9))  # the same is 0, whatever was rounded
     return Rival(name, amount, interval(impact), gain, allowed(amount / u.budget, u.bounds))

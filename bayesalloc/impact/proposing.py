@@ -31,7 +31,8 @@ class Understanding(NamedTuple):
         budget: USD.
         which: the projects that have an estimate.
         prior: they, in budgets.
-        reports: what was reported.
+        reports: what projects reported.
+        totals: what was reported of all together.
         spreads: how far estimates, projects and reports spread.
         belief: the posterior.
         world: draws from it.
@@ -46,6 +47,7 @@ class Understanding(NamedTuple):
     which: np.ndarray
     prior: Prior
     reports: Reports
+    totals: list[learning.Total]
     spreads: Spreads
     belief: Belief
     world: acquisition.World
@@ -99,7 +101,7 @@ def understand(state: State) -> tuple[Understanding, State]:
         totals = totals_of(state.rows, projects, question.budget)
         belief = learning.belief(prior, reports, totals, spreads, n_kinds, n_regions)
         which = projects.estimated
-        world = _world(belief, prior, projects.risk[which], question.seed, n_kinds)
+        world = world_of(belief, prior, projects, question.seed, n_kinds)
         limits = Limits(question.domain_caps, question.turnover, question.change, question.resources)
         made = Understanding(
             projects,
@@ -108,6 +110,7 @@ def understand(state: State) -> tuple[Understanding, State]:
             which,
             prior,
             reports,
+            totals,
             spreads,
             belief,
             world,
@@ -132,11 +135,17 @@ def searched(state: State, u: Understanding, starts: Sequence[np.ndarray] | None
     return best(favoured, room_of(u), u.bounds, _starts(u) if starts is None else starts)
 
 
-def propose(state: State, understanding: Understanding) -> Proposal:
-    """The allocation that the state's acquisition favours, within its limits, and what is expected of it."""
+def propose(state: State, understanding: Understanding, found: Found | None = None) -> Proposal:
+    """The allocation that the state's acquisition favours, within its limits, and what is expected of it.
+
+    Args:
+        state: what is asked for.
+        understanding: what is believed.
+        found: the allocation, where it has been found otherwise.
+    """
     u = understanding
     with double_precision():
-        found = searched(state, u)
+        found = searched(state, u) if found is None else found
         impact = np.asarray(acquisition.impact(jnp.asarray(found.amount[u.which]), u.world))
         share, lost = _against_the_best(u, found, impact)
         score = np.asarray(hyperscore(share))
@@ -154,13 +163,19 @@ def _with(state: State, spreads: Spreads, rounds: int) -> State:
     return msgspec.structs.replace(state, spreads=[float(each) for each in spreads], learned_from=rounds)
 
 
-def _world(belief: Belief, prior: Prior, risk: np.ndarray, seed: int, n_kinds: int) -> acquisition.World:
+def world_of(belief: Belief, prior: Prior, projects: Projects, seed: int, n_kinds: int) -> acquisition.World:
+    """Draws of what is believed, and of which projects can work."""
     n = len(prior.room)
     n_draws = int(np.clip(DRAWN // n, 128, MOST_DRAWS)) // 2 * 2
     keys = jax.random.split(jax.random.key(seed))
     draws = draw(belief, prior, keys[0], n_draws, n_kinds)
-    works = jax.random.uniform(keys[1], (n_draws, n)) >= jnp.asarray(risk)
+    works = jax.random.uniform(keys[1], (n_draws, n)) >= jnp.asarray(projects.risk[projects.estimated])
     return acquisition.World(draws, works.astype(float), prior.edges)
+
+
+def kinds_and_regions(u: Understanding) -> tuple[int, int]:
+    """How many kinds of spill-overs and how many regions there are."""
+    return len(kinds_of(u.projects)), int(np.asarray(u.prior.region).max()) + 1
 
 
 def room_of(u: Understanding) -> np.ndarray:

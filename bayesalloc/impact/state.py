@@ -113,11 +113,17 @@ def hashed(question: Question) -> str:
     return hashlib.sha256(msgspec.json.encode(question, order="sorted")).hexdigest()
 
 
-def asked(state: State, allocation: dict[str, float]) -> tuple[State, Ask]:
-    """The state with a proposal for the next round, to a cent; the one that was made before, where it is the same."""
-    number = state.rounds + 1
+def asked(state: State, allocation: dict[str, float], number: int, *, again: bool) -> tuple[State, Ask]:
+    """The state with a proposal, to a cent.
+
+    Args:
+        state: as it is.
+        allocation: project -> USD.
+        number: the round that it is for.
+        again: whether a proposal that was made before, and is the same, will do.
+    """
     allocation = {name: round(amount, 2) for name, amount in allocation.items()}
-    for ask in state.asks:
+    for ask in state.asks if again else ():
         same = ask.round == number and all(
             abs(ask.allocation[name] - amount) <= 1e-6 * state.question.budget for name, amount in allocation.items()
         )

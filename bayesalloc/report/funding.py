@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from rich.console import Group
 
 from bayesalloc.impact.explaining import Case, Moved, Rival, interval
+from bayesalloc.impact.foreseeing import Swept
 from bayesalloc.impact.proposing import Proposal, Understanding
 from bayesalloc.impact.state import Ask, State
 from bayesalloc.report import figures, html
@@ -52,6 +53,8 @@ class Reasons(NamedTuple):
     backtest: Sequence[Mapping[str, Any]]
     implied: Mapping[str, float]
     moves: Sequence[Moved]
+    next_round: tuple[float, float]
+    sweep: Sequence[Swept]
 
 
 def as_json(
@@ -69,6 +72,8 @@ def as_json(
             "asks": found,
             "unit": u.projects.unit,
             "budget": u.budget,
+            "value_of_next_round": reasons.next_round[0],
+            "value_of_next_round_mcse": reasons.next_round[1],
             "value_of_knowing_everything": float(asks[0][1].lost.mean()),
             "projects": [case._asdict() for case in reasons.cases],
             "rules": [
@@ -78,6 +83,7 @@ def as_json(
             "backtest": [dict(row) for row in reasons.backtest],
             "implied_beliefs": dict(reasons.implied),
             "sensitivity": [moved._asdict() for moved in reasons.moves],
+            "sweep": [swept._asdict() for swept in reasons.sweep],
             "warnings": list(u.warnings),
             "files": dict(files),
         }
@@ -124,10 +130,15 @@ def sentences(result: Mapping[str, Any], reasons: Reasons) -> list[str]:
         found.append(f"It would move most if beliefs about these were wrong by a standard deviation: {names}.")
     else:
         found.append("It moves by less than 5 % of the budget if any one belief is wrong by a standard deviation.")
+    mean, error = reasons.next_round
     found.append(
-        f"Knowing everything would bring {number(result['value_of_knowing_everything'])} {unit} more; what is left to"
-        f" gain within these beliefs is {100 * ask['residual']:.2g} % at most."
+        f"What this round would teach is worth {number(mean)} {unit} (standard error {number(error)}) in each round"
+        f" after it; knowing everything would be worth {number(result['value_of_knowing_everything'])}."
     )
+    found.append(f"What is left to gain within these beliefs is {100 * ask['residual']:.2g} % at most.")
+    if len(result["asks"]) > 1:
+        others = listing(each["id"] for each in result["asks"][1:])
+        found.append(f"Beside it, as if the ones before were carried out and had reported: proposals {others}.")
     return found
 
 
@@ -154,10 +165,17 @@ def sheets(result: Mapping[str, Any], reasons: Reasons) -> list[Sheet]:
         [words(rival.name), bracket(rival.impact, "mean"), bracket(rival.gain, "mean", signed=True)]
         for rival in reasons.rivals
     ]
-    return [
+    found = [
         Sheet(title, header, rows),
         Sheet("The usual rules on this table", ["rule", "impact", "the proposal brings more, %"], rules),
     ]
+    if reasons.sweep:
+        budgets = money(max(swept.budget for swept in reasons.sweep))
+        rows = [
+            [budgets.shown(swept.budget), number(swept.impact), number(swept.next_thousand)] for swept in reasons.sweep
+        ]
+        found.append(Sheet(f"Other budgets, in {budgets.unit}", ["budget", "impact", "next 1,000 USD"], rows))
+    return found
 
 
 def beginning(
@@ -208,7 +226,7 @@ def beginning_text(result: Mapping[str, Any]) -> Group:
 
 
 def _body(result: Mapping[str, Any], u: Understanding, reasons: Reasons) -> Iterator[str]:
-    projects, rules = sheets(result, reasons)
+    projects, rules, *budgets = sheets(result, reasons)
     cash = money(u.budget)
     yield html.tags("proposal", f"{len(reasons.cases)} projects", f"budget {cash.shown(u.budget)} {cash.unit}")
     yield html.answer(sentences(result, reasons), result["warnings"])
@@ -221,6 +239,8 @@ def _body(result: Mapping[str, Any], u: Understanding, reasons: Reasons) -> Iter
     yield html.terms(TERMS)
     yield html.section("Beside the usual rules")
     yield html.table(rules, "Each rule is given what is believed of each project; differences are paired.")
+    for sheet in budgets:
+        yield html.table(sheet, "The best allocation of each, within the same limits.")
     if reasons.backtest:
         yield html.table(_backtest(reasons), "Mean impact as the projects are believed to be now.")
     yield html.section("What it hangs on")
