@@ -46,25 +46,19 @@ def water_filled(
     """
     strength = jnp.maximum(effect, 0.0) ** (1.0 / eta)
     budget, low, high = (jnp.asarray(bound, strength.dtype) for bound in (budget, low, high))
-    tiny, precision = jnp.finfo(strength.dtype).tiny, 4 * jnp.finfo(strength.dtype).eps
+    tiny, precision = jnp.finfo(strength.dtype).tiny, 16 * jnp.finfo(strength.dtype).eps
     high = jnp.minimum(jnp.broadcast_to(high, strength.shape), jnp.maximum(budget, low))
     moves = (strength > 0.0) & (high > low)
-    # strengths are taken as shares of the strongest: their unit must not matter to a number's precision
     strength = jnp.where(moves, strength, 0.0)
-    strength = strength / jnp.maximum(strength.max(), tiny)
-    inverse = 1.0 / jnp.where(moves, strength, 1.0)
-    begins, ends = (inverse * (1.0 + bound / room) for bound in (low, high))  # levels at which each moves
-    lowest = jnp.where(moves, begins, jnp.inf).min()
-    highest = jnp.where(moves, ends, 0.0).max()
-    lowest, highest = jnp.where(moves.any(), lowest, 1.0), jnp.where(moves.any(), highest, 1.0)
-    scale = budget + jnp.where(moves, room, 0.0).sum()  # of what is added up
+    strength = strength / jnp.maximum(strength.max(), tiny)  # its unit must not matter
+    # The level is counted from the first dollar of the strongest, as of large rooms the differences are small.
+    rate, behind = room * strength, 1.0 / jnp.where(moves, strength, 1.0) - 1.0
+    begins, ends = (behind + bound / jnp.where(moves, rate, 1.0) for bound in (low, high))
+    lowest, highest = jnp.where(moves, begins, jnp.inf).min(), jnp.where(moves, ends, -jnp.inf).max()
+    lowest, highest = jnp.where(moves.any(), lowest, 0.0), jnp.where(moves.any(), highest, 0.0)
 
     def amounts(level: Array) -> Array:
-        return jnp.clip(room * (strength * level - 1.0), low, high)
-
-    def rates(level: Array, gap: Array) -> Array:  # how fast each grows on the side of the level where the gap closes
-        rising, falling = (begins <= level) & (level < ends), (begins < level) & (level <= ends)
-        return jnp.where(moves & jnp.where(gap > 0, rising, falling), room * strength, 0.0)
+        return jnp.clip(rate * (level - behind), low, high)
 
     def unspent(level: Array) -> Array:
         return budget - amounts(level).sum()
@@ -72,23 +66,22 @@ def water_filled(
     def better(search: tuple[Array, ...]) -> tuple[Array, ...]:
         step, below, above, level, gap = search
         below, above = jnp.where(gap > 0, level, below), jnp.where(gap > 0, above, level)
-        newton = level + gap / jnp.maximum(rates(level, gap).sum(), tiny)
-        level = jnp.where((newton > below) & (newton < above), newton, jnp.sqrt(below) * jnp.sqrt(above))
+        rising, falling = (begins <= level) & (level < ends), (begins < level) & (level <= ends)
+        newton = level + gap / jnp.maximum(jnp.where(jnp.where(gap > 0, rising, falling), rate, 0.0).sum(), tiny)
+        level = jnp.where((newton > below) & (newton < above), newton, 0.5 * (below + above))
         return step + 1, below, above, level, unspent(level)
 
     def goes_on(search: tuple[Array, ...]) -> Array:
         step, below, above, _, gap = search
-        return (step < 100) & (jnp.abs(gap) > precision * scale) & (above > below * (1.0 + precision))
+        return (step < 100) & (jnp.abs(gap) > precision * budget) & (above - below > precision * jnp.abs(above))
 
-    # Newton comes from above without overshooting where nothing is at its upper bound: there what is spent is convex
-    alone = jnp.where(moves, inverse * (1.0 + budget / room), jnp.inf).min()
+    # Newton comes from above without overshooting where nothing is at its upper bound: there what is spent is convex.
+    alone = jnp.where(moves, behind + budget / jnp.where(moves, rate, 1.0), jnp.inf).min()
     level = jnp.clip(alone, lowest, highest)
     level = jnp.where(unspent(lowest) <= 0, lowest, jnp.where(unspent(highest) >= 0, highest, level))
-    search = (jnp.int32(0), lowest, highest, level, unspent(level))
-    level = jax.lax.while_loop(goes_on, better, search)[3]
-    found, gap = amounts(level), unspent(level)
-    rate = jnp.where(moves & (begins <= level) & (level <= ends), room * strength, 0.0)  # takes what rounding left over
-    return jnp.clip(found + gap * rate / jnp.maximum(rate.sum(), tiny), low, high)
+    level = jax.lax.while_loop(goes_on, better, (jnp.int32(0), lowest, highest, level, unspent(level)))[3]
+    share = jnp.where((begins <= level) & (level <= ends), rate, 0.0)  # of what rounding has left over
+    return jnp.clip(amounts(level) + unspent(level) * share / jnp.maximum(share.sum(), tiny), low, high)
 
 
 def best_split(
@@ -105,8 +98,10 @@ def best_split(
     """The amounts that maximise the impact with its spill-overs, where everything is known.
 
     What a project's dollar does to itself and to its neighbours, e'_k = (dI/dx_k) (1 + x_k/K_k)^eta, takes the place of
-    e_k in the water-filling; the amounts are averaged half and half with the result, `rounds` times. For logarithmic
-    returns e'_k = e_k (1 + sum_j W_kj z_j) + sum_j W_jk f_j / (K_k + x_k), with f_j = e_j K_j log(1 + x_j/K_j).
+    e_k in the water-filling; the amounts are averaged half and half with the result, `rounds` times (with 0.5 eta of it
+    where eta is below 1). For logarithmic returns e'_k = e_k (1 + sum_j W_kj z_j) + sum_j W_jk f_j / (K_k + x_k), with
+    f_j = e_j K_j log(1 + x_j/K_j). There may be several local optima: of 64 networks of `models/altruism.py` one start
+    loses 0.02 % to the best of seven on average, at most 0.9 % (eta 0.375: 0.03 and 1.8 %).
 
     Args:
         log_effect: log e; a project's own shock may be part of it.
@@ -127,11 +122,13 @@ def best_split(
     def total(amount: Array) -> Array:
         return impacts(amount, log_effect, room, weight, edges, eta).sum()
 
-    def averaged(_: int, amount: Array) -> Array:
+    def filled(amount: Array) -> Array:
         effect = jax.grad(total)(amount) * (1.0 + amount / room) ** eta
-        return 0.5 * (amount + water_filled(effect, room, budget, 0.0, high, eta))
+        return water_filled(effect, room, budget, 0.0, high, eta)
 
-    if start is None:
-        start = water_filled(jnp.exp(log_effect), room, budget, 0.0, high, eta)
-    start = jnp.where(on, start, 0.0)
-    return jax.lax.fori_loop(0, rounds, averaged, start)
+    def averaged(times: Array, amount: Array) -> Array:
+        part = jnp.where(times == 0, 1.0, 0.5 * min(1.0, eta))  # flatter returns answer more strongly, and would swing
+        return amount + part.astype(amount.dtype) * (filled(amount) - amount)
+
+    begun = jnp.zeros_like(room) if start is None else jnp.where(on, start, 0.0)
+    return jax.lax.fori_loop(0, rounds + 1, averaged, begun)
