@@ -21,6 +21,7 @@ from bayesalloc.impact import (
     learning,
     proposing,
     risk,
+    sampling,
     structured,
     telling,
 )
