@@ -26,11 +26,12 @@ from bayesalloc.impact import (
     telling,
 )
 from bayesalloc.impact.bounds import Bounds, Limits, allowed, bounds, filled
+from bayesalloc.impact.files import create
 from bayesalloc.impact.hyperscore import hyperscore
 from bayesalloc.impact.projects import read_projects
 from bayesalloc.impact.returns import Edges
 from bayesalloc.impact.rounds import Row, read_rounds
-from bayesalloc.impact.state import Question, asked, begun, create, load
+from bayesalloc.impact.state import Question, asked, begun, load
 from bayesalloc.impact.structured import Prior, Reports, Spreads, basis, believe, double_precision, draw, reached
 from bayesalloc.impact.totals import with_total
 from bayesalloc.records import Table
