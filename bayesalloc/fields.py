@@ -73,7 +73,7 @@ def range_of(kind: type[msgspec.Struct], where: Sequence[str]) -> tuple[float, f
     """Between what the number at a path may be, ends included."""
     info: Any = _simple(_type_at(kind, where))[0]
     low, high = getattr(info, "ge", None), getattr(info, "le", None)
-    return -math.inf if low is None else low, math.inf if high is None else high
+    return -math.inf if low is None else float(low), math.inf if high is None else float(high)
 
 
 def _type_at(kind: type[msgspec.Struct], where: Sequence[str]) -> Any:

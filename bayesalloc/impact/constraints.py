@@ -69,7 +69,7 @@ class Constraint(NamedTuple):
         """The quantity that it bounds, as it is called."""
         constant, slope = self.function(effects)
         found = constant + slope @ values
-        return float((found < 0).mean()) if self.chance else float(self.sign * found)
+        return float((found < -ROUNDING).mean()) if self.chance else float(self.sign * found)
 
     def kept(self, value: float) -> bool:
         """Whether a value of it keeps it, but for rounding."""
@@ -104,7 +104,7 @@ def read_constraints(given: Sequence[str], outcomes: Collection[str], agents: Se
                 raise InputError(f"{option}: the model has no agents with payoffs of their own that could refuse")
             if sign < 0 or (private == REFUSE and not 0 <= bound < 1):
                 raise InputError(
-                    f"{option}: {private} is bounded by <={' a number from 0 to below 1' * (private == REFUSE)}"
+                    f"{option}: {private} is limited by <={' a number from 0 to below 1' * (private == REFUSE)}"
                 )
             if who and who not in agents:
                 raise InputError(f"{option}: there is no agent '{who}'; there are {listed(agents)}")

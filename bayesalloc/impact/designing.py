@@ -38,7 +38,8 @@ class Problem(NamedTuple):
         env: the environment.
         free: its free numbers, with the mechanism that is begun from.
         maximise: an outcome, with its element where it has some.
-        constraints: what a design must keep.
+        constraints: what a design must keep, one for each agent.
+        asked: the same as it was given.
         draws: of the parameters.
         horizon: periods.
         seed: of the random numbers.
@@ -48,6 +49,7 @@ class Problem(NamedTuple):
     free: Free
     maximise: str
     constraints: tuple[Constraint, ...]
+    asked: tuple[str, ...]
     draws: int
     horizon: int
     seed: int
@@ -125,7 +127,8 @@ def posed(
         raise InputError(f"--maximise {maximise}: is no outcome that is one number; {more}")
     agents = list(env.coords["agent"]) if env.payoff and env.refusal and env.deviate is not None else []
     constraints = read_constraints(subject_to, names, agents)
-    return Problem(env, free_numbers(env, mechanism, free), maximise, constraints, draws, horizon, seed)
+    numbers = free_numbers(env, mechanism, free)
+    return Problem(env, numbers, maximise, constraints, tuple(subject_to), draws, horizon, seed)
 
 
 def tried(problem: Problem) -> None:
@@ -147,7 +150,7 @@ def designed(problem: Problem) -> Design:
         horizon=problem.horizon,
         baseline=start.name,
     )
-    fresh = {each.text: measured(comparison, mechanism.name, each) for each in problem.constraints}
+    fresh = {each.text: measured(comparison, mechanism.name, each.name, each.agent) for each in problem.constraints}
     doubts = _doubts(problem, solution) if solution.found else []
     return Design(mechanism, solution, effects, comparison, fresh, doubts)
 
@@ -181,15 +184,10 @@ def _doubts(problem: Problem, solution: Solution) -> list[Doubt]:
 def _named(problem: Problem, solution: Solution) -> Mechanism:
     """The mechanism that was found, with a note on each number that was set."""
     free, start = problem.free, problem.free.mechanism
-    asked = f"{problem.maximise} is largest"
-    if problem.constraints:
-        asked += f" subject to {', '.join(each.text for each in problem.constraints)}"
-    how = "designed so that" if solution.found else "the nearest to a design, of which there is none, in which"
+    asked = "; ".join([f"{problem.maximise} is largest", *problem.asked])
+    how = "designed" if solution.found else "nearest to a design, of which there is none"
     notes = {
-        number.name: (
-            number.unit,
-            f"{how} {asked}; free from {number.low:g} to {number.high:g}, begun from {start.name}",
-        )
+        number.name: (number.unit, f"{how}: {asked}; free from {number.low:g} to {number.high:g} in {start.name}")
         for number in free.numbers
     }
     made = free.set(solution.values)
@@ -203,13 +201,12 @@ def _named(problem: Problem, solution: Solution) -> Mechanism:
     )
 
 
-def measured(comparison: xr.DataTree, arm: str, constraint: Constraint) -> float:
-    """The quantity of a constraint under an arm of a comparison."""
-    if constraint.private:
-        agents = comparison["agents"].to_dataset()
-        return float(agents[constraint.name].sel(arm=arm).values[constraint.agent])
-    name, _, label = constraint.name.partition(".")
-    values = comparison["arms"].to_dataset()[escaped(name)].sel(statistic="mean", arm=arm)
+def measured(comparison: xr.DataTree, arm: str, name: str, agent: int = -1) -> float:
+    """An outcome (with its element) under an arm of a comparison; or of an agent's incentives, the one of that name."""
+    if agent >= 0:
+        return float(comparison["agents"].to_dataset()[name].sel(arm=arm).values[agent])
+    outcome, _, label = name.partition(".")
+    values = comparison["arms"].to_dataset()[escaped(outcome)].sel(statistic="mean", arm=arm)
     labels = itertools.product(*(values[dim].values.tolist() for dim in values.dims))
     place = [".".join(map(str, each)) for each in labels].index(label)
     return float(values.values.reshape(-1)[place])

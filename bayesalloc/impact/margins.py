@@ -29,7 +29,7 @@ class Solution(NamedTuple):
         status: optimal, infeasible or undecided (the time was over).
         values: of the free numbers; those that come nearest where none keep the constraints.
         bound: what the objective cannot exceed; NaN where no values were found.
-        cautious: whether the constraints are kept by CAUTION standard errors too.
+        cautious: whether the constraints are kept by CAUTION standard errors too, but for rounding.
         margin: the largest by which all agents' constraints can be kept, in the payoffs' unit; below zero: they can't.
         conflict: constraints that cannot be kept together, though they could without any one of them.
     """
@@ -59,46 +59,32 @@ def solve(programme: Programme) -> Solution:
     free, effects = programme.free, programme.effects
     status, values, refusing, bound = best(programme)
     if values is None:
-        nearest, margin = _widest(programme, None)
+        nearest, margin = _linear(programme, None) or (free.centre(), np.nan)
+        nearest, _ = _linear(programme, None, margin - SAME * max(1.0, abs(margin))) or (nearest, margin)
         conflict = irreducible(programme) if status == "infeasible" else ()
         return Solution(status, nearest, np.nan, cautious=False, margin=margin, conflict=conflict)
     tightened = (each.tightened(values, effects, CAUTION) for each in programme.constraints)
-    careful = programme._replace(constraints=tuple(tightened))
+    asked, careful = programme, programme._replace(constraints=tuple(tightened))
     more = best(careful)
     cautious = more.values is not None
     if more.values is not None:
         programme, values, refusing = careful, more.values, more.refusing
     kept = _Kept(effects.outcome(programme.maximise, values), refusing)
-    widest, margin = _widest(programme, kept)
-    found = _linear(programme, kept, margin=margin - SPARED * abs(margin))
-    chosen = widest if found is None else free.rounded(found)
-    if not all(each.kept(each.value(chosen, effects)) for each in programme.constraints):
-        chosen = widest  # so tight that rounding would break a constraint
-    return Solution(status, chosen, bound, cautious=cautious, margin=margin, conflict=())
+    widest, margin = _linear(programme, kept) or (values, 0.0)
+    nearby, _ = _linear(programme, kept, margin - SPARED * abs(margin)) or (widest, margin)
+    for chosen, limits in ((free.rounded(nearby), asked), (nearby, programme), (widest, programme)):
+        if all(each.kept(each.value(chosen, effects)) for each in limits.constraints):
+            values = chosen
+            break
+    return Solution(status, values, bound, cautious=cautious, margin=margin, conflict=())
 
 
-def _widest(programme: Programme, kept: _Kept | None) -> tuple[Float[np.ndarray, " number"], float]:
-    """The values with the largest margin, and the margin; all constraints share it where nothing is kept."""
-    found = _linear(programme, kept, margin=None)
-    assert found is not None  # the margin may be as far below zero as need be
-    return found, _margin(programme, found)
+def _linear(
+    programme: Programme, kept: _Kept | None, margin: float | None = None
+) -> tuple[Float[np.ndarray, " number"], float] | None:
+    """The values with the largest margin, and the margin; or those with the least change at a margin.
 
-
-def _margin(programme: Programme, values: Float[np.ndarray, " number"]) -> float:
-    """By how much the agents' constraints are kept; 0 where there are none."""
-    found = []
-    for constraint in programme.constraints:
-        constant, slope = constraint.function(programme.effects)
-        if constraint.chance:
-            gain = np.sort(constant + slope @ values)
-            found.append(gain[: max(1, constraint.allowed(len(gain)))].mean())
-        elif constraint.private:
-            found.append(constraint.bound - constant - slope @ values)
-    return float(min(found, default=0.0))
-
-
-def _linear(programme: Programme, kept: _Kept | None, margin: float | None) -> Float[np.ndarray, " number"] | None:
-    """The values with the largest margin, or with the least change at a margin; None where there are none.
+    There are always some, but where the solver's own tolerance is all that they are kept by: then it is None.
 
     Variables: values, margin, the size of each change, and for each chance constraint a level and a shortfall a draw.
 
@@ -108,6 +94,7 @@ def _linear(programme: Programme, kept: _Kept | None, margin: float | None) -> F
         margin: that is to be there; None: it is to be large.
     """
     free, effects, n = programme.free, programme.effects, len(programme.free.numbers)
+    width = free.high - free.low
     chances = [constraint for constraint in programme.constraints if constraint.chance]
     draws = len(effects.gain[0])
     places = [2 * n + 1 + i * (1 + draws) for i in range(len(chances))]
@@ -138,14 +125,14 @@ def _linear(programme: Programme, kept: _Kept | None, margin: float | None) -> F
         add({0: -slope, place: np.c_[np.ones(draws), -np.eye(draws)]}, constant)  # shortfall >= level - gain
     if kept is not None:
         constant, slope = effects.outcomes[programme.maximise]
-        add({0: -slope[None]}, constant - kept.objective + SAME * abs(kept.objective))
+        add({0: -slope[None]}, constant - kept.objective + SAME * (abs(kept.objective) + abs(slope) @ width))
         for constraint, refusing in zip(programme.constraints, kept.refusing, strict=True):
             if constraint.chance:
                 constant, slope = constraint.function(effects)
                 held = doubtful(constraint, programme)[1][~refusing]
                 add({0: -slope[held]}, constant[held])
     for sign in (1.0, -1.0):  # change >= |value - start|, as a share of the range
-        add({0: sign * np.eye(n), n + 1: -np.diag(free.high - free.low)}, sign * free.start)
+        add({0: sign * np.eye(n), n + 1: -np.diag(width)}, sign * free.start)
     low = np.full(variables, -np.inf)
     high = np.full(variables, np.inf)
     low[:n], high[:n] = free.low, free.high
@@ -164,4 +151,6 @@ def _linear(programme: Programme, kept: _Kept | None, margin: float | None) -> F
     ends: Any = (low, high)
     asked = LinearConstraint(vstack(rows), -np.inf, at_most)
     result = milp(goal, constraints=[asked, *sums(free, variables)], bounds=Bounds(*ends))
-    return None if result.x is None else np.clip(result.x[:n], free.low, free.high)
+    if result.x is None:
+        return None
+    return np.clip(result.x[:n], free.low, free.high), float(result.x[n])

@@ -8,7 +8,7 @@ from rich.console import Group
 
 from bayesalloc.impact.affine import FUTURES
 from bayesalloc.impact.constraints import DEVIATE, REFUSE, Constraint
-from bayesalloc.impact.designing import OFF, Design, Problem, measured
+from bayesalloc.impact.designing import OFF, Design, Doubt, Problem, measured
 from bayesalloc.impact.margins import CAUTION
 from bayesalloc.report import comparison, html, terms
 from bayesalloc.report.tables import Sheet, document, for_json
@@ -60,7 +60,7 @@ def as_json(state: str, problem: Problem, design: Design, files: Mapping[str, st
             "constraints": [
                 {
                     "constraint": each.text,
-                    "start": measured(design.comparison, start.name, each),
+                    "start": measured(design.comparison, start.name, each.name, each.agent),
                     "design": each.value(solution.values, design.effects),
                     "fresh": design.fresh[each.text],
                 }
@@ -91,31 +91,36 @@ def text(problem: Problem, design: Design) -> Group:
 
 def sentences(problem: Problem, design: Design) -> list[str]:
     """What was found, whether it holds on fresh random numbers, and what it rests on."""
-    found = proof(problem, design)
+    found, start = proof(problem, design), problem.free.mechanism.name
     if not design.solution.found:
         return found
-    broken = [each for each in problem.constraints if not each.kept(design.fresh[each.text])]
-    if problem.constraints:
-        found.append(
-            f"On fresh random numbers {listing(_said(problem, each, design.fresh[each.text]) for each in broken)}:"
-            " the design is too close to its limits."
-            if broken
-            else "On fresh random numbers all of it is kept too."
-        )
+    if design.solution.margin > 0:
+        margin = with_unit(number(design.solution.margin), _unit(problem))
+        found.append(f"The agents' limits could be kept by up to {margin}; half of it is given up to change less.")
+    broken = [_said(problem, each, design.fresh[each.text]) for each in problem.constraints if not _fresh(design, each)]
+    if broken:
+        found.append(f"On fresh random numbers {listing(broken)}: the design is too close to its limits.")
+    elif problem.constraints:
+        found.append("On fresh random numbers they keep all that was asked, too.")
+    before, now = (measured(design.comparison, arm, problem.maximise) for arm in (start, design.mechanism.name))
+    digits = top_places([before, now]) + 1
+    unit = with_unit(number(now, digits), _outcome_unit(problem))
+    found.append(f"There, {words(problem.maximise)} is {unit}, under {start} {number(before, digits)}.")
     fragile = [doubt for doubt in design.doubts if doubt.broken]
-    if fragile:
-        cases = (
-            f"{words(doubt.number)} {number(doubt.value)} instead of {number(doubt.assumed)} ({listing(doubt.broken)})"
-            for doubt in fragile
-        )
-        found.append(f"The terms as they are would break with {'; with '.join(cases)}.")
-    if design.doubts and not fragile:
-        found.append(f"They would be kept, too, if any response were {100 * OFF:.0f} % less or more than assumed.")
-    lost = [doubt for doubt in design.doubts if doubt.status != "optimal"]
-    if lost:
-        cases = (f"{words(doubt.number)} {number(doubt.value)}" for doubt in lost)
-        found.append(f"There would be no terms at all with {'; with '.join(cases)}.")
-    return found
+    for doubt in fragile:
+        said = [
+            _said(problem, each, doubt.broken[each.text]) for each in problem.constraints if each.text in doubt.broken
+        ]
+        found.append(f"They would break with {_case(doubt)}: {listing(said)}.")
+    if design.doubts:
+        others = "in all other cases" if fragile else "in every case"
+        found.append(f"If a response is {100 * OFF:.0f} % less or more than assumed, they are kept {others}.")
+    lost = [_case(doubt) for doubt in design.doubts if doubt.status != "optimal"]
+    return [*found, f"No terms would be found with {listing(lost)}."] if lost else found
+
+
+def _case(doubt: Doubt) -> str:
+    return f"{doubt.number} {number(doubt.value)} instead of {number(doubt.assumed)}"
 
 
 def proof(problem: Problem, design: Design) -> list[str]:
@@ -135,9 +140,8 @@ def proof(problem: Problem, design: Design) -> list[str]:
     if not solution.found:
         return [f"Undecided: the time was over before terms were found, or shown not to be there, {within}."]
     value = design.effects.outcome(problem.maximise, solution.values)
-    of = problem.env.outcomes[problem.maximise.split(".")[0]].unit
     _, slope = design.effects.outcomes[problem.maximise]
-    size = with_unit(number(value), of)
+    size = with_unit(number(value), _outcome_unit(problem))
     if not slope.any():
         found = [f"There are such terms, and {words(problem.maximise)} is {size} under all of them: it does not move."]
     elif solution.status == "optimal":
@@ -161,7 +165,7 @@ def sheets(problem: Problem, design: Design, name: Any) -> list[Sheet]:
     rows = []
     for each in problem.constraints:
         values = (
-            measured(design.comparison, free.mechanism.name, each),
+            measured(design.comparison, free.mechanism.name, each.name, each.agent),
             each.value(solution.values, design.effects),
             design.fresh[each.text],
         )
@@ -173,15 +177,13 @@ def sheets(problem: Problem, design: Design, name: Any) -> list[Sheet]:
         for doubt in design.doubts:
             change = abs(doubt.values - solution.values) / (free.high - free.low)
             most = int(change.argmax())
-            moved = (
-                f"{name(free.numbers[most].name)} to {number(doubt.values[most])}" if change[most] > 0 else "nothing"
-            )
-            broken = listing(doubt.broken) if doubt.broken else "kept"
+            moved = f"{name(free.numbers[most].name)} {number(doubt.values[most])}" if change[most] else "the same"
+            broken = f"break {len(doubt.broken)} of {len(problem.constraints)}" if doubt.broken else "kept"
             anew = moved if doubt.status == "optimal" else doubt.status
-            label = f"{name(doubt.number)} {number(doubt.assumed)} to {number(doubt.value)}"
+            label = f"{name(doubt.number)} {number(doubt.value)}"
             rows.append([label, broken, anew, number(doubt.objective, places)])
-        header = ["if people respond otherwise", "these terms", "anew, most moved", words(problem.maximise)]
-        found.append(Sheet(f"Responses {100 * OFF:.0f} % off", header, rows, keys=3))
+        header = ["response", "these terms", "terms anew", words(problem.maximise)]
+        found.append(Sheet(f"If people respond by {100 * OFF:.0f} % otherwise", header, rows, keys=3))
     return found
 
 
@@ -196,7 +198,16 @@ def _section(problem: Problem, design: Design) -> Iterator[str]:
 
 def _confirmed(problem: Problem, design: Design) -> bool:
     """Whether the design keeps what was asked on fresh random numbers."""
-    return design.solution.found and all(each.kept(design.fresh[each.text]) for each in problem.constraints)
+    return design.solution.found and all(_fresh(design, each) for each in problem.constraints)
+
+
+def _fresh(design: Design, constraint: Constraint) -> bool:
+    """Whether a constraint is kept on fresh random numbers."""
+    return constraint.kept(design.fresh[constraint.text])
+
+
+def _outcome_unit(problem: Problem) -> str:
+    return problem.env.outcomes[problem.maximise.split(".")[0]].unit
 
 
 def _unit(problem: Problem) -> str:
@@ -226,10 +237,9 @@ def _asked(constraint: Constraint) -> str:
 def question(problem: Problem) -> tuple[list[str], Sequence[Sheet]]:
     """What is asked, for `start` and `show`: sentences and tables."""
     free = problem.free
-    asked = "; ".join(_asked(each) for each in problem.constraints)
     said = [
-        f"{problem.env.name}: terms are to be designed from {free.mechanism.name}, so that {words(problem.maximise)} is"
-        f" largest{f', and {asked}' if asked else ''}.",
+        f"{problem.env.name}: terms are to be designed, from {free.mechanism.name}, under which"
+        f" {words(problem.maximise)} is largest{f', subject to {listing(problem.asked)}' if problem.asked else ''}.",
         "Payoffs are linear in every free number, and none enters the dynamics.",
     ]
     rows = [[each.name, number(each.low), number(each.high), number(each.start), each.unit] for each in free.numbers]
