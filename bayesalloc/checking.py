@@ -13,7 +13,7 @@ from bayesalloc.following import seed_by_name
 from bayesalloc.mechanism import Mechanism, check_schema, of_model
 from bayesalloc.sites import RESERVED
 
-BETTER, AT = ("higher", "lower", ""), ("horizon", "years")
+BETTER, AT = ("higher", "lower", ""), ("horizon", "periods")
 REQUIRED, OPTIONAL = (
     ("prior", "initial", "step", "arms"),
     ("observe", "reward", "ended", "measure", "guide", "deviate", "alike"),

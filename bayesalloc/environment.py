@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
     unit: str
     better: Literal["higher", "lower", ""] = ""
     dims: tuple[str, ...] = ()
-    at: Literal["horizon", "years"] = "years"
+    at: Literal["horizon", "periods"] = "periods"
 
 
 class Environment(NamedTuple):
@@ -105,7 +105,7 @@ class Recorded(NamedTuple):
         environment: the environment, sized to the record.
         data: keywords of the model, NaN where a cell is missing.
         labels: per period (and group), the name of the arm in force; shape (period, ...).
-        years: the label of each period, such as its year.
+        periods: the label of each, such as its year.
         warnings: sentences on what was assumed or ignored.
         noncentered: pooled sites about which the record says little, for which the sampler does better with the
             non-centred form (Betancourt & Girolami 2015, arXiv:1312.0906).
@@ -114,7 +114,7 @@ class Recorded(NamedTuple):
     environment: Environment
     data: dict[str, Any]
     labels: Any
-    years: list[int]
+    periods: list[int]
     warnings: list[str] = []
     noncentered: tuple[str, ...] = ()
 

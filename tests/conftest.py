@@ -63,8 +63,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # NumPyro mixes numbers of different types itself, in NUTS and in some of its distributions: not with these.
 STRICT = (
-    "allocators cen_rl darap decide dqn gymnasium instances networks optimum policies prices sequential simulate srap"
-    " threefry workers"
+    "allocators cen_rl darap decide dec_rl dqn experiments gymnasium instances networks optimum policies prices"
+    " sequential simulate srap threefry training workers"
 )
 
 

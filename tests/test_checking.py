@@ -45,7 +45,7 @@ class Strange(NamedTuple):
 
 FAULTS = [
     (outcome("kt", "more"), "outcome 'catch': better is 'more'; it must be one of 'higher', 'lower', ''"),
-    (outcome("kt", at="end"), "at is 'end'; it must be one of 'horizon', 'years'"),
+    (outcome("kt", at="end"), "at is 'end'; it must be one of 'horizon', 'periods'"),
     (outcome(3), "unit is 3"),
     (outcome("kt", dims="agent"), "dims are 'agent'"),
     (outcome("kt", dims=("boat",)), "the dimension 'boat' has no coords; there are agent"),

@@ -247,7 +247,7 @@ def test_courses_and_a_past_are_those_of_the_draws():
     tree = xr.DataTree()
     dims = ("draw", "arm", "year")
     tree["outcomes"] = xr.Dataset({"stock": (dims, values), "flow": ((*dims, "agent"), flow)}, years)
-    units = {"stock": {"unit": "1", "at": "horizon"}, "flow": {"unit": "1", "at": "years"}}
+    units = {"stock": {"unit": "1", "at": "horizon"}, "flow": {"unit": "1", "at": "periods"}}
     tree.attrs = {"interval": 0.5, "from_year": 2, "units": json.dumps(units)}
     course, sums, means = courses(tree), past(tree), mean_courses(tree)
     np.testing.assert_allclose(course["stock"].sel(statistic="mean"), values.mean(0))

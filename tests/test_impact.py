@@ -21,6 +21,7 @@ from bayesalloc.impact import (
     learning,
     proposing,
     risk,
+    sampling,
     structured,
     telling,
 )
@@ -720,3 +721,15 @@ def test_a_state_file_that_is_not_one_is_refused(tmp_path):
     (tmp_path / "t.json").write_text(changed)
     with pytest.raises(InputError, match="start a new state"):
         load(tmp_path / "t.json")
+
+
+def test_sampling_in_full_agrees_with_the_mode_where_spreads_matter_little(run, tmp_path):
+    """Means of log effects: 400 draws with at least 100 effective ones, so that five errors are half a spread."""
+    state = begun(question(), [Row(1, name, 100_000.0, 1_500.0 + 10 * k) for k, name in enumerate(("cash", "fish"))])
+    understanding, _ = proposing.understand(state)
+    tree = sampling.sampled(understanding, jax.random.key(0), chains=2, warmup=150, draws=200)
+    effects = np.log(tree["posterior"]["effect"].values.reshape(400, -1) * BUDGET / 1000.0)
+    assert tree["posterior"]["effect"].dims == ("chain", "draw", "project")
+    there = np.asarray(understanding.world.draws.log_effect)
+    assert np.abs((effects.mean(0) - there.mean(0)) / effects.std(0)).max() < 0.5
+    assert not tree["sample_stats"]["diverging"].values.mean() > 0.02

@@ -48,7 +48,7 @@ def test_gaps_are_gaps(posterior, watershed, simulated_record):
     assert missing.tolist() == [2004, 2005, 2008]
     problem = pose(watershed, simulated_record)
     assert any("note" in warning for warning in problem.warnings)
-    assert restore(watershed, posterior).years == problem.years
+    assert restore(watershed, posterior).periods == problem.periods
 
 
 def test_the_record_says_more_than_the_prior(posterior):

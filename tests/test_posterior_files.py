@@ -51,7 +51,7 @@ def test_what_is_written_is_read(tree, path, watershed):
     again = open_posterior(path)
     assert again["posterior"].to_dataset().equals(tree["posterior"].to_dataset())
     assert again.attrs == {**tree.attrs, "file": str(path)}
-    assert restore(watershed, again).years == list(range(2001, 2013))
+    assert restore(watershed, again).periods == list(range(2001, 2013))
     assert xr.open_datatree(path, engine="h5netcdf")["posterior"].equals(tree["posterior"])
     summary = az.summary(az.from_netcdf(path), var_names=["growth"])
     assert "growth" in summary.index

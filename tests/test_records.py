@@ -171,7 +171,7 @@ def test_a_quote_that_is_never_closed_in_a_long_file(tmp_path):
 )
 def test_one_record_in_many_spellings(tmp_path, text):
     recorded = read(text, tmp_path)
-    assert recorded.years == [2001, 2002, 2003]
+    assert recorded.periods == [2001, 2002, 2003]
     np.testing.assert_allclose(recorded.data["forest_health"], np.float32([0.5, 0.51, np.nan]))
     np.testing.assert_allclose(recorded.data["erosion"], np.float32([0.6, np.nan, 0.58]))
 
@@ -204,7 +204,7 @@ def test_unused_columns_are_named_in_a_warning(tmp_path):
 
 def test_years_without_a_row_become_missing(tmp_path):
     recorded = read(HEAD + "2001,0.5,0.6\n2004,0.6,0.5\n", tmp_path)
-    assert recorded.years == [2001, 2002, 2003, 2004]
+    assert recorded.periods == [2001, 2002, 2003, 2004]
     np.testing.assert_allclose(recorded.data["forest_health"], np.float32([0.5, np.nan, np.nan, 0.6]))
     np.testing.assert_allclose(recorded.data["erosion"], np.float32([0.6, np.nan, np.nan, 0.5]))
 
@@ -291,14 +291,14 @@ def test_cooperation_people_groups_and_shares(tmp_path):
     np.testing.assert_allclose(recorded.data["share"], np.float32([[0.25, np.nan, 1.0, 0.0]]))
     assert list(recorded.environment.arms(None)) == ["talk", "none"]
     assert recorded.labels.tolist() == [["talk", "talk", "none", "none"]]
-    assert recorded.years == [1]
+    assert recorded.periods == [1]
 
 
 def test_cooperation_rounds_in_any_order_with_gaps(tmp_path):
     head = "group,person,mechanism,contribution,endowment,round\n"
     rows = ["a,1,on,10,20,4", "a,2,on,15,20,4", "a,1,off,5,20,2"]
     recorded = cooperation.read(Table(write(tmp_path / "r.csv", head + "\n".join(rows))))
-    assert recorded.years == [2, 4]
+    assert recorded.periods == [2, 4]
     np.testing.assert_allclose(recorded.data["share"], np.float32([[0.25, np.nan], [0.5, 0.75]]))
     assert recorded.labels[0, 0] == "off"
     assert recorded.labels[1].tolist() == ["on", "on"]

@@ -180,9 +180,10 @@ def counting(step):
 
     def advance(run, iterations):
         at = run + step * jnp.arange(iterations)
+        count = at.astype(float)
         curve = {
-            "ended": at % 2, "return": (at % 2)[:, None] * jnp.array([1.0, 2.0]), "hypervolume": 0.5 * at,
-            "entropy": jnp.where(at < 3, jnp.nan, at), "updates": jnp.ones_like(at),
+            "ended": at % 2, "return": (count % 2)[:, None] * jnp.array([1.0, 2.0]), "hypervolume": 0.5 * count,
+            "entropy": jnp.where(at < 3, jnp.nan, count), "updates": jnp.ones_like(at),
         }  # fmt: skip
         return run + step * iterations, curve
 

@@ -21,7 +21,7 @@ class Simulated(NamedTuple):
     Attributes:
         values: outcome -> (draw, future, arm, ...), one number for the periods of a replicate. Where the elements are
             so many that memory sets a limit, some of the draws, evenly spaced.
-        years: outcome -> (draw, arm, period, ...) of each draw's first future; empty for a plain model.
+        by_period: outcome -> (draw, arm, period, ...) of each draw's first future; empty for a plain model.
         refusal: payoffs if nobody took part, (draw, future, arm, agent), or None.
         deviation: own payoff of each agent if it alone did not comply, (draw, future, arm, agent), or None.
         means: outcome -> (draw, future, arm), the mean over an outcome's elements in every draw.
@@ -33,7 +33,7 @@ class Simulated(NamedTuple):
     """
 
     values: dict[str, Any]
-    years: dict[str, Any]
+    by_period: dict[str, Any]
     refusal: Any = None
     deviation: Any = None
     means: Mapping[str, Any] = {}

@@ -218,8 +218,8 @@ def _tabulate(
                 mean = None
         if mean is not None:
             statistics("arm_means", "effect_means", name, mean, ())
-        if outcome in simulated.years:
-            groups["outcomes"][name] = (("draw", "arm", period, *dims), simulated.years[outcome])
+        if outcome in simulated.by_period:
+            groups["outcomes"][name] = (("draw", "arm", period, *dims), simulated.by_period[outcome])
     axes = {
         "outcomes": {"arm": arms},
         "values": {"arm": arms},

@@ -80,23 +80,23 @@ def simulate(
         return whole.reshape(draws, -1, *whole.shape[1:])
 
     values = {name: joined("values", name) for name in env.outcomes}
-    years = {name: joined("years", name, every=futures)[:, 0] for name in env.outcomes}  # of the first futures
+    by_period = {name: joined("periods", name, every=futures)[:, 0] for name in env.outcomes}  # of the first futures
     if "refusal" not in parts[0]:
-        return Simulated(values, years)
-    return Simulated(values, years, joined("refusal"), joined("deviation"))
+        return Simulated(values, by_period)
+    return Simulated(values, by_period, joined("refusal"), joined("deviation"))
 
 
 def _collector(env: Environment, n: int, n_agents: int) -> Callable[[Any], dict[str, Any]]:
     """What is kept of a replicate's outcomes in `n` arms, and what refusing and deviating from each would bring."""
 
-    def collect(years: Any) -> dict[str, Any]:
-        main = {name: getattr(years, name)[:n] for name in env.outcomes}
+    def collect(periods: Any) -> dict[str, Any]:
+        main = {name: getattr(periods, name)[:n] for name in env.outcomes}
         values = {
             name: field[:, -1] if env.outcomes[name].at == "horizon" else field.mean(1) for name, field in main.items()
         }
-        result = {"years": main, "values": values}
+        result = {"periods": main, "values": values}
         if n_agents:
-            payoff = getattr(years, env.payoff)[n:].mean(1)
+            payoff = getattr(periods, env.payoff)[n:].mean(1)
             own = payoff[1:].reshape(n, n_agents, n_agents)
             result |= {
                 "refusal": jnp.broadcast_to(payoff[0], (n, n_agents)),

@@ -62,12 +62,12 @@ def counterfactual(
     limits.counted(draws=draws)
     limits.probability("interval", interval)
     problem = restore(model, posterior, mechanisms=mechanisms)
-    env, years = problem.environment, problem.years
+    env, periods = problem.environment, problem.periods
     assert env is not None
-    first = years[0] if from_year is None else from_year
-    if first not in years:
-        raise InputError(f"the first {env.period} is {first}; the record runs from {years[0]} to {years[-1]}")
-    start = years.index(first)
+    first = periods[0] if from_year is None else from_year
+    if first not in periods:
+        raise InputError(f"the first {env.period} is {first}; the record runs from {periods[0]} to {periods[-1]}")
+    start = periods.index(first)
     scanned: dict[str, bool] = {}  # the yearly noise, and whether it is observed
 
     def look() -> None:
@@ -92,11 +92,11 @@ def counterfactual(
     recorded = [problem.arms[name] for name in problem.arms]
     new = [] if isinstance(arm, Mapping) else list(env.arms([arm]).values())
     stacked = stack(alike(env, [*recorded, *new]))
-    factual = np.broadcast_to(problem.labels, (len(years), *problem.labels.shape[1:]))
+    factual = np.broadcast_to(problem.labels, (len(periods), *problem.labels.shape[1:]))
     changed = factual.copy()
     if new:
         changed[start:] = len(recorded)
-    options = {"replicates": draws, "horizon": len(years), "params": params, "sites": noise}
+    options = {"replicates": draws, "horizon": len(periods), "params": params, "sites": noise}
     key = jax.random.key(0)  # nothing is left to chance
 
     def under(index: np.ndarray, **intervention: Any) -> Any:
@@ -113,8 +113,8 @@ def counterfactual(
         effects[name] = (("statistic", env.period, *outcome.dims), effect)
     labels = {dim: list(names) for dim, names in env.coords.items()}
     tree = xr.DataTree()
-    tree["outcomes"] = xr.Dataset(outcomes, {"arm": ["factual", "counterfactual"], env.period: years, **labels})
-    tree["effects"] = xr.Dataset(effects, {"statistic": [*Difference._fields], env.period: years, **labels})
+    tree["outcomes"] = xr.Dataset(outcomes, {"arm": ["factual", "counterfactual"], env.period: periods, **labels})
+    tree["effects"] = xr.Dataset(effects, {"statistic": [*Difference._fields], env.period: periods, **labels})
     tree["record"] = posterior["observed_data"].to_dataset()
     shown = arm if isinstance(arm, str) else json.dumps({k: in_words(v) for k, v in arm.items()})
     tree.attrs = {

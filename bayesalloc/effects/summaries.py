@@ -60,13 +60,13 @@ def past(tree: xr.DataTree) -> xr.Dataset:
     units = json.loads(tree.attrs["units"])
     since = tree["outcomes"][_period(tree)].values >= tree.attrs["from_year"]
 
-    def over_years(outcome: str, values: np.ndarray) -> Past:
+    def over_periods(outcome: str, values: np.ndarray) -> Past:
         at = units.get(outcome, {}).get("at")
         factual, counterfactual = values[:, :, -1] if at == "horizon" else values[:, :, since].mean(2)
         effect = difference(counterfactual - factual, tree.attrs["interval"])
         return Past(factual.mean(0), counterfactual.mean(0), *effect)
 
-    return _each(tree, over_years, ())
+    return _each(tree, over_periods, ())
 
 
 def latest_means(values: Float[np.ndarray, " part"], *, logarithmic: bool = False) -> np.ndarray:

@@ -36,7 +36,7 @@ class Problem(NamedTuple):
         environment: the environment, or None for a plain model.
         arms: names of the arms that the site `mechanism` indexes.
         labels: index of the arm in force, per period (and person).
-        years: the label of each period, such as its year; empty for a plain model.
+        periods: the label of each, such as its year; empty for a plain model.
         warnings: sentences on what was assumed or ignored.
         noncentered: sites to be sampled in non-centred form.
         categories: for keywords that were text, what the codes stand for.
@@ -52,7 +52,7 @@ class Problem(NamedTuple):
     environment: Environment | None = None
     arms: dict[str, Any] = {}
     labels: Any = None
-    years: list[int] = []
+    periods: list[int] = []
     warnings: list[str] = []
     noncentered: tuple[str, ...] = ()
     categories: dict[str, Sequence[str]] = {}
@@ -115,7 +115,7 @@ def pose(
     index = np.vectorize(places.__getitem__, otypes=[np.int32])(labels)
     unused = [f"{table.path}: not used: {listed(table.unused())}"] if table.unused() else []
     warnings = [*recorded.warnings, *meant(known, places, env.period), *unused]
-    horizon = len(recorded.years)
+    horizon = len(recorded.periods)
     return Problem(
         env.name,
         as_model(env, arms, horizon),
@@ -123,7 +123,7 @@ def pose(
         env,
         arms,
         index,
-        recorded.years,
+        recorded.periods,
         warnings,
         recorded.noncentered,
         {},
@@ -251,7 +251,7 @@ def check_posterior(problem: Problem, tree: xr.DataTree) -> None:
             )
     labels: dict[str, Sequence[Any]] = {} if problem.environment is None else dict(problem.environment.coords)
     if problem.environment is not None:
-        labels[problem.environment.period] = problem.years
+        labels[problem.environment.period] = problem.periods
     check_sites(tree, labels, latent)
 
 

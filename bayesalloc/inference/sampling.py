@@ -263,7 +263,7 @@ def sampled_model(problem: Problem) -> Model:
     """The model with the same posterior whose sites are easiest to sample: noise guided, tendencies pooled."""
     env, model = problem.environment, problem.model
     if env is not None:
-        model = as_model(env, problem.arms, len(problem.years), guided=True)
+        model = as_model(env, problem.arms, len(problem.periods), guided=True)
     return handlers.reparam(for_samplers(model), config={name: LocScaleReparam(0) for name in problem.noncentered})
 
 

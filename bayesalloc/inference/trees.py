@@ -35,11 +35,11 @@ def dimensions(problem: Problem, trace: Mapping[str, Any]) -> tuple[dict[str, tu
         sizes, known = np.shape(trace[name]["value"]), env.outcomes[outcome].dims if outcome in env.outcomes else ()
         fitting = [[dim for dim, labels in coords.items() if len(labels) == size] for size in sizes]
         anew = [found[0] if len(found) == 1 else axis for found, axis in zip(fitting, axes, strict=True)]
-        if sizes and sizes[0] == len(problem.years) and (axes[0] == "period" or outcome in env.outcomes):
+        if sizes and sizes[0] == len(problem.periods) and (axes[0] == "period" or outcome in env.outcomes):
             anew[0] = env.period
             anew[1:] = known if len(known) == len(anew) - 1 else anew[1:]
         dims[name] = tuple(anew)
-    return dims, {**coords, env.period: problem.years}
+    return dims, {**coords, env.period: problem.periods}
 
 
 def group(

@@ -300,7 +300,7 @@ def _when(tree: xr.DataTree) -> str:
 
 def _measures(tree: xr.DataTree) -> str:
     """What each outcome is called in files, and how it is measured; nothing for a plain model, which does not say."""
-    at = {"horizon": f"that of the last {period(tree)}", "years": f"the mean of the {period(tree)}s"}
+    at = {"horizon": f"that of the last {period(tree)}", "periods": f"the mean of the {period(tree)}s"}
     rows = [
         [words(name), name, known.unit or "pure number", known.better or "neither", at[known.at]]
         for name, known in measures(tree).items()

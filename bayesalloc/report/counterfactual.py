@@ -90,7 +90,7 @@ def sentences(tree: xr.DataTree, name: Callable[[str], str] = str) -> list[str]:
     """What would have been different: at the end of the record for stocks, on average over its periods for flows."""
     verbs = {1: "{} higher by {}", -1: "{} lower by {}", 0: "{} lower or higher{}", None: "{} no different"}
     last, first = group(tree, "effects")[period(tree)].values[-1], tree.attrs["from_year"]
-    when = {"horizon": f"in {last}", "years": f"on average over {first} to {last}"}
+    when = {"horizon": f"in {last}", "periods": f"on average over {first} to {last}"}
     differences, clauses = overall(tree), []
     for outcome in main_outcomes(tree)[:MANY]:
         effect, known = differences[outcome], measure(tree, outcome)
@@ -130,7 +130,7 @@ def by_period(tree: xr.DataTree) -> dict[str, list[dict[str, Any]]]:
 def overall_sheet(tree: xr.DataTree, outcomes: Sequence[str], name: Name = str) -> Sheet:
     """The counterfactual over its periods."""
     last, first, rows = group(tree, "effects")[period(tree)].values[-1], tree.attrs["from_year"], []
-    when = {"horizon": str(last), "years": f"mean {first}-{last}"}
+    when = {"horizon": str(last), "periods": f"mean {first}-{last}"}
     for outcome, found in overall(tree).items():
         if outcome in outcomes:
             both = (found["factual"], found["counterfactual"])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 from matplotlib.figure import Figure
 from rich.console import Group
 
@@ -179,10 +180,21 @@ def sheets(result: Mapping[str, Any], reasons: Reasons) -> list[Sheet]:
 
 
 def beginning(
-    state: str, known: State, u: Understanding, warnings: Sequence[str], files: Mapping[str, str]
+    state: str,
+    known: State,
+    u: Understanding,
+    warnings: Sequence[str],
+    files: Mapping[str, str],
+    tree: xr.DataTree | None = None,
 ) -> dict[str, Any]:
-    """The document of `optimize start` and `optimize show`: what is believed."""
-    effect = np.exp(np.asarray(u.world.draws.log_effect)) * 1000.0 / u.budget
+    """The document of `optimize start` and `optimize show`: what is believed, by the tree if there is one."""
+    if tree is None:
+        effect = np.exp(np.asarray(u.world.draws.log_effect)) * 1000.0 / u.budget
+        spreads = {name: float(value) for name, value in u.spreads._asdict().items()}
+    else:
+        posterior = tree["posterior"].to_dataset()
+        effect = posterior["effect"].values.reshape(-1, posterior.sizes["project"])
+        spreads = {name: float(np.median(posterior[f"spread_{name}"])) for name in u.spreads._fields}
     names = np.array(u.projects.names)[u.which]
     return for_json(
         {
@@ -197,7 +209,7 @@ def beginning(
                 }
                 for at, (name, estimate) in enumerate(zip(names, u.projects.effect[u.which], strict=True))
             },
-            "spreads": {name: float(value) for name, value in u.spreads._asdict().items()},
+            "spreads": spreads,
             "asks": [{"id": ask.id, "round": ask.round} for ask in known.asks],
             "warnings": list(warnings),
             "files": dict(files),

@@ -38,7 +38,7 @@ class Measure(NamedTuple):
     unit: str = ""
     better: str = ""
     dims: Sequence[str] = ()
-    at: str = "years"
+    at: str = "periods"
 
 
 def measures(tree: xr.DataTree) -> dict[str, Measure]:
