@@ -33,8 +33,6 @@ def drawn(world, draws, key=KEY):
     """Networks of projects with a leading axis."""
     draw = jax.jit(jax.vmap(lambda key: ba.seed_by_name(lambda: draw_projects(world), key)()))
     return draw(jax.random.split(key, draws))
-        jax.random.split(key, draws)
-    )
 
 
 @pytest.fixture(scope="module")
