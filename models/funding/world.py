@@ -52,8 +52,8 @@ CONSTANTS = {
     "free_positive": 0.7,  # probability that one not between projects of one intervention adds
     "least_reported": 0.001,  # share of the budget below which a project reports nothing
 }
-# DALY that a suffering-year of a chicken may count for: nothing, what makes animals equal to health, and the least and the
-# most that Rethink Priorities have published.
+# DALY for a suffering-year of a chicken: none, what makes animals equal to health, and the least and the most that
+# Rethink Priorities have published.
 MORAL_WEIGHTS = {"none": 0.0, "parity": 0.0026, "published_low": 0.002, "published_high": 0.856}
 NO_WEIGHT = 1e-12  # stands for a moral weight of 0, so that logarithms stay finite
 
