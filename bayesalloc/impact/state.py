@@ -71,7 +71,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         hash: of the question.
         rows: what was funded and reported.
         asks: the proposals that were made.
-        spreads: see `bayesalloc.impact.structured.Spreads`; empty: not yet learned.
+        spreads: see `bayesalloc.impact.learning.Learned`, the mode first; empty: not yet learned.
         learned_from: how many rounds they were learned from.
         before: the last of the rounds that it began with; 0: none.
     """
@@ -81,7 +81,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hash: str
     rows: list[Row] = []
     asks: list[Ask] = []
-    spreads: list[float] = []
+    spreads: list[list[float]] = []
     learned_from: int = 0
     before: int = 0
 
