@@ -141,7 +141,7 @@ class Free(NamedTuple):
             before = room.cumsum(-1) - room
             filled = np.clip(total - low[members].sum() - before, 0.0, room)
             found = found + (np.take_along_axis(slope[..., members], order, -1) * filled).sum(-1)
-        return found
+        return np.asarray(found)
 
 
 def free_numbers(env: Environment, mechanism: Mechanism, given: Mapping[str, tuple[float, float]]) -> Free:

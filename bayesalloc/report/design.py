@@ -129,7 +129,13 @@ def proof(problem: Problem, design: Design) -> list[str]:
     within = f"within the ranges of the {len(problem.free.numbers)} free numbers, in {problem.draws} draws"
     if solution.status == "infeasible":
         conflict = [_asked(each) for each in solution.conflict]
-        found = [f"There are no such terms: {within}, it cannot be that {listing(conflict)}."]
+        least = ""
+        if len(conflict) == 1 and not solution.conflict[0].chance:
+            only = solution.conflict[0]
+            constant, slope = only.function(design.effects)
+            extreme = number(only.sign * float(constant - problem.free.best(-slope)))
+            least = f"; it is at {'least' if only.sign > 0 else 'most'} {extreme}"
+        found = [f"There are no such terms: {within}, it cannot be that {listing(conflict)}{least}."]
         if len(conflict) > 1:
             found.append("They are in each other's way: without any one of them, the others could be kept.")
         if all(each.private for each in problem.constraints):
