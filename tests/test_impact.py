@@ -691,7 +691,7 @@ def test_from_a_table_to_a_proposal_and_back(run, tmp_path):
     ask = answer["asks"][0]
     assert math.isclose(sum(ask["allocation"].values()), 1_050_000, rel_tol=1e-6)
     assert ask["impact"]["low"] < ask["impact"]["mean"] < ask["impact"]["high"]
-    assert (tmp_path / "asked" / "report.html").read_text().count("<svg") == 1
+    assert (tmp_path / "asked" / "report.html").read_text().count("<svg") == 1 + 5
     told = run("optimize", "tell", "s.json", "--allocation", "asked/allocation.csv", "--impact", "12000", "--json")
     assert json.loads(told.out) == {"state": "s.json", "rounds": 1, "warnings": []}
     shown = run("optimize", "show", "s.json")
