@@ -1,8 +1,8 @@
 """The peer of `blackbox_peers.py`: one search by BoTorch, on one thread; it prints one line of JSON.
 
-It needs `pip install botorch` with the CPU build of torch. The model is SingleTaskGP and all settings are BoTorch's own:
-its kernel with a length-scale for each coordinate, its priors, values standardised, the noise learned. The acquisition
-is log expected improvement, with noise qLogNoisyExpectedImprovement, from 10 starts chosen out of 512 points.
+It needs `pip install botorch` with the CPU build of torch. The model is SingleTaskGP and all settings are those of
+BoTorch: its kernel with a length-scale for each coordinate, its priors, values standardised, the noise learned. The
+acquisition is log expected improvement, with noise qLogNoisyExpectedImprovement, from 10 starts out of 512 points.
 
 - `raw`: coordinates are the D shares, none dropped. The search is over the unit cube, and the model sees points divided
   by their sum.

@@ -21,9 +21,10 @@ from typing import Any
 
 import clock
 import numpy as np
-from blackbox_problems import FIRST_SEED, NAMES, Problem, problem
+from blackbox_problems import BOXES, FIRST_SEED, NAMES, Problem, problem
 
 HERE = Path(__file__).parent
+SIDES = ("bayesalloc", "botorch box", "botorch root", "botorch raw", "botorch equality")
 KEPT = HERE / "results" / "blackbox.json"
 
 
@@ -51,7 +52,7 @@ def ours(name: str, seed: int) -> dict[str, Any]:
         return {"regret": found.best - truth[best], "seconds": float(np.median(seconds))}
 
     given = problem(name, seed)
-    for evaluations in (len(given.starts) + 1, 33):  # the sizes that compile
+    for evaluations in (len(given.starts) + 1, min(33, given.evaluations)):  # the sizes that compile
         search(given._replace(evaluations=evaluations))
     return search(given)
 
@@ -84,6 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--torch-python", help="a Python that has botorch")
     parser.add_argument("--problems", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--measure", nargs=2, metavar=("PROBLEM", "SEED"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -94,14 +96,16 @@ def main() -> None:
     cells = json.loads(KEPT.read_text())["searches"] if KEPT.exists() else {}
     for seed in range(FIRST_SEED, FIRST_SEED + options.repeats):
         for name in options.problems:
-            told = ["--problem", name, "--seed", str(seed)]
-            sides = {"bayesalloc": [sys.executable, str(HERE / "blackbox_peers.py"), "--measure", name, str(seed)]}
-            if options.torch_python:
-                peer = [options.torch_python, str(HERE / "blackbox_botorch.py"), *told]
-                kinds = ("root", "raw") if name.split()[0] in ("shares", "noisy") else ("box",)
-                sides |= {f"botorch {kind}": [*peer, "--coordinates", kind] for kind in kinds}
-            for side, command in sides.items():
-                if f"{name} | {side} | {seed}" in cells:
+            for side in options.sides:
+                of_box = name in BOXES
+                if f"{name} | {side} | {seed}" in cells or (side != "bayesalloc" and of_box != side.endswith("box")):
+                    continue
+                if side == "bayesalloc":
+                    command = [sys.executable, str(HERE / "blackbox_peers.py"), "--measure", name, str(seed)]
+                elif options.torch_python:
+                    command = [options.torch_python, str(HERE / "blackbox_botorch.py"), "--problem", name]
+                    command += ["--seed", str(seed), "--coordinates", side.split()[1]]
+                else:
                     continue
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode:

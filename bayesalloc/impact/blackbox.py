@@ -5,15 +5,17 @@ that one prior of the length-scale serves all. Shares are seen as their square r
 2 - 2 sum_j sqrt(x_j x'_j), which no permutation of projects changes and which leaves no share out.
 
 Values less the prior mean function, standardised, are m + g(x) + noise: a constant m ~ N(0, 1), and g with the
-Matern-5/2 kernel s^2 (1 + a + a^2 / 3) exp(-a), a = sqrt(5) distance / length. Length, s and noise are the mode of their
-posterior: length ~ LogNormal(ln 0.5, 0.5) and s ~ LogNormal(0, 1) on the log scale, noise ~ HalfNormal(1) on its own, so
-that values without noise can be told from values with little. m is integrated out.
+Matern-5/2 kernel s^2 (1 + a + a^2 / 3) exp(-a), where a / sqrt(5) is the distance in coordinates divided by their
+length-scales. A length-scale is the common one, LogNormal(ln 0.5, 0.5), times the coordinate's own, LogNormal(0, 1) for
+shares, as projects differ in how much they matter, and 1 for plain coordinates. s ~ LogNormal(0, 1). Noise, unless
+given, ~ HalfNormal(1). They are the mode of their posterior, in logarithms; but the noise itself, so that values with
+little noise and values with none can be told apart. m is integrated out.
 
 Rows are padded to a multiple of 32, so that one more evaluation seldom compiles anything anew.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -21,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 from scipy.optimize import minimize
 
 from bayesalloc.errors import InputError
@@ -29,11 +31,12 @@ from bayesalloc.impact.structured import double_precision
 from bayesalloc.impact.waterfill import water_filled
 
 JITTERS = (1e-10, 1e-8, 1e-6, 1e-4)  # shares of the variance that are added to it until the matrix can be factored
-LENGTH, LENGTH_SPREAD = 0.5, 0.5
+LENGTH, LENGTH_SPREAD, OWN_SPREAD = 0.5, 0.5, 1.0
 APART = 0.64  # what two random points are apart
 PADDED = 32
-_ENDS = np.log([[5e-3, 50.0], [1e-2, 1e2], [1e-5, 3.0]])  # of length, scale and noise
-_STARTS = np.log([[0.5, 1.0, 1e-2], [2.0, 3.0, 0.3]])
+FAINT = 1e-16  # share from which one that is nothing grows where the others are at their ends
+_ENDS = np.log([[5e-3, 50.0], [1e-2, 1e2], [1e-5, 3.0], [1e-2, 1e2]])  # common length, scale, noise, own lengths
+_STARTS = np.log([[LENGTH, 1.0, 1e-2], [2.0, 3.0, 0.3]])
 
 PriorMean = Callable[[Array], Array]
 
@@ -49,10 +52,12 @@ class Simplex:
 
     Attributes:
         low, high: of each share.
+        free: whether every share may be anything from 0 to 1.
     """
 
     low: Float[Array, " coordinate"]
     high: Float[Array, " coordinate"]
+    free: bool = field(metadata={"static": True})
 
     def seen(self, point: Float[Array, " coordinate"]) -> Float[Array, " coordinate"]:
         """The coordinates of a point."""
@@ -60,8 +65,10 @@ class Simplex:
 
     def point(self, seen: Float[Array, " coordinate"]) -> Float[Array, " coordinate"]:
         """The allowed point at coordinates, or near them: shares in proportion to their squares, as far as allowed."""
-        shares = jnp.square(jnp.maximum(seen, 0.0))
-        return water_filled(jnp.ones_like(shares), jnp.maximum(shares, 1e-300), 1.0, self.low, self.high)
+        shares = jnp.maximum(jnp.square(jnp.maximum(seen, 0.0)), FAINT)
+        if self.free:
+            return shares / shares.sum()
+        return water_filled(jnp.ones_like(shares), shares, 1.0, self.low, self.high)
 
     def random(self, key: Array, count: int) -> Float[Array, "point coordinate"]:
         """Allowed points from Dirichlet(1), as far as allowed."""
@@ -105,7 +112,7 @@ def simplex(low: np.ndarray, high: np.ndarray) -> Simplex:
     if not ((low >= 0) & (low <= high)).all() or not low.sum() <= 1.0 + 1e-9 <= high.sum() + 2e-9:
         raise InputError("shares must have 0 <= low <= high, and low must sum to at most 1, high to at least 1")
     with double_precision():
-        return Simplex(jnp.asarray(low), jnp.asarray(high))
+        return Simplex(jnp.asarray(low), jnp.asarray(high), free=bool((low == 0).all() and (high >= 1).all()))
 
 
 def box(low: np.ndarray, high: np.ndarray) -> Box:
@@ -118,9 +125,9 @@ def box(low: np.ndarray, high: np.ndarray) -> Box:
 
 
 class Hyperparameters(NamedTuple):
-    """Of the process, for standardised values: length-scale, standard deviation of g, and of the noise."""
+    """Of the process, for standardised values: length-scales, standard deviation of g, and of the noise."""
 
-    length: Float[Array, ""]
+    length: Float[Array, " coordinate"]
     scale: Float[Array, ""]
     noise: Float[Array, ""]
 
@@ -189,18 +196,16 @@ def fitted(
     with double_precision():
         evaluations = _evaluations(np.asarray(points, float), np.asarray(values, float), space, noise, prior_mean)
         for jitter in JITTERS:
-            chosen = _learned(evaluations, jitter) if hyperparameters is None else hyperparameters
+            chosen = _learned(evaluations, space, jitter) if hyperparameters is None else hyperparameters
             root, weight, density = conditioned(chosen, evaluations, jitter)
             if np.isfinite(density):
                 return Belief(space, evaluations, chosen, root, weight)
     raise IllConditioned(
-        f"the covariance of {len(points)} evaluations cannot be factored even with {JITTERS[-1]:g} of the variance added"
+        f"the covariance of {len(points)} evaluations has no Cholesky factor, even with {JITTERS[-1]:g} of it added"
     )
 
 
-def predicted(
-    belief: Belief, points: np.ndarray, prior_mean: PriorMean | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def predicted(belief: Belief, points: np.ndarray, prior_mean: PriorMean | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the impact at points, one a row, without noise."""
     with double_precision():
         mean, spread = _predicted(belief, jnp.asarray(points, float), prior_mean)
@@ -215,19 +220,23 @@ def at(
     return at_seen(belief, belief.space.seen(point), point, prior_mean)
 
 
-def kernel(squared: Array, hyperparameters: Hyperparameters) -> Array:
-    """Covariance of m + g at squared distances."""
-    distance = jnp.sqrt(5.0 * squared + 1e-30) / hyperparameters.length  # the root itself has no slope at zero
+def kernel(
+    seen: Float[Array, "row coordinate"], others: Float[Array, "other coordinate"], hyperparameters: Hyperparameters
+) -> Float[Array, "row other"]:
+    """Covariance of m + g between points, from their coordinates."""
+    seen, others = seen / hyperparameters.length, others / hyperparameters.length
+    squared = (seen**2).sum(1)[:, None] + (others**2).sum(1) - 2.0 * seen @ others.T
+    distance = jnp.sqrt(5.0 * jnp.maximum(squared, 0.0) + 1e-30)  # the root itself has no slope at zero
     return 1.0 + hyperparameters.scale**2 * (1.0 + distance + distance**2 / 3.0) * jnp.exp(-distance)
 
 
 @jax.jit
 def conditioned(
-    hyperparameters: Hyperparameters, evaluations: Evaluations, jitter: float
+    hyperparameters: Hyperparameters, evaluations: Evaluations, jitter: ArrayLike
 ) -> tuple[Float[Array, "row row"], Float[Array, " row"], Float[Array, ""]]:
     """Cholesky factor and weights of a belief, and the log density of the values; not finite where it cannot be had."""
     seen, there = evaluations.seen, evaluations.there
-    covariance = jnp.where(there[:, None] & there, kernel(_squares(seen, seen), hyperparameters), 0.0)
+    covariance = jnp.where(there[:, None] & there, kernel(seen, seen, hyperparameters), 0.0)
     noise = jnp.where(jnp.isnan(evaluations.noise), hyperparameters.noise, evaluations.noise)
     own = noise**2 + jitter * (1.0 + hyperparameters.scale**2)
     root = jnp.linalg.cholesky(covariance + jnp.diag(jnp.where(there, own, 1.0)))
@@ -244,7 +253,7 @@ def at_seen(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """As `at`, where the coordinates of the point are known."""
     hyperparameters, evaluations = belief.hyperparameters, belief.evaluations
-    across = jnp.where(evaluations.there, kernel(_squares(evaluations.seen, seen[None])[:, 0], hyperparameters), 0.0)
+    across = jnp.where(evaluations.there, kernel(evaluations.seen, seen[None], hyperparameters)[:, 0], 0.0)
     solved = solve_triangular(belief.root, across, lower=True)
     prior = 1.0 + hyperparameters.scale**2
     variance = jnp.maximum(prior - solved @ solved, 1e-14 * prior)
@@ -288,28 +297,34 @@ def _evaluations(
     )
 
 
-def _learned(evaluations: Evaluations, jitter: float) -> Hyperparameters:
+def _learned(evaluations: Evaluations, space: Space, jitter: ArrayLike) -> Hyperparameters:
+    own = evaluations.seen.shape[1] if isinstance(space, Simplex) else 0
+
     def descent(logs: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = _descent(jnp.asarray(logs), evaluations, jitter)
+        value, slope = _descent(logs, evaluations, jitter)
         return (float(value), np.asarray(slope)) if np.isfinite(slope).all() else (1e10, np.zeros(len(logs)))
 
+    ends = np.concatenate([_ENDS[:3], np.repeat(_ENDS[3:], own, 0)])
+    starts = [np.pad(start, (0, own)) for start in _STARTS]
     options = {"maxiter": 100}
-    found = [minimize(descent, start, jac=True, method="L-BFGS-B", bounds=_ENDS, options=options) for start in _STARTS]
-    return Hyperparameters(*map(jnp.asarray, np.exp(min(found, key=lambda each: each.fun).x)))
+    found = [minimize(descent, start, jac=True, method="L-BFGS-B", bounds=ends, options=options) for start in starts]
+    logs = min(found, key=lambda each: each.fun).x
+    return _hyperparameters(jnp.asarray(logs), evaluations.seen.shape[1])
+
+
+def _hyperparameters(logs: Array, coordinates: int) -> Hyperparameters:
+    common, scale, noise = jnp.exp(logs[:3])
+    own = jnp.exp(logs[3:]) if len(logs) > 3 else jnp.ones(coordinates)
+    return Hyperparameters(common * own, scale, noise)
 
 
 @jax.jit
-def _descent(logs: Array, evaluations: Evaluations, jitter: float) -> tuple[Array, Array]:
+def _descent(logs: Array, evaluations: Evaluations, jitter: ArrayLike) -> tuple[Array, Array]:
     def loss(logs: Array) -> Array:
-        _, _, density = conditioned(Hyperparameters(*jnp.exp(logs)), evaluations, jitter)
-        length, scale, noise = logs
-        away = ((length - jnp.log(LENGTH)) / LENGTH_SPREAD) ** 2 + scale**2 + jnp.exp(2.0 * noise)
+        _, _, density = conditioned(_hyperparameters(logs, evaluations.seen.shape[1]), evaluations, jitter)
+        common, scale, noise = logs[:3]
+        own = (logs[3:] ** 2).sum() / OWN_SPREAD**2
+        away = ((common - jnp.log(LENGTH)) / LENGTH_SPREAD) ** 2 + own + scale**2 + jnp.exp(2.0 * noise)
         return 0.5 * away - density
 
     return jax.value_and_grad(loss)(logs)
-
-
-def _squares(seen: Float[Array, "row coordinate"], others: Float[Array, "other coordinate"]) -> Array:
-    """Squared distances, (row, other)."""
-    lengths = (seen**2).sum(1)[:, None] + (others**2).sum(1)
-    return jnp.maximum(lengths - 2.0 * seen @ others.T, 0.0)

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayesalloc.errors import InputError
 from bayesalloc.impact import acquisition
 from bayesalloc.impact.blackbox import Belief, PriorMean, Simplex, at, at_seen
 from bayesalloc.impact.structured import double_precision
@@ -91,7 +92,9 @@ def on_grid(
 
     def valued(counts: np.ndarray) -> np.ndarray:
         padded = np.concatenate([counts, np.repeat(counts[:1], (1 << (len(counts) - 1).bit_length()) - len(counts), 0)])
-        return np.asarray(_valued(belief, jnp.asarray(padded / steps), jnp.asarray(beta), kind, prior_mean))[: len(counts)]
+        return np.asarray(_valued(belief, jnp.asarray(padded / steps), jnp.asarray(beta), kind, prior_mean))[
+            : len(counts)
+        ]
 
     def climbed(counts: np.ndarray) -> tuple[np.ndarray, float]:
         value = float(valued(counts[None])[0])
@@ -122,7 +125,9 @@ def _rounded(wanted: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndar
     counts = np.clip(np.floor(wanted).astype(int), least, most)
     while (missing := total - counts.sum()) != 0:
         off = wanted - counts
-        index = np.argmax(np.where(counts < most, off, -np.inf) if missing > 0 else np.where(counts > least, -off, -np.inf))
+        index = np.argmax(
+            np.where(counts < most, off, -np.inf) if missing > 0 else np.where(counts > least, -off, -np.inf)
+        )
         counts[index] += np.sign(missing)
     return counts
 
@@ -167,7 +172,8 @@ def _ascended(
     anywhere = jax.vmap(space.seen)(space.random(keys[0], CANDIDATES // 2))
     top = jax.vmap(space.seen)(points[jax.lax.top_k(means, min(NEAR, len(means)))[1]])
     rows = jnp.arange(CANDIDATES // 2) % len(top)
-    size = belief.hyperparameters.length * 10.0 ** jax.random.uniform(keys[1], (len(rows), 1), minval=-3.0, maxval=0.0)
+    length = jnp.exp(jnp.log(belief.hyperparameters.length).mean())
+    size = length * 10.0 ** jax.random.uniform(keys[1], (len(rows), 1), minval=-3.0, maxval=0.0)
     moved = size * jax.random.normal(keys[2], (len(rows), top.shape[1])) / top.shape[1] ** 0.5
     candidates = jnp.concatenate([anywhere, jax.vmap(onto)(top[rows] + moved)])
     worth = jax.vmap(value)(candidates)
@@ -186,15 +192,19 @@ def _ascended(
         length = jnp.where(curved > 0, (moved**2).sum(1) / jnp.where(curved > 0, curved, 1.0), 4.0 * size)
         size = jnp.where(better, jnp.clip(length, 1e-3 * size, 1e3 * size), 0.25 * size)
         kept = better[:, None]
-        return count + 1, jnp.where(kept, tried, seen), jnp.where(better, new_values, values), jnp.where(
-            kept, new_slope, slope
-        ), size
+        return (
+            count + 1,
+            jnp.where(kept, tried, seen),
+            jnp.where(better, new_values, values),
+            jnp.where(kept, new_slope, slope),
+            size,
+        )
 
     def goes_on(carry: tuple[Array, ...]) -> Array:
         count, _, _, slope, size = carry
         return (count < STEPS) & (size * jnp.sqrt((slope**2).sum(1)) > 1e-9).any()
 
     values, slope = slopes(starts)
-    first = 0.1 * belief.hyperparameters.length / jnp.maximum(jnp.sqrt((slope**2).sum(1)), 1e-30)
-    _, seen, values, *_ = jax.lax.while_loop(goes_on, step, (0, starts, values, slope, first))
+    first = 0.1 * length / jnp.maximum(jnp.sqrt((slope**2).sum(1)), 1e-30)
+    _, seen, values, *_ = jax.lax.while_loop(goes_on, step, (jnp.int32(0), starts, values, slope, first))
     return jax.vmap(space.point)(seen), values
