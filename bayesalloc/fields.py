@@ -1,6 +1,7 @@
 """The fields of a file: names, units, ranges, defaults and meanings, read from the types by which it is checked."""
 
 import inspect
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -65,13 +66,24 @@ def fields(kind: type[msgspec.Struct]) -> list[Field]:
 
 def unit_of(kind: type[msgspec.Struct], where: Sequence[str]) -> str:
     """The unit of the field at a path; "" where it has none."""
+    return _simple(_type_at(kind, where))[1]
+
+
+def range_of(kind: type[msgspec.Struct], where: Sequence[str]) -> tuple[float, float]:
+    """Between what the number at a path may be, ends included."""
+    info: Any = _simple(_type_at(kind, where))[0]
+    low, high = getattr(info, "ge", None), getattr(info, "le", None)
+    return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+
+
+def _type_at(kind: type[msgspec.Struct], where: Sequence[str]) -> Any:
     info: Any = types.type_info(kind)
     for part in where:
         if isinstance(info, types.StructType):
             info = {field.name: field.type for field in info.fields}[part]
         else:
-            info = info.value_type
-    return _simple(info)[1]
+            info = _simple(info)[0].value_type
+    return info
 
 
 def _of_struct(info: Any, prefix: str) -> Iterator[Field]:

@@ -57,6 +57,13 @@ class Mechanism:
     notes: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     rules: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
 
+    def number(self, name: str) -> float | None:
+        """One of its numbers, such as `market.price`; None where it is not stated."""
+        found = self.parameters
+        for part in name.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else getattr(found, part)
+        return found
+
     def table(self) -> dict[str, Any] | None:
         """Its numbers, as `parse_mechanism` takes them; None where it has rules of its own, which numbers can't say."""
         if self.rules:
@@ -76,6 +83,9 @@ class Schema(NamedTuple):
         action: `Mechanism -> action`, what `step` takes; raises InputError where numbers do not fit together.
         rules: names of the functions that a Python file may define.
         alike: `actions -> actions`, the same actions in one structure, so that they can be stacked.
+        contract: what a contract can set, and so may be designed: a number, or a table of numbers by agent -> what the
+            table sums to (None: to anything). All else is an assumption.
+        responses: the numbers, among the assumptions, that say how people respond: the first to be doubted.
     """
 
     model: str
@@ -83,6 +93,8 @@ class Schema(NamedTuple):
     action: Callable[[Mechanism], Any]
     rules: tuple[str, ...] = ()
     alike: Callable[[Sequence[Any]], Sequence[Any]] = list
+    contract: Mapping[str, float | None] = {}
+    responses: tuple[str, ...] = ()
 
 
 def mechanism_fields(schema: Schema) -> list[Field]:
@@ -115,6 +127,10 @@ def check_schema(schema: Any, name: str) -> None:
     for part in ("action", "alike"):
         if not callable(getattr(schema, part)):
             raise InputError(f"{name}: the schema's {part} is {getattr(schema, part)!r}; it must be a function")
+    there = {field.name.removesuffix(".<name>") for field in fields(kind)}
+    strange = {*schema.contract, *schema.responses} - there
+    if strange:
+        raise InputError(f"{name}: the schema's contract or responses name '{listed(strange)}'; there is no such field")
 
 
 def model_of(table: Mapping[str, Any]) -> Any:

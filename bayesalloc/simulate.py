@@ -28,7 +28,23 @@ from bayesalloc.programs import once
 from bayesalloc.threefry import unrolled
 
 CACHED, BUSY = 256, 131_072  # replicates a chunk; on an H100 the larger is 80 times as fast as the smaller
-Policy = Callable[[Any, Any, Array, Array], Any]
+
+
+class Remembering(NamedTuple):
+    """A policy with a memory, such as a bandit's running means or a recurrent network's state.
+
+    The memory is any structure of arrays that keeps its form; each replicate under each arm has one of its own.
+
+    Attributes:
+        start: `(arm, observation) -> memory`, before the first period, from what is then seen.
+        act: `(arm, memory, observation, period, key) -> (action, memory)`.
+    """
+
+    start: Callable[[Any, Any], Any]
+    act: Callable[[Any, Any, Any, Array, Array], tuple[Any, Any]]
+
+
+Policy = Callable[[Any, Any, Array, Array], Any] | Remembering
 
 
 @jax.tree_util.register_dataclass
@@ -78,6 +94,16 @@ def schedule(actions: Any, observation: Any, period: Array, rng_key: Array) -> A
     return jax.tree.map(lambda leaf: leaf[period], actions)
 
 
+def _remembering(policy: Policy) -> Remembering:
+    """The policy as one with a memory, which of a plain one is empty."""
+    if isinstance(policy, Remembering):
+        return policy
+    return Remembering(
+        start=lambda arm, observation: (),
+        act=lambda arm, memory, observation, period, key: (policy(arm, observation, period, key), memory),
+    )
+
+
 class _SideBySide(Messenger):
     """Has every draw's replicates side by side in memory on a processor.
 
@@ -100,6 +126,21 @@ def _replicates_side_by_side(size: int, batched: list[bool], draw: Array) -> tup
     return with_layout_constraint(draw, Layout((*range(1, draw.ndim), 0))), True
 
 
+def begun(env: Environment, rng_key: Array, future: ArrayLike, params: Any) -> tuple[Array, Any, Any]:
+    """Where a replicate stands before its first period: the key of its noise, its parameters and its state.
+
+    Args:
+        env: the environment.
+        rng_key: the key of its parameter draw.
+        future: which future of the draw it is.
+        params: its parameters; None: drawn from the prior.
+    """
+    noise_key = jax.random.fold_in(rng_key, 1 + future)
+    if params is None:
+        params = seed_by_name(env.prior, jax.random.fold_in(rng_key, 0))()
+    return noise_key, params, seed_by_name(env.initial, noise_key)(params)
+
+
 def trajectories(
     env: Environment, policy: Policy, arms: Any, rng_keys: Array, futures: Array, scenario: Scenario
 ) -> Any:
@@ -107,7 +148,7 @@ def trajectories(
 
     Args:
         env: the environment.
-        policy: `(arm, observation, period, key) -> action`.
+        policy: `(arm, observation, period, key) -> action`, or one that is `Remembering`.
         arms: what the policy is given, with a leading arm axis: actions for `hold`, or networks' weights, ...
         rng_keys: the key of each replicate's parameter draw.
         futures: which future of its parameter draw each replicate is.
@@ -115,37 +156,43 @@ def trajectories(
     """
     horizon, start, stop = scenario.horizon, scenario.start, scenario.stop
     root = Intervention(scenario.interventions, start=start, stop=stop, horizon=horizon, tried=scenario.tried)
+    policy = _remembering(policy)
 
     def begin(key: Array, future: Array, params: Any) -> tuple[Array, Any, Any]:
-        noise_key = jax.random.fold_in(key, 1 + future)
         with root:
-            if params is None:
-                params = seed_by_name(env.prior, jax.random.fold_in(key, 0))()
-            return noise_key, params, seed_by_name(env.initial, noise_key)(params)
+            return begun(env, key, future, params)
 
-    def period(state: Any, arm: Any, noise_key: Array, params: Any, sites: Any, t: Array) -> tuple[Any, Any]:
+    def observed(state: Any, params: Any) -> Any:
+        return None if env.observe is None else env.observe(state, params)
+
+    def remember(state: Any, arm: Any, params: Any) -> Any:
+        return jax.tree.map(jnp.asarray, policy.start(arm, observed(state, params)))
+
+    def period(carry: Any, arm: Any, noise_key: Array, params: Any, sites: Any, t: Array) -> tuple[Any, Any]:
+        state, memory = carry
         key = jax.random.fold_in(noise_key, t)
 
         def replayed(site: dict[str, Any]) -> Array | None:
             recorded = site["type"] == "sample" and site["name"] in sites
             return sites[site["name"]][t] if recorded else None
 
-        observation = None if env.observe is None else env.observe(state, params)
-        action = policy(arm, observation, t, jax.random.fold_in(key, 0))
+        action, memory = policy.act(arm, memory, observed(state, params), t, jax.random.fold_in(key, 0))
         seeded, replay = seed_by_name(rng_key=key), handlers.substitute(substitute_fn=replayed)
         with seeded, replay, root.inside(t, horizon), _SideBySide():
-            return env.step(state, action, params)
+            state, outcome = env.step(state, action, params)
+        return (state, memory), outcome
 
     noise_keys, params, state = jax.vmap(begin, out_axes=(0, -1, -1))(rng_keys, futures, scenario.params)
     n_arms = len(jax.tree.leaves(arms)[0])
     state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n_arms, *leaf.shape)), state)
+    start_all = jax.vmap(jax.vmap(remember, in_axes=(-1, None, -1), out_axes=-1), in_axes=(0, 0, None))
     of_replicates = jax.vmap(period, in_axes=(-1, None, 0, -1, 0, None), out_axes=-1)
     of_arms = jax.vmap(of_replicates, in_axes=(0, 0, None, None, None, None))
 
-    def together(state: Any, t: Array) -> tuple[Any, Any]:
-        return of_arms(state, arms, noise_keys, params, scenario.sites, t)
+    def together(carry: Any, t: Array) -> tuple[Any, Any]:
+        return of_arms(carry, arms, noise_keys, params, scenario.sites, t)
 
-    _, outcomes = jax.lax.scan(together, state, jnp.arange(horizon))
+    _, outcomes = jax.lax.scan(together, (state, start_all(state, arms, params)), jnp.arange(horizon))
     root.check()
     return outcomes
 
@@ -183,7 +230,8 @@ def rollout(
 
     Args:
         env: the environment.
-        policy: `(arm, observation, period, key) -> action`; `hold` where the arms are actions.
+        policy: `(arm, observation, period, key) -> action`, or one that is `Remembering`; `hold` where the arms are
+            actions.
         rng_key: a key from `jax.random.key` or `jax.random.PRNGKey`.
         arms: what the policy is given, stacked on a leading axis (see `environment.stack`).
         replicates: number of replicates.

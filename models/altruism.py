@@ -152,7 +152,7 @@ def consortium(world: World = DEFAULT) -> Environment:
         action: Array | Funding, state: State, params: Params, oracle: Float[Array, " project"]
     ) -> Float[Array, " project"]:
         if not isinstance(action, Funding):
-            return jnp.asarray(action)
+            return jnp.asarray(action, params.room.dtype)
 
         def by(name: str) -> Array:
             if name == GIVEN:

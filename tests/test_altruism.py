@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import bayesalloc as ba
+from bayesalloc import stepping
 from bayesalloc.effects import decisions
 from bayesalloc.environment import stack
 from bayesalloc.impact.rules import RULES
@@ -14,6 +15,7 @@ from bayesalloc.models.funding.reports import NEVER, delays
 from bayesalloc.models.funding.seeing import agencies, seen
 from bayesalloc.models.funding.world import AGENCY, CONSTANTS, KINDS, World, draw_projects
 from bayesalloc.simulate import Scenario, schedule, trajectories, trajectory
+from bayesalloc.stepping import advance, begin
 
 KEY, N = jax.random.key(0), 100
 SITES = {
@@ -29,7 +31,8 @@ SITES = {
 
 def drawn(world, draws, key=KEY):
     """Networks of projects with a leading axis."""
-    return jax.vmap(lambda key: ba.seed_by_name(lambda: draw_projects(world), key)())(jax.random.split(key, draws))
+    draw = jax.jit(jax.vmap(lambda key: ba.seed_by_name(lambda: draw_projects(world), key)()))
+    return draw(jax.random.split(key, draws))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +94,7 @@ def test_a_plain_version_gives_the_same_rounds():
     noise["risk_lot"][2, :30] = 0.005  # a third go off, some of them for a while
     env = altruism.environment
     params = jax.tree.map(lambda leaf: leaf[0], drawn(World(), 1))
-    start = ba.seed_by_name(env.initial, jax.random.fold_in(KEY, 1))(params)  # the noise key of future 0
+    start = jax.jit(ba.seed_by_name(env.initial, jax.random.fold_in(KEY, 1)))(params)  # the noise key of future 0
     shares = rng.dirichlet(np.ones(N), horizon).astype(np.float32)
     rounds = trajectory(env, schedule, jnp.asarray(shares), KEY, Scenario(horizon, params=params, sites=noise))
     plain = plain_rounds(params, noise, shares, {"local": start.local, "region": np.asarray(start.region_shock)})
@@ -197,39 +200,37 @@ def test_external_risk(usual):
 
 
 def test_what_arrives_is_what_was_reported():
-    """Every report is seen once, in its round, with the others of its project that arrive then."""
+    """Every report is seen once, in its round, with the others of its project that arrive then.
+
+    Stepped from outside JAX: what a learner there would have, rounds by projects, is what has `arrival <= now`.
+    """
     env, horizon = altruism.consortium(World(n_projects=30, delay=3.0)), 40
-    params = ba.seed_by_name(env.prior, KEY)()
-    uniform = jnp.full(30, 1 / 30)
-
-    def one(state, key):
-        sight = seen(env.observe(state, params).values)
-        after, happened = ba.seed_by_name(env.step, key)(state, uniform, params)
-        return after, (sight, happened)
-
-    state = ba.seed_by_name(env.initial, KEY)(params)
-    _, (sights, rounds) = jax.lax.scan(one, state, jax.random.split(KEY, horizon))
-    arrival, log_report = np.asarray(rounds.arrival), np.asarray(rounds.log_report)
+    standing = begin(env, KEY, replicates=1)
+    uniform, sights, happened = jnp.full((1, 30), 1 / 30), [], []
+    for _ in range(horizon):
+        sights.append(seen(stepping.seen(env, standing).values[0]))
+        standing, outcome = advance(env, standing, uniform)
+        happened.append(jax.tree.map(lambda leaf: np.asarray(leaf[0]), outcome))
+    arrival, log_report = (np.stack([getattr(each, name) for each in happened]) for name in ("arrival", "log_report"))
     origin = np.arange(horizon)[:, None]
-    for t in range(horizon):
+    for t, sight in enumerate(sights):
         due = arrival == t
-        assert (np.asarray(sights.reports[t]) == due.sum(0)).all()
-        there = due.any(0)
         counts = np.maximum(due.sum(0), 1)
-        np.testing.assert_allclose(sights.log_report[t], (due * log_report).sum(0) / counts, atol=1e-4)
+        assert (np.asarray(sight.reports) == due.sum(0)).all()
+        np.testing.assert_allclose(sight.log_report, (due * log_report).sum(0) / counts, atol=1e-4)
         ratio = (due * (log_report - np.log(1 / 30))).sum(0) / counts
-        np.testing.assert_allclose(sights.log_ratio[t], ratio, atol=1e-4)
-        np.testing.assert_allclose(sights.age[t], (due * (t - origin)).sum(0) / counts, atol=1e-4)
-        assert there.any() or t < 3
+        np.testing.assert_allclose(sight.log_ratio, ratio, atol=1e-4)
+        np.testing.assert_allclose(sight.age, (due * (t - origin)).sum(0) / counts, atol=1e-4)
+        assert due.any() or t < 3
     assert (arrival[arrival != NEVER] - np.broadcast_to(origin, arrival.shape)[arrival != NEVER]).max() > 6
 
 
 def test_what_is_seen():
     env = altruism.environment
-    params = ba.seed_by_name(env.prior, KEY)()
-    state = ba.seed_by_name(env.initial, KEY)(params)
-    state, _ = ba.seed_by_name(env.step, KEY)(state, jax.random.dirichlet(KEY, jnp.ones(N)), params)
-    values = env.observe(state, params).values
+    standing, _ = advance(env, begin(env, KEY, replicates=1), jax.random.dirichlet(KEY, jnp.ones(N), (1,)))
+    state, params, values = jax.tree.map(
+        lambda leaf: leaf[0], (standing.state, standing.params, stepping.seen(env, standing).values)
+    )
     sight = seen(values)
     for field in ("estimate", "effect_expected", "region"):
         assert (getattr(sight, field) == getattr(params, field)).all()

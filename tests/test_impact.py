@@ -26,11 +26,12 @@ from bayesalloc.impact import (
     telling,
 )
 from bayesalloc.impact.bounds import Bounds, Limits, allowed, bounds, filled
+from bayesalloc.impact.files import create
 from bayesalloc.impact.hyperscore import hyperscore
 from bayesalloc.impact.projects import read_projects
 from bayesalloc.impact.returns import Edges
 from bayesalloc.impact.rounds import Row, read_rounds
-from bayesalloc.impact.state import Question, asked, begun, create, load
+from bayesalloc.impact.state import Question, asked, begun, load
 from bayesalloc.impact.structured import Prior, Reports, Spreads, basis, believe, double_precision, draw, reached
 from bayesalloc.impact.totals import with_total
 from bayesalloc.records import Table
@@ -165,10 +166,14 @@ def test_the_derivative_by_the_spreads_is_right_and_the_mode_is_one():
     for place in range(len(at)):
         step = jnp.zeros(len(at)).at[place].set(1e-5)
         assert np.isclose(slope[place], (value(at + step) - value(at - step)) / 2e-5, rtol=1e-4, atol=1e-6)
-    found = jnp.log(jnp.array(learning.learned(prior, reports, KINDS, REGIONS)))
+    known = learning.learned(prior, reports, KINDS, REGIONS)
+    found = jnp.log(jnp.array(known.mode))
     best = value(found)
     rng = np.random.default_rng(0)
     assert all(value(found + 0.05 * rng.normal(size=len(at))) < best for _ in range(20))
+    points = jnp.log(jnp.array(known.points)).T
+    assert points.shape == (learning.POINTS, len(at))
+    assert all(best - 15 < value(each) < best for each in points) and points.std(0).min() > 0.1
 
 
 def test_a_residual_curve_is_nothing_at_nothing_and_has_the_spread_of_its_process():
@@ -400,7 +405,7 @@ def test_what_is_pending_is_taken_as_expected():
     assert foreseeing.pending(state) == [ask]
     after, _ = proposing.understand(foreseeing.after_pending(state, [ask], understanding))
     before, then = (np.asarray(u.world.draws.log_effect) for u in (understanding, after))
-    assert (then.std(0) <= before.std(0) + 1e-9).all() and then.std(0).sum() < 0.95 * before.std(0).sum()
+    assert (then.std(0) <= 1.02 * before.std(0)).all() and then.std(0).sum() < 0.95 * before.std(0).sum()
     assert np.abs(then.mean(0) - before.mean(0)).max() < 0.25 * before.std(0).max()
 
 

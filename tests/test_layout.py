@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     {"errors", "limits", "defaults", "sites", "fields", "threefry", "workers", "programs"},
     {"following", "records"},
-    {"intervene", "ancestry", "environment", "mechanism", "checking", "library", "simulate", "episodes"},
+    {"intervene", "ancestry", "environment", "mechanism", "checking", "library", "simulate", "stepping", "episodes"},
     {"inference"},
     {"effects"},
     {"agents"},

@@ -12,7 +12,7 @@ import pytest
 
 import bayesalloc as ba
 from bayesalloc.environment import stack
-from bayesalloc.simulate import Scenario, schedule, trajectory
+from bayesalloc.simulate import Remembering, Scenario, schedule, trajectory
 
 KEY, YEARS = jax.random.key(0), 5
 
@@ -89,6 +89,42 @@ def test_policies_see_the_state(watershed):
     fixed = run(watershed, both, replicates=8).forest_health
     np.testing.assert_allclose(health[:, 0], fixed[:, 0], rtol=1e-5)
     np.testing.assert_allclose(health[:, 2], fixed[:, 1], rtol=1e-5)
+
+
+def test_a_policy_may_remember(watershed):
+    """One that changes over after as many poor years as its arm says, and so knows more than what it sees."""
+    both = stack(list(watershed.arms(["cost_sharing", "credit_trading"]).values()))
+
+    def start(limit, observation):
+        return {"poor": jnp.int32(0), "first": observation.values[0]}
+
+    def act(limit, memory, observation, period, key):
+        poor = memory["poor"] + (observation.values[0] < memory["first"] + 0.2).astype(jnp.int32)
+        action = jax.tree.map(lambda leaf: jnp.where(poor > limit, leaf[1], leaf[0]), both)
+        return action, {**memory, "poor": poor}
+
+    limits = jnp.array([0, 2, 99])
+    remembered = ba.rollout(watershed, Remembering(start, act), KEY, arms=limits, replicates=8, horizon=YEARS)
+    fixed = run(watershed, both, replicates=8)
+    np.testing.assert_allclose(remembered.forest_health[:, 0], fixed.forest_health[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(remembered.forest_health[:, 2], fixed.forest_health[:, 0], rtol=1e-5)
+    plan = jax.tree.map(lambda leaf: leaf[jnp.array([0, 0, 1, 1, 1])][None], both)  # the first three years are poor
+    planned = ba.rollout(watershed, schedule, KEY, arms=plan, replicates=8, horizon=YEARS)
+    np.testing.assert_allclose(remembered.forest_health[:, 1], planned.forest_health[:, 0], rtol=1e-5)
+
+
+def test_a_plain_policy_is_one_without_a_memory(watershed, arms):
+    """Bit for bit."""
+
+    def act(arm, memory, observation, period, key):
+        return arm, memory + 1
+
+    remembering = Remembering(lambda arm, observation: jnp.int32(0), act)
+    paths = [
+        ba.rollout(watershed, policy, KEY, arms=arms, replicates=4, horizon=YEARS) for policy in (ba.hold, remembering)
+    ]
+    for plain, remembered in zip(*map(jax.tree.leaves, paths), strict=True):
+        assert (plain == remembered).all()
 
 
 def test_interventions_on_sites(watershed, arms):

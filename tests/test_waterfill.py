@@ -113,6 +113,9 @@ def test_what_has_no_effect_gets_only_its_floor():
     effect = effect.at[:4].set(0.0).at[4].set(-1.0)
     np.testing.assert_allclose(water_filled(effect, room, 1.0, 0.01)[:5], 0.01, rtol=1e-6)
     assert water_filled(0.0 * effect, room).sum() == 0.0
+    for least in (1e-20, 1e-30, 1e-37, 1e-45):  # nothing to speak of, beside what has some
+        amount = water_filled(effect.at[5].set(least), room)
+        assert float(amount.sum()) == pytest.approx(1.0, rel=1e-6) and float(amount[5]) == 0.0
 
 
 @pytest.mark.parametrize(("eta", "local"), [(1.0, 2e-3), (0.375, 1e-2)])

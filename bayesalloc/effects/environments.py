@@ -1,7 +1,7 @@
 """Arms of an environment, simulated on common random numbers."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -36,8 +36,7 @@ def simulate(
         label = repr({site: in_words(value) for site, value in sorted(arm.sites.items())})
         groups.setdefault(label, []).append(name)
     fallback = env.arms([env.baseline])[env.baseline] if env.baseline else next(iter(env.arms(None).values()))
-    n_agents = len(env.coords.get("agent", ())) if env.payoff else 0
-    collect = functools.cache(lambda n, compared: _collector(env, n, n_agents if compared else 0))
+    collect = functools.cache(lambda n: functools.partial(_collected, env, n))
     parts = []
     chosen = {name: fallback if arm.action is None else arm.action for name, arm in arms.items()}
     if env.check is not None:  # all of them before any is simulated
@@ -45,10 +44,7 @@ def simulate(
             env.check(chosen[name], arm.sites)
     for names in groups.values():
         actions = [chosen[name] for name in names]
-        n, extra = len(actions), []
-        if env.refusal and env.deviate is not None and n_agents:
-            deviations = [env.deviate(action, agent) for action in actions for agent in range(n_agents)]
-            extra = [*env.arms([env.refusal]).values(), *deviations]
+        n, extra = len(actions), incentive_arms(env, actions)
         together = alike(env, [*actions, *extra])
         sites = dict(arms[names[0]].sites)
         params = None if posterior is None else posterior_params(env, posterior, draws, sites)
@@ -65,7 +61,7 @@ def simulate(
             horizon=horizon,
             params=params,
             interventions=sites,
-            collect=collect(n, bool(extra)),
+            collect=collect(n),
         )
         parts.append(jax.tree.map(np.asarray, part))
     order = [name for names in groups.values() for name in names]
@@ -86,25 +82,41 @@ def simulate(
     return Simulated(values, by_period, joined("refusal"), joined("deviation"))
 
 
-def _collector(env: Environment, n: int, n_agents: int) -> Callable[[Any], dict[str, Any]]:
-    """What is kept of a replicate's outcomes in `n` arms, and what refusing and deviating from each would bring."""
+def incentive_arms(env: Environment, actions: Sequence[Any]) -> list[Any]:
+    """No agreement, and every action with each agent deviating in turn; none where agents have no payoffs."""
+    if not (env.refusal and env.deviate is not None and env.payoff):
+        return []
+    deviations = [env.deviate(action, agent) for action in actions for agent in range(len(env.coords["agent"]))]
+    return [*env.arms([env.refusal]).values(), *deviations]
 
-    def collect(periods: Any) -> dict[str, Any]:
-        main = {name: getattr(periods, name)[:n] for name in env.outcomes}
-        values = {
-            name: field[:, -1] if env.outcomes[name].at == "horizon" else field.mean(1) for name, field in main.items()
+
+def summed_up(env: Environment, n: int, periods: Any) -> dict[str, Any]:
+    """One replicate's outcomes in `n` arms as numbers, and what refusing and deviating from each would bring.
+
+    Args:
+        env: the environment.
+        n: how many arms there are before those of `incentive_arms`.
+        periods: the outcomes, leading axes arm and period.
+    """
+    values = {
+        name: field[:, -1] if env.outcomes[name].at == "horizon" else field.mean(1)
+        for name, field in ((name, getattr(periods, name)[:n]) for name in env.outcomes)
+    }
+    result: dict[str, Any] = {"values": values}
+    if env.payoff and len(getattr(periods, env.payoff)) > n:
+        payoff = getattr(periods, env.payoff)[n:].mean(1)
+        n_agents = payoff.shape[-1]
+        own = payoff[1:].reshape(n, n_agents, n_agents)
+        result |= {
+            "refusal": jnp.broadcast_to(payoff[0], (n, n_agents)),
+            "deviation": jnp.diagonal(own, axis1=1, axis2=2),
         }
-        result = {"periods": main, "values": values}
-        if n_agents:
-            payoff = getattr(periods, env.payoff)[n:].mean(1)
-            own = payoff[1:].reshape(n, n_agents, n_agents)
-            result |= {
-                "refusal": jnp.broadcast_to(payoff[0], (n, n_agents)),
-                "deviation": jnp.diagonal(own, axis1=1, axis2=2),
-            }
-        return result
+    return result
 
-    return collect
+
+def _collected(env: Environment, n: int, periods: Any) -> dict[str, Any]:
+    """What is kept of a replicate: also the course of its first arms."""
+    return {"periods": {name: getattr(periods, name)[:n] for name in env.outcomes}, **summed_up(env, n, periods)}
 
 
 def posterior_params(

@@ -13,7 +13,7 @@ from bayesalloc.errors import InputError, quoted
 from bayesalloc.impact import acquisition, learning
 from bayesalloc.impact.bounds import best_first_order
 from bayesalloc.impact.proposing import Understanding, kinds_and_regions, searched, understand, world_of
-from bayesalloc.impact.rounds import REPORTABLE, Row
+from bayesalloc.impact.rounds import MOST, REPORTABLE, Row
 from bayesalloc.impact.search import Found
 from bayesalloc.impact.state import Ask, State
 from bayesalloc.impact.structured import Reports, double_precision
@@ -43,7 +43,7 @@ def value_of_round(state: State, u: Understanding, amount: np.ndarray) -> tuple[
 
     Rounds are imagined: the truth is a draw of what is believed, reports are drawn from it, beliefs are updated, and
     the best allocation is found again. Since E mu'(x) = mu(x), what it gains on the allocation x that is best now is
-    averaged, which has less variance. Spreads are not learned anew.
+    averaged, which has less variance. Spreads are at their most probable, and not learned anew.
 
     Args:
         state: what is asked for; only the expected impact counts here.
@@ -56,19 +56,21 @@ def value_of_round(state: State, u: Understanding, amount: np.ndarray) -> tuple[
     plain = _with_question(state, risk="ev", acquisition="ucb", beta=NOTHING_TO_LEARN)
     n_kinds, n_regions = kinds_and_regions(u)
     gains = []
+    seed = state.question.seed
     with double_precision():
+        u = u._replace(world=world_of([u.belief], u.prior, u.projects, seed, n_kinds))
         best_now = searched(plain, u).amount
         share = amount[u.which] / u.budget
         funded = share >= REPORTABLE
         impact = np.log(np.maximum(np.asarray(acquisition.by_project(jnp.asarray(share), u.world)), 1e-300))
         spreads = [float(each) for each in (u.spreads.noise, u.spreads.bias, u.spreads.shock)]
-        draws = np.random.default_rng(state.question.seed)
+        draws = np.random.default_rng(seed)
         for index in np.linspace(0, len(impact) - 1, FANCIED).astype(int):
             told = impact[index] + math.hypot(*spreads) * draws.normal(size=len(share))
             works = np.asarray(u.world.works)[index] > 0
             reports = _one_more(u.reports, share, told, funded & works)
             belief = learning.belief(u.prior, reports, u.totals, u.spreads, n_kinds, n_regions)
-            after = u._replace(belief=belief, world=world_of(belief, u.prior, u.projects, state.question.seed, n_kinds))
+            after = u._replace(belief=belief, world=world_of([belief], u.prior, u.projects, seed, n_kinds))
             standing = float(acquisition.impact(jnp.asarray(best_now[u.which]), after.world).mean())
             better = searched(plain, after, [best_now])
             reached = float(acquisition.impact(jnp.asarray(better.amount[u.which]), after.world).mean())
@@ -162,7 +164,7 @@ def after_pending(state: State, asks: list[Ask], u: Understanding) -> State:
             for name, amount in ask.allocation.items():
                 reported = by_name.get(name, 0.0)
                 rows.append(Row(ask.round, name, amount, reported if reported > 0 else None))
-    return msgspec.structs.replace(state, rows=rows)
+    return msgspec.structs.replace(state, rows=rows, learned_from=MOST)  # nothing is learned of spreads that way
 
 
 def pending(state: State) -> list[Ask]:

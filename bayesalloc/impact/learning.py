@@ -1,7 +1,9 @@
 """How far estimates, projects and reports spread: the standard deviations of the structured impact function, learned.
 
-They are the mode of their posterior on the log scale, where the mode of a half-normal prior stands at its scale, and
-not at zero: so nothing is pooled away before there is evidence.
+The most probable ones are the mode of their posterior on the log scale, where the mode of a half-normal prior stands at
+its scale, and not at zero: so nothing is pooled away before there is evidence. How uncertain they are is kept as a few
+points of equal weight, drawn around the mode by importance resampling: without them, intervals are far too narrow
+before reports have shown how much estimates err.
 """
 
 from collections.abc import Sequence
@@ -20,6 +22,10 @@ from bayesalloc.impact.totals import with_total
 # Scale of each half-normal prior, on the log scale of impact.
 SCALES = Spreads(*map(float, (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.2)))  # pyright: ignore[reportArgumentType] plain numbers
 NARROWEST, WIDEST = 1e-3, 10.0
+POINTS, PROPOSED = 8, 32  # points kept, and points that they are chosen from
+WIDER = 1.2  # spread of the proposals, in those of the normal at the mode
+DIGITS = 3  # of logarithms that are kept: the same table in another unit is to give the same spreads
+LEAST_CURVED = 1.0  # a direction of which nothing is known is as wide as its prior
 
 
 def log_density(
@@ -37,8 +43,20 @@ def _descent(log_spreads: Array, prior: Prior, reports: Reports, n_kinds: int, n
     return jax.value_and_grad(lambda at: -log_density(at, prior, reports, n_kinds, n_regions))(log_spreads)
 
 
-def learned(prior: Prior, reports: Reports, n_kinds: int, n_regions: int, start: Spreads | None = None) -> Spreads:
-    """The most probable spreads.
+class Learned(NamedTuple):
+    """What is known of the spreads.
+
+    Attributes:
+        mode: the most probable ones.
+        points: some of equal weight, on a leading axis.
+    """
+
+    mode: Spreads
+    points: Spreads
+
+
+def learned(prior: Prior, reports: Reports, n_kinds: int, n_regions: int, start: Spreads | None = None) -> Learned:
+    """The posterior of the spreads.
 
     Args:
         prior: the projects.
@@ -47,15 +65,34 @@ def learned(prior: Prior, reports: Reports, n_kinds: int, n_regions: int, start:
         n_regions: number of regions.
         start: where to begin the search; default: the priors' scales.
     """
-    from_scales = np.log(np.array(SCALES if start is None else start, float))
 
     def descent(at: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = _descent(jnp.asarray(at), prior, reports, n_kinds, n_regions)
         return float(value), np.asarray(slope, float)
 
-    bounds = [(np.log(NARROWEST), np.log(WIDEST))] * len(from_scales)
-    found = minimize(descent, from_scales, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
-    return Spreads(*(jnp.asarray(value) for value in np.exp(found.x)))
+    begin = np.log(np.array(SCALES if start is None else start, float))
+    bounds = [(np.log(NARROWEST), np.log(WIDEST))] * len(begin)
+    options = {"maxiter": 60, "ftol": 1e-12}
+    mode = minimize(descent, begin, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x.round(DIGITS)
+    step = 1e-3 * np.eye(len(mode))
+    curvature = np.array([(descent(mode + each)[1] - descent(mode - each)[1]) / 2e-3 for each in step])
+    values, axes = np.linalg.eigh((curvature + curvature.T) / 2)
+    root = WIDER * axes / np.sqrt(np.maximum(values, LEAST_CURVED))
+    draws = np.random.default_rng(0)
+    half = draws.normal(size=(PROPOSED // 2, len(mode)))
+    normals = np.concatenate([half, -half])
+    proposed = np.clip(mode + normals @ root.T, *bounds[0]).round(DIGITS)
+    density = _densities(jnp.asarray(proposed), prior, reports, n_kinds, n_regions)
+    weight = np.asarray(density) + 0.5 * (normals**2).sum(1)
+    weight = np.exp(weight - weight.max())
+    places = (np.arange(POINTS) + 0.5) / POINTS
+    chosen = proposed[np.searchsorted(np.cumsum(weight) / weight.sum(), places)]
+    return Learned(*(Spreads(*map(jnp.asarray, np.exp(each).T)) for each in (mode, chosen)))
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _densities(at: Array, prior: Prior, reports: Reports, n_kinds: int, n_regions: int) -> Array:
+    return jax.lax.map(lambda each: log_density(each, prior, reports, n_kinds, n_regions), at)
 
 
 class Total(NamedTuple):

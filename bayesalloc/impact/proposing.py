@@ -33,9 +33,9 @@ class Understanding(NamedTuple):
         prior: they, in budgets.
         reports: what projects reported.
         totals: what was reported of all together.
-        spreads: how far estimates, projects and reports spread.
-        belief: the posterior.
-        world: draws from it.
+        spreads: how far estimates, projects and reports spread, at the most probable.
+        belief: the posterior, given these.
+        world: draws from the posterior, with the spreads uncertain too.
         bounds: which allocations are allowed.
         standing: the allocation that stands, in budgets: the last that was told, else the current one, else that of
             the last round before; with as much money for projects with an estimate as there is now. None: none.
@@ -91,17 +91,16 @@ def understand(state: State) -> tuple[Understanding, State]:
         prior = prior_of(projects, question.budget)
         reports = reports_of(state.rows, projects, question.budget)
         n_kinds, n_regions = len(kinds_of(projects)), int(prior.region.max()) + 1
-        start = Spreads(*map(jnp.asarray, state.spreads)) if state.spreads else None
-        if start is None or due(state):
-            spreads = learning.learned(prior, reports, n_kinds, n_regions, start)
-            rounds = len({row.round for row in state.rows if row.impact is not None})
-            state = _with(state, spreads, rounds)
-        else:
-            spreads = start
+        known = _known(state)
+        if known is None or due(state):
+            known = learning.learned(prior, reports, n_kinds, n_regions, None if known is None else known.mode)
+            state = _with(state, known)
         totals = totals_of(state.rows, projects, question.budget)
-        belief = learning.belief(prior, reports, totals, spreads, n_kinds, n_regions)
+        each = [jax.tree.map(lambda leaf, at=at: leaf[at], known.points) for at in range(learning.POINTS)]
+        beliefs = [learning.belief(prior, reports, totals, spreads, n_kinds, n_regions) for spreads in each]
+        belief = learning.belief(prior, reports, totals, known.mode, n_kinds, n_regions)
         which = projects.estimated
-        world = world_of(belief, prior, projects, question.seed, n_kinds)
+        world = world_of(beliefs, prior, projects, question.seed, n_kinds)
         limits = Limits(question.domain_caps, question.turnover, question.change, question.resources)
         made = Understanding(
             projects,
@@ -111,7 +110,7 @@ def understand(state: State) -> tuple[Understanding, State]:
             prior,
             reports,
             totals,
-            spreads,
+            known.mode,
             belief,
             world,
             bounds(projects, question.budget, limits),
@@ -159,18 +158,31 @@ def impact_of(understanding: Understanding, amount: np.ndarray) -> np.ndarray:
         return np.asarray(acquisition.impact(shares, understanding.world))
 
 
-def _with(state: State, spreads: Spreads, rounds: int) -> State:
-    return msgspec.structs.replace(state, spreads=[float(each) for each in spreads], learned_from=rounds)
+def _known(state: State) -> learning.Learned | None:
+    if not state.spreads:
+        return None
+    mode, *points = state.spreads
+    return learning.Learned(Spreads(*map(jnp.asarray, mode)), Spreads(*map(jnp.asarray, zip(*points, strict=True))))
 
 
-def world_of(belief: Belief, prior: Prior, projects: Projects, seed: int, n_kinds: int) -> acquisition.World:
-    """Draws of what is believed, and of which projects can work."""
-    n = len(prior.room)
-    n_draws = int(np.clip(DRAWN // n, 128, MOST_DRAWS)) // 2 * 2
-    keys = jax.random.split(jax.random.key(seed))
-    draws = draw(belief, prior, keys[0], n_draws, n_kinds)
-    works = jax.random.uniform(keys[1], (n_draws, n)) >= jnp.asarray(projects.risk[projects.estimated])
+def _with(state: State, known: learning.Learned) -> State:
+    spreads = np.vstack([np.array(known.mode), np.array(known.points).T]).tolist()
+    rounds = len({row.round for row in state.rows if row.impact is not None})
+    return msgspec.structs.replace(state, spreads=spreads, learned_from=rounds)
+
+
+def world_of(beliefs: Sequence[Belief], prior: Prior, projects: Projects, seed: int, n_kinds: int) -> acquisition.World:
+    """Draws of what is believed, as many from each of several beliefs, and of which projects can work."""
+    n, parts = len(prior.room), len(beliefs)
+    n_draws = int(np.clip(DRAWN // n, 128, MOST_DRAWS)) // (2 * parts) * 2 * parts
+    keys = jax.random.split(jax.random.key(seed), parts + 1)
+    each = [_drawn(belief, prior, key, n_draws // parts, n_kinds) for belief, key in zip(beliefs, keys, strict=False)]
+    draws = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *each)
+    works = jax.random.uniform(keys[-1], (n_draws, n)) >= jnp.asarray(projects.risk[projects.estimated])
     return acquisition.World(draws, works.astype(float), prior.edges)
+
+
+_drawn = jax.jit(draw, static_argnums=(3, 4))
 
 
 def kinds_and_regions(u: Understanding) -> tuple[int, int]:

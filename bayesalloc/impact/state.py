@@ -5,23 +5,17 @@ replaced in one step, while a lock keeps others out: whatever happens, the file 
 """
 
 import fcntl
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from bayesalloc import limits
-from bayesalloc.errors import InputError
+from bayesalloc.impact.files import ALLOCATION, hashed, parsed, replace
 from bayesalloc.impact.projects import Projects, read_projects
 from bayesalloc.impact.rounds import Row
 from bayesalloc.records import Table
-
-FORMAT = "bayesalloc allocation 1"
-LARGEST = 200_000_000  # bytes of a state file
 
 
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,7 +71,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         hash: of the question.
         rows: what was funded and reported.
         asks: the proposals that were made.
-        spreads: see `bayesalloc.impact.structured.Spreads`; empty: not yet learned.
+        spreads: see `bayesalloc.impact.learning.Learned`, the mode first; empty: not yet learned.
         learned_from: how many rounds they were learned from.
         before: the last of the rounds that it began with; 0: none.
     """
@@ -87,7 +81,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hash: str
     rows: list[Row] = []
     asks: list[Ask] = []
-    spreads: list[float] = []
+    spreads: list[list[float]] = []
     learned_from: int = 0
     before: int = 0
 
@@ -105,12 +99,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def begun(question: Question, rows: list[Row]) -> State:
     """A new state."""
-    return State(FORMAT, question, hashed(question), rows, before=max((row.round for row in rows), default=0))
-
-
-def hashed(question: Question) -> str:
-    """By which a state is known to belong to a question."""
-    return hashlib.sha256(msgspec.json.encode(question, order="sorted")).hexdigest()
+    return State(ALLOCATION, question, hashed(question), rows, before=max((row.round for row in rows), default=0))
 
 
 def asked(state: State, allocation: dict[str, float], number: int, *, again: bool) -> tuple[State, Ask]:
@@ -133,37 +122,13 @@ def asked(state: State, allocation: dict[str, float], number: int, *, again: boo
     return msgspec.structs.replace(state, asks=[*state.asks, ask]), ask
 
 
-def create(path: Path, state: State) -> None:
-    """A new state file.
-
-    Raises:
-        InputError: where there is a file already: what it knows is not to be lost.
-    """
-    if os.path.lexists(path):
-        raise InputError(f"{path}: is there already; a new state needs a new name")
-    _replace(path, state)
-
-
 def load(path: Path) -> State:
     """The state in a file.
 
     Raises:
         InputError: where it is not there, cut short, of another kind, or its table was changed.
     """
-    text = limits.read_text(path, LARGEST, "a state file")
-    try:
-        found: Any = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InputError(f"{path}: is no state file, or only a part of one: {error}") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise InputError(f"{path}: is no state file of an allocation ('format' is not '{FORMAT}')")
-    try:
-        state = msgspec.convert(found, State)
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path}: {error}") from None
-    if state.hash != hashed(state.question):
-        raise InputError(f"{path}: its project table or options are not those that it began with; start a new state")
-    return state
+    return parsed(path, State, ALLOCATION)
 
 
 @contextmanager
@@ -185,18 +150,4 @@ def locked(path: Path) -> Iterator[State]:
 
 def save(path: Path, state: State) -> None:
     """Replace a state file, in one step."""
-    _replace(path, state)
-
-
-def _replace(path: Path, state: State) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace(path, state)

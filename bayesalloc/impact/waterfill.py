@@ -48,9 +48,10 @@ def water_filled(
     budget, low, high = (jnp.asarray(bound, strength.dtype) for bound in (budget, low, high))
     tiny, precision = jnp.finfo(strength.dtype).tiny, 16 * jnp.finfo(strength.dtype).eps
     high = jnp.minimum(jnp.broadcast_to(high, strength.shape), jnp.maximum(budget, low))
-    moves = (strength > 0.0) & (high > low)
-    strength = jnp.where(moves, strength, 0.0)
+    strength = jnp.where(high > low, strength, 0.0)
     strength = strength / jnp.maximum(strength.max(), tiny)  # its unit must not matter
+    moves = strength > jnp.finfo(strength.dtype).eps ** 4  # below, its first dollar is worth nothing beside another's
+    strength = jnp.where(moves, strength, 0.0)
     # The level is counted from the first dollar of the strongest, as of large rooms the differences are small.
     rate, behind = room * strength, 1.0 / jnp.where(moves, strength, 1.0) - 1.0
     begins, ends = (behind + bound / jnp.where(moves, rate, 1.0) for bound in (low, high))

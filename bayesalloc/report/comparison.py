@@ -3,7 +3,7 @@
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,16 +110,16 @@ def text(tree: xr.DataTree) -> Group:
     return document([made, *sentences(tree), *held_and_drawn(tree), *notes(tree)], sheets)
 
 
-def write(tree: xr.DataTree, path: Path, seed: int) -> Path:
-    """Writes the page; there is never half a file."""
-    return html.write(page(tree, seed), path)
+def write(tree: xr.DataTree, path: Path, seed: int, first: Iterable[str] = ()) -> Path:
+    """Writes the page, after the parts of it that come `first`; there is never half a file."""
+    return html.write(page(tree, seed, first), path)
 
 
-def page(tree: xr.DataTree, seed: int) -> str:
+def page(tree: xr.DataTree, seed: int, first: Iterable[str] = ()) -> str:
     """The page, as HTML."""
     treatments = listing(map(words, group(tree, "effects")["treatment"].values.tolist()))
     title = f"{words(tree.attrs['model'])}: {treatments} against {words(tree.attrs['control'])}"
-    return html.frame(title, _body(tree), seed)
+    return html.frame(title, itertools.chain(first, _body(tree)), seed)
 
 
 def sentences(tree: xr.DataTree, name: Callable[[str], str] = str) -> list[str]:

@@ -52,6 +52,9 @@ CONSTANTS = {
     "free_positive": 0.7,  # probability that one not between projects of one intervention adds
     "least_reported": 0.001,  # share of the budget below which a project reports nothing
 }
+# DALY for a suffering-year of a chicken: none, what makes animals equal to health, and the least and the most that
+# Rethink Priorities have published.
+MORAL_WEIGHTS = {"none": 0.0, "parity": 0.0026, "published_low": 0.002, "published_high": 0.856}
 NO_WEIGHT = 1e-12  # stands for a moral weight of 0, so that logarithms stay finite
 
 
@@ -64,8 +67,7 @@ class World:
         spillovers: `typed`, where a weight is that of the edge's kind with a little noise; or `free`, where each edge
             has its own, and nothing tells how strong it is.
         preset: spread of effects; see PRESETS.
-        moral_weight: DALY that a suffering-year of a chicken counts for. The default makes animals worth as much as
-            health; Rethink Priorities' weights go from 0.002 to 0.856; 0 is taken as 1e-12.
+        moral_weight: see MORAL_WEIGHTS; any number of at least 0, which itself is taken as 1e-12.
         rho: correlation of estimates with log effects within domains. Single experts who name the better of two
             policies in 65 % of cases have 0.45, crowds of 30 with 86 % have 0.90 (Otis 2022).
         room: sum of K over the budget; 900 million USD of gaps for a goal of 600 million (GiveWell 2022).
@@ -82,7 +84,7 @@ class World:
     n_projects: int = 100
     spillovers: str = "typed"
     preset: str = "default"
-    moral_weight: float = 0.0026
+    moral_weight: float = MORAL_WEIGHTS["parity"]
     rho: float = 0.6
     room: float = 1.5
     spread: float = 1.0

@@ -231,6 +231,19 @@ def unify(terms: Sequence[Terms]) -> list[Terms]:
     ]
 
 
+# What a contract can set, and what its table sums to; and what it cannot, as it is how people respond.
+CONTRACT: dict[str, float | None] = {
+    "market.price": None,
+    "milestones.forest_health": None,
+    "milestones.erosion_reduction": None,
+    "milestones.payment": 0.0,
+    "verification.payment": 0.0,
+    "credits.shares": 1.0,
+    "cost_sharing": 1.0,
+}
+RESPONSES = ("incentive.modifier", "incentive.modifier_above", "incentive.volatility", "market.response")
+
+
 def terms_of(mechanism: Mechanism, agents: Sequence[str] = AGENTS) -> Terms:
     """The numbers of a mechanism, per-agent ones in the order of `agents`.
 
@@ -239,8 +252,8 @@ def terms_of(mechanism: Mechanism, agents: Sequence[str] = AGENTS) -> Terms:
     """
     given: Parameters = mechanism.parameters
 
-    def table(where: str, amounts: Mapping[str, float], total: float) -> Float[Array, " agent"]:
-        strange = set(amounts) - set(agents)
+    def table(where: str, amounts: Mapping[str, float]) -> Float[Array, " agent"]:
+        strange, total = set(amounts) - set(agents), CONTRACT[where] or 0.0
         if strange:
             raise InputError(f"{mechanism.path}: {where} names '{listed(strange)}'; the agents are {listed(agents)}")
         if amounts and abs(sum(amounts.values()) - total) > 1e-6:
@@ -261,14 +274,22 @@ def terms_of(mechanism: Mechanism, agents: Sequence[str] = AGENTS) -> Terms:
     }
     return Terms(
         **{name: jnp.float32(value) for name, value in numbers.items()},
-        cost_shares=table("cost_sharing", given.cost_sharing, 1.0),
-        milestone_payment=table("milestones.payment", given.milestones.payment, 0.0),
-        verification_payment=table("verification.payment", given.verification.payment, 0.0),
-        credit_shares=table("credits.shares", given.credits.shares, 1.0),
+        cost_shares=table("cost_sharing", given.cost_sharing),
+        milestone_payment=table("milestones.payment", given.milestones.payment),
+        verification_payment=table("verification.payment", given.verification.payment),
+        credit_shares=table("credits.shares", given.credits.shares),
         compliance=jnp.ones(len(agents)),
         rule=jnp.int32(0),
         rules=(Rules(**mechanism.rules),),
     )
 
 
-schema = Schema("watershed", Parameters, action=terms_of, rules=Rules._fields, alike=unify)
+schema = Schema(
+    "watershed",
+    Parameters,
+    action=terms_of,
+    rules=Rules._fields,
+    alike=unify,
+    contract=CONTRACT,
+    responses=RESPONSES,
+)

@@ -1,4 +1,4 @@
-"""`bayesalloc optimize`: what to fund next, round after round; one file a command."""
+"""`bayesalloc optimize`: what to fund next, round after round, and the design of mechanisms; one file a command."""
 
 from cyclopts import App
 
@@ -9,7 +9,7 @@ from bayesalloc.cli.optimize.start import start
 from bayesalloc.cli.optimize.tell import tell
 
 optimize = App(
-    name="optimize", help="What to fund next, why, how sure, and what it would teach: start, ask, tell, and so on."
+    name="optimize", help="What to fund next, why, how sure, and what it would teach; and the design of mechanisms."
 )
 for command in (start, ask, tell, show):
     optimize.command(command)

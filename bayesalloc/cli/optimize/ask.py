@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from bayesalloc.cli.optimize import designing
 from bayesalloc.cli.options import DEFAULT, Common, Flag, Whole
 from bayesalloc.cli.session import session, warn
 from bayesalloc.errors import InputError
@@ -19,9 +20,10 @@ def ask(
     ahead: Flag = False,
     common: Common = DEFAULT,
 ) -> None:
-    """Propose what to fund next, with the reasons, what to expect of it, and how sure that is.
+    """Propose what to fund next, with the reasons, what to expect of it, and how sure that is; or design a mechanism.
 
-    Asking again before anything is told gives the same proposal.
+    Asking again before anything is told gives the same proposal. Of a mechanism's design there is one answer: its
+    terms, or the proof that there are none.
 
     Args:
         state: The state file of `start`.
@@ -32,7 +34,14 @@ def ask(
         ahead: Take proposals that have not been told as carried out, and propose for the round after.
         common: What every command takes.
     """
-    with session(common, "ask", "report.html", "allocation.csv") as (say, folder):
+    with session(common, "ask", "report.html", "allocation.csv", "results.nc") as (say, folder):
+        if designing.is_design(state):
+            if (batch, goal, sweep, ahead) != (1, "impact", None, False):
+                raise InputError(
+                    f"{state}: is of a mechanism's design; --batch, --goal, --sweep and --ahead are for allocations"
+                )
+            designing.ask(state, say, folder)
+            return
         from bayesalloc.impact import explaining, foreseeing, proposing
         from bayesalloc.impact.state import asked, locked, save
         from bayesalloc.report import funding as documents

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from bayesalloc.cli.optimize import designing
 from bayesalloc.cli.options import DEFAULT, Common, Flag
 from bayesalloc.cli.session import session, warn
+from bayesalloc.errors import InputError
 
 
 def show(state: Path, *, nuts: Flag = False, common: Common = DEFAULT) -> None:
-    """Show what is believed of each project, after all that was told.
+    """Show what is believed of each project, after all that was told; of a mechanism's design, what is asked.
 
     Args:
         state: The state file of `start`.
@@ -15,6 +17,11 @@ def show(state: Path, *, nuts: Flag = False, common: Common = DEFAULT) -> None:
         common: What every command takes.
     """
     with session(common, "show", "posterior.nc") as (say, folder):
+        if designing.is_design(state):
+            if nuts:
+                raise InputError(f"{state}: is the state of a mechanism's design; --nuts is for allocations")
+            designing.show(state, say, folder.files())
+            return
         import jax
 
         from bayesalloc.impact import proposing

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from bayesalloc.cli.optimize import designing
 from bayesalloc.cli.options import DEFAULT, Common
 from bayesalloc.cli.session import session, warn
 from bayesalloc.errors import InputError
@@ -34,6 +35,8 @@ def tell(
 
         if (ask is None) == (allocation is None):
             raise InputError("tell either which proposal was carried out, or what was funded instead")
+        if designing.is_design(state):
+            raise InputError(f"{state}: is the state of a mechanism's design, of which nothing is told; ask for it")
         with locked(state) as known:
             projects, _ = known.projects()
             reports = None if by_project is None else telling.read_reports(Table(by_project), projects.names)

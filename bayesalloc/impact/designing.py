@@ -1,0 +1,212 @@
+"""The design of a mechanism: the best terms that a contract could set, or the proof that there are none.
+
+Numbers on which payoffs depend linearly are found by a programme on trajectories that are simulated once (`programme`).
+The design is then tried on random numbers that it has not seen, beside the mechanisms that there are, and found anew
+where people respond otherwise than assumed.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from bayesalloc.effects.comparing import compare
+from bayesalloc.environment import Environment
+from bayesalloc.errors import InputError
+from bayesalloc.fields import range_of
+from bayesalloc.impact import affine
+from bayesalloc.impact.constraints import Constraint, read_constraints
+from bayesalloc.impact.free import Free, free_numbers
+from bayesalloc.impact.margins import Solution, solve
+from bayesalloc.impact.programme import Programme
+from bayesalloc.inference.names import escaped
+from bayesalloc.mechanism import Mechanism
+
+OFF = 0.2  # by which part of itself a response may be otherwise than assumed
+TRIES, FRESH = 1, 2  # random numbers beside those of the design: of the trial of linearity, and of the check
+
+
+class Problem(NamedTuple):
+    """What is to be designed.
+
+    Attributes:
+        env: the environment.
+        free: its free numbers, with the mechanism that is begun from.
+        maximise: an outcome, with its element where it has some.
+        constraints: what a design must keep, one for each agent.
+        asked: the same as it was given.
+        draws: of the parameters.
+        horizon: periods.
+        seed: of the random numbers.
+    """
+
+    env: Environment
+    free: Free
+    maximise: str
+    constraints: tuple[Constraint, ...]
+    asked: tuple[str, ...]
+    draws: int
+    horizon: int
+    seed: int
+
+    def key(self, purpose: int = 0) -> jax.Array:
+        """Random numbers; those of another purpose are fresh."""
+        key = jax.random.key(self.seed)
+        return jax.random.fold_in(key, purpose) if purpose else key
+
+
+class Doubt(NamedTuple):
+    """What becomes of a design where people respond otherwise.
+
+    Attributes:
+        number: the assumption, by name.
+        assumed: as the mechanism has it.
+        value: as it is here.
+        broken: constraint -> value, of those that the unchanged design would break.
+        objective: what the unchanged design would bring.
+        status: of the design that is found anew.
+        values: its free numbers.
+        anew: what it would bring.
+    """
+
+    number: str
+    assumed: float
+    value: float
+    broken: dict[str, float]
+    objective: float
+    status: str
+    values: Float[np.ndarray, " number"]
+    anew: float
+
+
+class Design(NamedTuple):
+    """A design and what is known of it.
+
+    Attributes:
+        mechanism: with the free numbers set; those that come nearest where there are none.
+        solution: what the programme found.
+        effects: what the free numbers do, on the random numbers of the design.
+        comparison: a result of `compare` with fresh random numbers: what was begun from, what is there, the design.
+        fresh: constraint -> value with those.
+        doubts: how it moves.
+    """
+
+    mechanism: Mechanism
+    solution: Solution
+    effects: affine.Affine
+    comparison: xr.DataTree
+    fresh: dict[str, float]
+    doubts: list[Doubt]
+
+
+def posed(
+    env: Environment,
+    mechanism: Mechanism,
+    free: Mapping[str, tuple[float, float]],
+    maximise: str,
+    subject_to: list[str],
+    *,
+    draws: int,
+    horizon: int,
+    seed: int,
+) -> Problem:
+    """A design's question.
+
+    Raises:
+        InputError: where a part of it cannot be used; linearity is not tried: see `affine.tried`.
+    """
+    names = affine.outcome_names(env)
+    if maximise not in names:
+        of = [name for name in names if name.startswith(f"{maximise}.")]
+        more = f"which of its elements? {', '.join(of)}" if of else f"there are {', '.join(names)}"
+        raise InputError(f"--maximise {maximise}: is no outcome that is one number; {more}")
+    agents = list(env.coords["agent"]) if env.payoff and env.refusal and env.deviate is not None else []
+    constraints = read_constraints(subject_to, names, agents)
+    numbers = free_numbers(env, mechanism, free)
+    return Problem(env, numbers, maximise, constraints, tuple(subject_to), draws, horizon, seed)
+
+
+def tried(problem: Problem) -> None:
+    """See that payoffs are linear in the free numbers; see `affine.tried`."""
+    affine.tried(problem.env, problem.free, problem.key(TRIES), horizon=problem.horizon)
+
+
+def designed(problem: Problem) -> Design:
+    """The best mechanism within the constraints, tried on fresh random numbers and doubted."""
+    effects, solution = _solved(problem, {})
+    mechanism = _named(problem, solution)
+    start, env = problem.free.mechanism, problem.env
+    others = [name for name in env.arms(None) if name not in (start.name, mechanism.name)]
+    comparison = compare(
+        env,
+        [start, *others, mechanism],
+        problem.key(FRESH),
+        draws=problem.draws,
+        horizon=problem.horizon,
+        baseline=start.name,
+    )
+    fresh = {each.text: measured(comparison, mechanism.name, each.name, each.agent) for each in problem.constraints}
+    doubts = _doubts(problem, solution) if solution.found else []
+    return Design(mechanism, solution, effects, comparison, fresh, doubts)
+
+
+def _solved(problem: Problem, others: Mapping[str, float]) -> tuple[affine.Affine, Solution]:
+    effects = affine.affine(
+        problem.env, problem.free, problem.key(), others, draws=problem.draws, horizon=problem.horizon
+    )
+    return effects, solve(Programme(problem.free, effects, problem.maximise, problem.constraints))
+
+
+def _doubts(problem: Problem, solution: Solution) -> list[Doubt]:
+    """The design where each response is less, and more, than assumed by OFF of itself."""
+    found, schema = [], problem.free.schema
+    from_here = problem._replace(free=problem.free.begun_from(solution.values))
+    for name in schema.responses:
+        assumed = problem.free.mechanism.number(name)
+        if not assumed:
+            continue
+        low, high = range_of(schema.parameters, name.split("."))
+        for factor in (1 - OFF, 1 + OFF):
+            value = min(max(assumed * factor, low), high)
+            effects, anew = _solved(from_here, {name: value})
+            values = {each: each.value(solution.values, effects) for each in problem.constraints}
+            broken = {each.text: value for each, value in values.items() if not each.kept(value)}
+            brings = [effects.outcome(problem.maximise, each.values) for each in (solution, anew)]
+            found.append(Doubt(name, assumed, value, broken, brings[0], anew.status, anew.values, brings[1]))
+    return found
+
+
+def _named(problem: Problem, solution: Solution) -> Mechanism:
+    """The mechanism that was found, with a note on each number that was set."""
+    free, start = problem.free, problem.free.mechanism
+    asked = "; ".join([f"{problem.maximise} is largest", *problem.asked])
+    how = "designed" if solution.found else "nearest to a design, of which there is none"
+    notes = {
+        number.name: (number.unit, f"{how}: {asked}; free from {number.low:g} to {number.high:g} in {start.name}")
+        for number in free.numbers
+    }
+    made = free.set(solution.values)
+    return replace(
+        made,
+        title=f"{start.title}, designed",
+        description=f"{start.title} with {'designed terms' if solution.found else 'terms nearest to a design'}.",
+        name=f"{start.name}_designed",
+        path="",
+        notes={**start.notes, **notes},
+    )
+
+
+def measured(comparison: xr.DataTree, arm: str, name: str, agent: int = -1) -> float:
+    """An outcome (with its element) under an arm of a comparison; or of an agent's incentives, the one of that name."""
+    if agent >= 0:
+        return float(comparison["agents"].to_dataset()[name].sel(arm=arm).values[agent])
+    outcome, _, label = name.partition(".")
+    values = comparison["arms"].to_dataset()[escaped(outcome)].sel(statistic="mean", arm=arm)
+    labels = itertools.product(*(values[dim].values.tolist() for dim in values.dims))
+    place = [".".join(map(str, each)) for each in labels].index(label)
+    return float(values.values.reshape(-1)[place])

@@ -1,0 +1,138 @@
+"""Bayesian optimisation in worlds of `altruism.py`: the centre allocates by the structured impact function alone.
+
+It sees what `altruism.py` lets the centre see: estimates, room as seen, groups, edges and their kinds, who is on, and
+the reports that have arrived; neither the laws of the world nor what its reports err by.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bayesalloc.environment import Environment
+from bayesalloc.impact.acquisition import World as Believed
+from bayesalloc.impact.learning import Learned
+from bayesalloc.impact.loop import LEARN_AT, History, draws_of, learned_each, nothing_yet, plan, stacked
+from bayesalloc.impact.structured import Prior, double_precision
+from bayesalloc.models.funding.world import KINDS, Params, World
+from bayesalloc.stepping import advance, begin
+
+
+class Funded(NamedTuple):
+    """What came of it, by world and round.
+
+    Attributes:
+        share: allocations.
+        share_of_oracle: see `altruism.Round`, as the next two.
+        impact: see there.
+        turnover: see there.
+    """
+
+    share: Float[np.ndarray, "world round project"]
+    share_of_oracle: Float[np.ndarray, "world round"]
+    impact: Float[np.ndarray, "world round"]
+    turnover: Float[np.ndarray, "world round"]
+
+
+class Believing(NamedTuple):
+    """A round before its money is given: for whoever wants to know what is believed then.
+
+    Attributes:
+        round: its number, from 0.
+        params: the truth of each world.
+        on: who can work.
+        share: what is about to be given.
+        prior: what was known before any report.
+        history: all that was funded and reported.
+        learned: the spreads.
+    """
+
+    round: int
+    params: Params
+    on: Array
+    share: Float[np.ndarray, "world project"]
+    prior: Prior
+    history: History
+    learned: list[Learned]
+
+    def draws(self, key: Array, n_draws: int) -> Believed:
+        """Draws of what is believed in each world."""
+        with double_precision():
+            keys = jax.random.split(key, len(self.share))
+            points = stacked([each.points for each in self.learned])
+            reports = self.history.reports(self.round)
+            sizes = {"n_kinds": len(KINDS), "n_regions": int(np.asarray(self.prior.region).max()) + 1}
+            return draws_of(self.prior, reports, points, keys, n_draws=n_draws, **sizes)
+
+
+def prior_of(world: World, params: Params) -> Prior:
+    """What the centre knows of the projects of several worlds; in double precision."""
+
+    def double(leaf: Any) -> Array:
+        values = np.asarray(leaf)
+        return jnp.asarray(values, float if values.dtype.kind == "f" else values.dtype)
+
+    known = jax.tree.map(double, params)
+    shape = known.estimate.shape
+    return Prior(
+        estimate=known.estimate,
+        stated=jnp.zeros(shape),
+        room=known.room_seen,
+        domain=jnp.broadcast_to(jnp.asarray(world.domain), shape),
+        intervention=jnp.broadcast_to(jnp.asarray(world.intervention), shape),
+        region=known.region,
+        edges=known.edges,
+    )
+
+
+def fund(
+    world: World,
+    env: Environment,
+    rng_key: Array,
+    *,
+    worlds: int,
+    rounds: int,
+    kappa: float = 0.0,
+    watch: Callable[[Believing], None] | None = None,
+) -> Funded:
+    """Fund several worlds round after round, on the random numbers that `rollout` has for the same key.
+
+    Args:
+        world: what they are like.
+        env: their environment, of `altruism.consortium`.
+        rng_key: a key.
+        worlds: how many.
+        rounds: how many.
+        kappa: weight of the standard deviation of the impact, beside its mean.
+        watch: called before the money of each round is given.
+    """
+    standing = begin(env, rng_key, replicates=worlds)
+    history = nothing_yet(worlds, rounds, world.n_projects)
+    sizes = {"n_kinds": len(KINDS), "n_regions": world.n_regions}
+    with double_precision():
+        prior = prior_of(world, standing.params)
+        share = jnp.full((worlds, world.n_projects), 1.0 / world.n_projects)
+    learned: list[Learned] | None = None
+    outcomes = []
+    for number in range(rounds):
+        with double_precision():
+            reports = history.reports(number)
+            if number in LEARN_AT or learned is None:
+                learned = learned_each(prior, reports, learned, **sizes)
+            spreads = stacked([each.mode for each in learned])
+            keys = jax.random.split(jax.random.fold_in(rng_key, number), worlds)
+            on = jnp.asarray(np.asarray(standing.state.on))
+            share = plan(prior, reports, spreads, on, share, keys, jnp.asarray(kappa), **sizes)
+            given = np.asarray(share)
+            if watch is not None:
+                watch(Believing(number, standing.params, on, given, prior, history, learned))
+        standing, happened = advance(env, standing, given.astype(np.float32))
+        history.amount[:, number] = np.where(np.asarray(happened.on), given, 0.0)
+        history.log_report[:, number] = np.asarray(happened.log_report)
+        history.arrival[:, number] = np.asarray(happened.arrival)
+        outcomes.append([np.asarray(each) for each in (happened.share_of_oracle, happened.impact, happened.turnover)])
+    of_oracle, impact, turnover = (np.stack(each, 1) for each in zip(*outcomes, strict=True))
+    return Funded(history.amount, of_oracle, impact, turnover)
