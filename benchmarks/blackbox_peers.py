@@ -13,6 +13,7 @@ search: on one core; ours without compilation (the same search is run once befor
 """
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -58,26 +59,26 @@ def ours(name: str, seed: int) -> dict[str, Any]:
 
 
 def summary(cells: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Median regrets and seconds of each side, over the seeds that all sides have finished."""
+    """Median regret and seconds of each peer and of ours, over the seeds that both have finished."""
     rows = []
-    for name in NAMES:
-        sides = sorted({key.split(" | ")[1] for key in cells if key.startswith(f"{name} |")})
-        seeds = [{key.split(" | ")[2] for key in cells if key.startswith(f"{name} | {side} |")} for side in sides]
-        common = sorted(set.intersection(*seeds)) if seeds else []
-        for side in sides if common else []:
-            of = [cells[f"{name} | {side} | {seed}"] for seed in common]
-            mine = [cells.get(f"{name} | bayesalloc | {seed}", of[i])["regret"] for i, seed in enumerate(common)]
-            rows.append(
-                {
-                    "problem": name,
-                    "side": side,
-                    "repeats": len(of),
-                    "median_regret": float(f"{np.median([each['regret'] for each in of]):.3g}"),
-                    "ours_better_in": int(sum(m < each["regret"] for m, each in zip(mine, of, strict=True))),
-                    "seconds": float(f"{np.median([each['seconds'] for each in of]):.3g}"),
-                    "failed_proposals": sum(each.get("failed", 0) for each in of),
-                }
-            )
+    for name, side in itertools.product(NAMES, SIDES[1:]):
+        both = [
+            (cells[f"{name} | bayesalloc | {seed}"], peer)
+            for key, peer in cells.items()
+            for of, who, seed in [key.split(" | ")]
+            if (of, who) == (name, side) and f"{name} | bayesalloc | {seed}" in cells
+        ]
+        if not both:
+            continue
+        medians = {
+            f"{what}_{whose}": float(f"{np.median([pair[at][what] for pair in both]):.3g}")
+            for what in ("regret", "seconds")
+            for at, whose in enumerate(("ours", "theirs"))
+        }
+        better = sum(mine["regret"] < theirs["regret"] for mine, theirs in both)
+        failed = sum(theirs["failed"] for _, theirs in both)
+        rows.append({"problem": name, "peer": side, "repeats": len(both), "ours_better_in": better} | medians)
+        rows[-1] |= {"failed_proposals": failed}
     return rows
 
 

@@ -6,10 +6,10 @@ that one prior of the length-scale serves all. Shares are seen as their square r
 
 Values less the prior mean function, standardised, are m + g(x) + noise: a constant m ~ N(0, 1), and g with the
 Matern-5/2 kernel s^2 (1 + a + a^2 / 3) exp(-a), where a / sqrt(5) is the distance in coordinates divided by their
-length-scales. A length-scale is the common one, LogNormal(ln 0.5, 0.5), times the coordinate's own, LogNormal(0, 1) for
-shares, as projects differ in how much they matter, and 1 for plain coordinates. s ~ LogNormal(0, 1). Noise, unless
-given, ~ HalfNormal(1). They are the mode of their posterior, in logarithms; but the noise itself, so that values with
-little noise and values with none can be told apart. m is integrated out.
+length-scales. A length-scale is the common one, LogNormal(ln 0.5, 0.5), times the coordinate's own, LogNormal(0, 1), as
+projects differ in how much they matter. s ~ LogNormal(0, 1). Noise, unless given, ~ HalfNormal(1). They are the mode of
+their posterior, in logarithms; but the noise itself, so that values with little noise and values with none can be told
+apart. m is integrated out.
 
 Rows are padded to a multiple of 32, so that one more evaluation seldom compiles anything anew.
 """
@@ -196,7 +196,7 @@ def fitted(
     with double_precision():
         evaluations = _evaluations(np.asarray(points, float), np.asarray(values, float), space, noise, prior_mean)
         for jitter in JITTERS:
-            chosen = _learned(evaluations, space, jitter) if hyperparameters is None else hyperparameters
+            chosen = _learned(evaluations, jitter) if hyperparameters is None else hyperparameters
             root, weight, density = conditioned(chosen, evaluations, jitter)
             if np.isfinite(density):
                 return Belief(space, evaluations, chosen, root, weight)
@@ -297,8 +297,8 @@ def _evaluations(
     )
 
 
-def _learned(evaluations: Evaluations, space: Space, jitter: ArrayLike) -> Hyperparameters:
-    own = evaluations.seen.shape[1] if isinstance(space, Simplex) else 0
+def _learned(evaluations: Evaluations, jitter: ArrayLike) -> Hyperparameters:
+    own = evaluations.seen.shape[1]
 
     def descent(logs: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = _descent(logs, evaluations, jitter)
@@ -309,19 +309,18 @@ def _learned(evaluations: Evaluations, space: Space, jitter: ArrayLike) -> Hyper
     options = {"maxiter": 100}
     found = [minimize(descent, start, jac=True, method="L-BFGS-B", bounds=ends, options=options) for start in starts]
     logs = min(found, key=lambda each: each.fun).x
-    return _hyperparameters(jnp.asarray(logs), evaluations.seen.shape[1])
+    return _hyperparameters(jnp.asarray(logs))
 
 
-def _hyperparameters(logs: Array, coordinates: int) -> Hyperparameters:
+def _hyperparameters(logs: Array) -> Hyperparameters:
     common, scale, noise = jnp.exp(logs[:3])
-    own = jnp.exp(logs[3:]) if len(logs) > 3 else jnp.ones(coordinates)
-    return Hyperparameters(common * own, scale, noise)
+    return Hyperparameters(common * jnp.exp(logs[3:]), scale, noise)
 
 
 @jax.jit
 def _descent(logs: Array, evaluations: Evaluations, jitter: ArrayLike) -> tuple[Array, Array]:
     def loss(logs: Array) -> Array:
-        _, _, density = conditioned(_hyperparameters(logs, evaluations.seen.shape[1]), evaluations, jitter)
+        _, _, density = conditioned(_hyperparameters(logs), evaluations, jitter)
         common, scale, noise = logs[:3]
         own = (logs[3:] ** 2).sum() / OWN_SPREAD**2
         away = ((common - jnp.log(LENGTH)) / LENGTH_SPREAD) ** 2 + own + scale**2 + jnp.exp(2.0 * noise)
