@@ -7,10 +7,11 @@ import pytest
 import bayesalloc as ba
 from bayesalloc.environment import stack
 from bayesalloc.impact.loop import nothing_yet
+from bayesalloc.impact.structured import double_precision
 from bayesalloc.models.altruism import World, consortium
 from bayesalloc.models.funding.bomara import fund
 
-KEY, WORLDS, ROUNDS = jax.random.key(3), 3, 7
+KEY, WORLDS, ROUNDS = jax.random.key(3), 2, 5
 WORLD = World(n_projects=30, delay=2.0)
 
 
@@ -41,14 +42,16 @@ def test_allocations_are_the_whole_budget_for_projects_that_work(funded):
 def test_reports_are_seen_when_they_arrive_and_not_before(funded):
     _, seen = funded
     history = seen[-1].history
-    for now in (0, 3, ROUNDS - 1):
-        reports = history.reports(now)
+    for now in (0, 2, ROUNDS - 1):
+        with double_precision():
+            reports = history.reports(now)
         there = np.asarray(reports.there)
         assert not there[:, now:].any()
         assert (there[:, :now] == (history.arrival[:, :now] <= now)).all()
         assert (np.asarray(reports.amount)[:, :now] == history.amount[:, :now]).all()
     assert there.any()
-    assert not np.asarray(nothing_yet(2, 20, 5).reports(20).there).any()
+    with double_precision():
+        assert not np.asarray(nothing_yet(2, 20, 5).reports(20).there).any()
 
 
 def test_reports_teach(funded):
@@ -58,6 +61,6 @@ def test_reports_teach(funded):
     for now in (seen[0], seen[-1]):
         draws = np.asarray(now.draws(jax.random.key(0), 32).draws.log_effect)
         errors.append(np.abs(draws.mean(1) - np.asarray(now.params.log_effect)))
-    reported = np.asarray(seen[-1].history.reports(ROUNDS - 1).there).any(1)
-    assert reported.sum() > 10
+    reported = (seen[-1].history.arrival < ROUNDS).any(1)
+    assert reported.sum() > 5
     assert errors[1][reported].mean() < 0.9 * errors[0][reported].mean()

@@ -95,7 +95,8 @@ def value_and_slope(
     def value(at: Array) -> Array:
         draws = impact(at, world)
         if kind == "ei":
-            return _log_expected_improvement(draws - standing)
+            gain = draws - standing
+            return log_expected_improvement(gain.mean(), jnp.sqrt(jnp.var(gain) + 1e-24))
         spread = jnp.sqrt(jnp.var(draws) + 1e-24 * standing.mean() ** 2)
         if kind == "published":
             return beta * draws.mean() + spread
@@ -118,9 +119,8 @@ def as_function(world: World, standing: np.ndarray, beta: float, kind: str, risk
     return of_all
 
 
-def _log_expected_improvement(gain: Float[Array, " draw"]) -> Array:
-    """Log E max(g, 0) of a normal with the mean and spread of the draws; stable far below zero (Ament et al. 2023)."""
-    mean, spread = gain.mean(), jnp.sqrt(jnp.var(gain) + 1e-24)
+def log_expected_improvement(mean: Array, spread: Array) -> Array:
+    """Log E max(g, 0) of a normal g, from its mean and spread; stable far below zero (Ament et al. 2023)."""
     z = mean / spread
     near = jnp.log(norm.pdf(jnp.maximum(z, -5.0)) + jnp.maximum(z, -5.0) * norm.cdf(jnp.maximum(z, -5.0)))
     low = jnp.minimum(z, -5.0)

@@ -14,6 +14,7 @@ from bayesalloc.impact.rules import RULES
 from bayesalloc.impact.state import State
 from bayesalloc.impact.structured import double_precision
 
+DRAWN, CURVED = 6, 25  # projects with the largest grants whose curves are drawn, and amounts on each
 MOVED = 20  # projects with the largest grants whose estimates are moved
 
 
@@ -74,6 +75,42 @@ class Moved(NamedTuple):
     higher: float
     lower: float
     turnover: float
+
+
+class Curve(NamedTuple):
+    """A project's impact by what it gets, all others as in the proposal.
+
+    Attributes:
+        project: its name.
+        amount: USD, from nothing to beyond what it gets and is to get.
+        impact: mean, low and high for each amount, shape (3, amount).
+    """
+
+    project: str
+    amount: np.ndarray
+    impact: np.ndarray
+
+
+def curves(u: Understanding, proposal: Proposal) -> list[Curve]:
+    """The curves of the projects with the largest grants."""
+    order = [index for index in np.argsort(-proposal.amount, kind="stable") if u.which[index]][:DRAWN]
+    places = np.cumsum(u.which) - 1
+    share = proposal.amount[u.which] / u.budget
+    tail = (1.0 - INTERVAL) / 2.0
+    found = []
+    with double_precision():
+        for index in order:
+            now = 0.0 if u.standing is None else u.standing[index]
+            most = max(1.6 * proposal.amount[index] / u.budget, 1.3 * now, 0.1 * u.projects.room[index] / u.budget)
+            amounts = np.linspace(0.0, min(most, 1.0), CURVED)
+            impact = []
+            for amount in amounts:
+                changed = share.copy()
+                changed[places[index]] = amount
+                draws = np.asarray(acquisition.by_project(jnp.asarray(changed), u.world))[:, places[index]]
+                impact.append([draws.mean(), *np.quantile(draws, [tail, 1.0 - tail])])
+            found.append(Curve(u.projects.names[index], amounts * u.budget, np.array(impact).T))
+    return found
 
 
 def interval(draws: np.ndarray) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from bayesalloc.impact import acquisition, learning
 from bayesalloc.impact.learning import Learned
@@ -95,7 +95,7 @@ def plan(
             impact = acquisition.impact(amount, world)
             return impact.mean() + kappa * jnp.sqrt(jnp.var(impact) + 1e-30)
 
-        def step(_: int, amount: Array) -> Array:
+        def step(_: ArrayLike, amount: Array) -> Array:
             first_dollar = jnp.maximum(jax.grad(worth)(amount), 0.0) * (1.0 + amount / prior.room)
             return 0.5 * (amount + water_filled(first_dollar, prior.room, 1.0, 0.0, high))
 

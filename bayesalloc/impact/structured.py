@@ -220,7 +220,7 @@ def believe(prior: Prior, reports: Reports, spreads: Spreads, n_kinds: int, n_re
         gram, log_scale = _whitened(columns, noise, reports.there, left)
         m = 1 + n_kinds + len(KNOTS)  # seen by all; then the project's own two, then the target
         own_precision = own + gram[:, m : m + 2, m : m + 2]
-        own_covariance = jnp.linalg.inv(own_precision)
+        own_covariance, log_own = _inverse_of_pairs(own_precision)
         cross = own_covariance @ gram[:, m : m + 2, :m]
         own_mean = (own_covariance @ gram[:, m : m + 2, -1:])[..., 0]
         common = gram[:, :m, :m] - jnp.einsum("jpa,jpb->jab", gram[:, m : m + 2, :m], cross)
@@ -236,7 +236,7 @@ def believe(prior: Prior, reports: Reports, spreads: Spreads, n_kinds: int, n_re
         solved = jax.scipy.linalg.solve_triangular(root, towards, trans="T")
         mean = jax.scipy.linalg.solve_triangular(root, solved)
         own_pull = jnp.einsum("jp,jp->", own_mean, gram[:, m : m + 2, -1])
-        log_own = jnp.linalg.slogdet(own_precision)[1].sum() - n * jnp.linalg.slogdet(own)[1]
+        log_own = log_own.sum() + 2.0 * n * (jnp.log(spreads.bias) + math.log(ROOM_ERROR))
         evidence = (
             density
             + log_scale
@@ -248,7 +248,7 @@ def believe(prior: Prior, reports: Reports, spreads: Spreads, n_kinds: int, n_re
         mean = mean.at[:n].add(centre)
         # The project's own given c + shock - centre: as the mean at the centre, less the slope times the deviation.
         own_mean = own_mean + cross[:, :, 0] * centre[:, None]
-        own_root = jnp.linalg.cholesky(own_covariance)
+        own_root = _root_of_pairs(own_covariance)
         return Belief(mean, root, own_mean, cross, own_root, evidence)
 
     def again(strength: Array, _: None) -> tuple[Array, Belief]:
@@ -273,6 +273,22 @@ def draw(belief: Belief, prior: Prior, key: Array, n_draws: int, n_kinds: int) -
     own = own + jnp.einsum("jpa,sja->sjp", belief.own_root, own_noise)
     room = prior.room * jnp.exp(own[..., 1])
     return Draws(effect, room, shared[:, :n_kinds], shared[:, n_kinds:])
+
+
+def _inverse_of_pairs(matrix: Float[Array, "project 2 2"]) -> tuple[Array, Float[Array, " project"]]:
+    """Inverses and log determinants of symmetric 2 x 2 matrices, without a call of LAPACK for each."""
+    (a, b), (_, d) = matrix.transpose(1, 2, 0)
+    determinant = a * d - b * b
+    adjugate = jnp.stack([jnp.stack([d, -b], -1), jnp.stack([-b, a], -1)], -1)
+    return adjugate / determinant[:, None, None], jnp.log(determinant)
+
+
+def _root_of_pairs(matrix: Float[Array, "project 2 2"]) -> Float[Array, "project 2 2"]:
+    """Lower Cholesky roots of symmetric 2 x 2 matrices."""
+    (a, b), (_, d) = matrix.transpose(1, 2, 0)
+    first = jnp.sqrt(a)
+    below = b / first
+    return jnp.stack([jnp.stack([first, 0.0 * a], -1), jnp.stack([below, jnp.sqrt(d - below**2)], -1)], -2)
 
 
 def _of_mean(n_rounds: Array) -> Array:

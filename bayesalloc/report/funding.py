@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from rich.console import Group
 
-from bayesalloc.impact.explaining import Case, Moved, Rival, interval
+from bayesalloc.impact.explaining import Case, Curve, Moved, Rival, interval
 from bayesalloc.impact.foreseeing import Swept
 from bayesalloc.impact.proposing import Proposal, Understanding
 from bayesalloc.impact.state import Ask, State
@@ -56,6 +57,7 @@ class Reasons(NamedTuple):
     moves: Sequence[Moved]
     next_round: tuple[float, float]
     sweep: Sequence[Swept]
+    curves: Sequence[Curve]
 
 
 def as_json(
@@ -246,6 +248,14 @@ def _body(result: Mapping[str, Any], u: Understanding, reasons: Reasons) -> Iter
     yield html.figure(
         [html.svg(split(reasons, cash), "What each project gets now and in the proposal.")], "Amounts.", wide=True
     )
+    yield html.figure(
+        [
+            html.svg(returns(curve, reasons, cash), f"Impact of {curve.project} by what it gets.")
+            for curve in reasons.curves
+        ],
+        f"Impact{f' in {u.projects.unit}' if u.projects.unit else ''} of the projects with the largest grants by what they"
+        " get, mean and 89 % interval. Grey line: now. Blue line: proposed.",
+    )
     yield html.table(projects, "Means with 89 % intervals.")
     yield html.section("How to read it")
     yield html.terms(TERMS)
@@ -291,4 +301,23 @@ def split(reasons: Reasons, cash: Money) -> Figure:
     axes.set_xlabel(f"{cash.unit}: proposed (bar), now (line)", fontsize=figures.SMALL)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.locator_params(axis="x", nbins=4)
+    return figure
+
+
+def returns(curve: Curve, reasons: Reasons, cash: Money) -> Figure:
+    """A project's impact by what it gets, with what it gets now and in the proposal."""
+    figure, [axes] = figures.grid(1)
+    amount = curve.amount / cash.usd
+    axes.fill_between(amount, *curve.impact[1:], color=figures.COLOURS[0], alpha=0.15, linewidth=0)
+    axes.plot(amount, curve.impact[0], color=figures.COLOURS[0], linewidth=1.8)
+    case = next(case for case in reasons.cases if case.project == curve.project)
+    for value, colour in ((case.before, figures.GREY), (case.amount, figures.COLOURS[0])):
+        if np.isfinite(value):
+            axes.axvline(value / cash.usd, color=colour, linewidth=1.2)
+    axes.set_xlim(0, amount[-1])
+    axes.set_ylim(bottom=0)
+    axes.set_title(figures.plain(curve.project), loc="left", fontsize=10, fontweight="bold", color=figures.INK)
+    axes.set_xlabel(cash.unit, fontsize=figures.SMALL)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     return figure

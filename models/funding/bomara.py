@@ -60,12 +60,12 @@ class Believing(NamedTuple):
 
     def draws(self, key: Array, n_draws: int) -> Believed:
         """Draws of what is believed in each world."""
-        keys = jax.random.split(key, len(self.share))
-        points = stacked([each.points for each in self.learned])
-        points = jax.tree.map(lambda leaf: jnp.asarray(leaf), points)
-        reports = self.history.reports(self.round)
-        sizes = {"n_kinds": len(KINDS), "n_regions": int(np.asarray(self.prior.region).max()) + 1}
-        return draws_of(self.prior, reports, points, keys, n_draws=n_draws, **sizes)
+        with double_precision():
+            keys = jax.random.split(key, len(self.share))
+            points = stacked([each.points for each in self.learned])
+            reports = self.history.reports(self.round)
+            sizes = {"n_kinds": len(KINDS), "n_regions": int(np.asarray(self.prior.region).max()) + 1}
+            return draws_of(self.prior, reports, points, keys, n_draws=n_draws, **sizes)
 
 
 def prior_of(world: World, params: Params) -> Prior:

@@ -74,6 +74,7 @@ def ask(
             explaining.moves(known, understanding, proposal),
             foreseeing.value_of_round(known, understanding, proposal.amount),
             [] if sweep is None else list(foreseeing.sweep(known, sweep)),
+            explaining.curves(understanding, proposal),
         )
         files = folder.files("report.html", allocation="allocation.csv")
         result = documents.as_json(str(state), made, understanding, reasons, files)
