@@ -15,7 +15,7 @@ from bayesalloc.impact import affine, design_state, designing
 from bayesalloc.impact.constraints import read_constraints
 from bayesalloc.impact.free import free_numbers
 from bayesalloc.impact.margins import solve
-from bayesalloc.impact.programme import Programme, best
+from bayesalloc.impact.programme import Programme, best, losses
 from bayesalloc.mechanism import check_schema
 from bayesalloc.report import terms
 from tests.conftest import Run
@@ -189,6 +189,28 @@ def test_where_there_are_no_terms_the_constraints_in_each_others_way_are_named(m
         others = tuple(other for other in problem.constraints if other != each)
         assert best(programme._replace(constraints=others)).status == "optimal"
     assert solution.values == pytest.approx([2.5], abs=0.01)  # it misses either by half
+
+
+def test_no_loss_is_ruled_out_that_terms_can_bring(mill):
+    """What a draw's loss is said to be at most holds under any terms under which few enough draws are lost."""
+    problem = posed(mill, {**FEES, "price": (-3.0, 3.0)}, "payoff.farm", ["would_refuse.mill<=0.1"])
+    effects, programme = solved(problem)
+    # Here the mill's gain from a fee differs from draw to draw, so that no draw is always the first to be lost.
+    constant, slope = effects.gain
+    slope = slope * np.random.default_rng(1).uniform(0.5, 1.5, (200, 1, 1))
+    programme = programme._replace(effects=effects._replace(gain=(constant, slope)))
+    [constraint] = problem.constraints
+    most, doubtful, kept = losses(constraint, programme)
+    loosest = problem.free.best(-slope[:, 0]) - constant[:, 0]
+    assert (most <= loosest + 1e-9).all() and (most < loosest - 1.0).mean() > 0.5
+    assert len(kept) > 100 and not set(kept) & set(doubtful)
+    tried = 0
+    for fee, price in np.random.default_rng(2).uniform((0.0, -3.0), (9.0, 3.0), (3000, 2)):
+        gain = constant[:, 0] + slope[:, 0] @ np.array([-fee, fee, price])
+        if (gain < 0).sum() <= 20:
+            tried += 1
+            assert (gain >= -most - 1e-9).all()
+    assert tried > 50
 
 
 def test_the_greedy_bound_is_that_of_a_linear_programme(mill):

@@ -23,7 +23,7 @@ from bayesalloc.impact import affine
 from bayesalloc.impact.constraints import Constraint, read_constraints
 from bayesalloc.impact.free import Free, free_numbers
 from bayesalloc.impact.margins import Solution, solve
-from bayesalloc.impact.programme import Programme
+from bayesalloc.impact.programme import BRIEFLY, SECONDS, Programme
 from bayesalloc.inference.names import escaped
 from bayesalloc.mechanism import Mechanism
 
@@ -69,9 +69,9 @@ class Doubt(NamedTuple):
         value: as it is here.
         broken: constraint -> value, of those that the unchanged design would break.
         objective: what the unchanged design would bring.
-        status: of the design that is found anew.
-        values: its free numbers.
-        anew: what it would bring.
+        found: whether there are terms anew that keep the constraints.
+        values: their free numbers.
+        anew: what they would bring.
     """
 
     number: str
@@ -79,7 +79,7 @@ class Doubt(NamedTuple):
     value: float
     broken: dict[str, float]
     objective: float
-    status: str
+    found: bool
     values: Float[np.ndarray, " number"]
     anew: float
 
@@ -138,7 +138,7 @@ def tried(problem: Problem) -> None:
 
 def designed(problem: Problem) -> Design:
     """The best mechanism within the constraints, tried on fresh random numbers and doubted."""
-    effects, solution = _solved(problem, {})
+    effects, solution = _solved(problem, {}, SECONDS)
     mechanism = _named(problem, solution)
     start, env = problem.free.mechanism, problem.env
     others = [name for name in env.arms(None) if name not in (start.name, mechanism.name)]
@@ -155,11 +155,11 @@ def designed(problem: Problem) -> Design:
     return Design(mechanism, solution, effects, comparison, fresh, doubts)
 
 
-def _solved(problem: Problem, others: Mapping[str, float]) -> tuple[affine.Affine, Solution]:
+def _solved(problem: Problem, others: Mapping[str, float], seconds: float) -> tuple[affine.Affine, Solution]:
     effects = affine.affine(
         problem.env, problem.free, problem.key(), others, draws=problem.draws, horizon=problem.horizon
     )
-    return effects, solve(Programme(problem.free, effects, problem.maximise, problem.constraints))
+    return effects, solve(Programme(problem.free, effects, problem.maximise, problem.constraints, seconds))
 
 
 def _doubts(problem: Problem, solution: Solution) -> list[Doubt]:
@@ -173,11 +173,11 @@ def _doubts(problem: Problem, solution: Solution) -> list[Doubt]:
         low, high = range_of(schema.parameters, name.split("."))
         for factor in (1 - OFF, 1 + OFF):
             value = min(max(assumed * factor, low), high)
-            effects, anew = _solved(from_here, {name: value})
+            effects, anew = _solved(from_here, {name: value}, BRIEFLY)
             values = {each: each.value(solution.values, effects) for each in problem.constraints}
             broken = {each.text: value for each, value in values.items() if not each.kept(value)}
             brings = [effects.outcome(problem.maximise, each.values) for each in (solution, anew)]
-            found.append(Doubt(name, assumed, value, broken, brings[0], anew.status, anew.values, brings[1]))
+            found.append(Doubt(name, assumed, value, broken, brings[0], anew.found, anew.values, brings[1]))
     return found
 
 

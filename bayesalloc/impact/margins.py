@@ -15,7 +15,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array, hstack, vstack
 
 from bayesalloc.impact.constraints import Constraint
-from bayesalloc.impact.programme import Programme, best, doubtful, irreducible, sums
+from bayesalloc.impact.programme import Programme, best, irreducible, losses, sums
 
 CAUTION = 2.0  # standard errors by which constraints are kept, where they can be
 SPARED = 0.5  # share of the largest margin that is given up to change less
@@ -129,7 +129,8 @@ def _linear(
         for constraint, refusing in zip(programme.constraints, kept.refusing, strict=True):
             if constraint.chance:
                 constant, slope = constraint.function(effects)
-                held = doubtful(constraint, programme)[1][~refusing]
+                _, doubtful, always = losses(constraint, programme)
+                held = np.r_[doubtful[~refusing], always]
                 add({0: -slope[held]}, constant[held])
     for sign in (1.0, -1.0):  # change >= |value - start|, as a share of the range
         add({0: sign * np.eye(n), n + 1: -np.diag(width)}, sign * free.start)

@@ -19,16 +19,19 @@ from bayesalloc.impact.affine import Affine
 from bayesalloc.impact.constraints import Constraint
 from bayesalloc.impact.free import Free
 
-SECONDS = 20.0  # that one programme may take
+SECONDS = 10.0  # that one programme may take
+BRIEFLY = 2.0  # seconds where many are solved
+HARDEST = 50  # draws that are looked at, beside twice those in which an agent may refuse
 
 
 class Programme(NamedTuple):
-    """What is to be solved: free numbers, what they do, the name of the objective, and constraints."""
+    """What is to be solved: free numbers, what they do, the name of the objective, constraints, and the time for it."""
 
     free: Free
     effects: Affine
     maximise: str
     constraints: tuple[Constraint, ...]
+    seconds: float = SECONDS
 
 
 class Best(NamedTuple):
@@ -81,7 +84,7 @@ def best(programme: Programme) -> Best:
         constraints=asked,
         bounds=Bounds(*ends),
         integrality=np.r_[np.zeros(n), np.ones(more)],
-        options={"time_limit": SECONDS, "mip_rel_gap": 1e-9},
+        options={"time_limit": programme.seconds, "mip_rel_gap": 1e-6},
     )
     status = {0: "optimal", 2: "infeasible"}.get(result.status, "undecided")
     if result.x is None:
@@ -95,23 +98,45 @@ def best(programme: Programme) -> Best:
 def irreducible(programme: Programme) -> tuple[Constraint, ...]:
     """Of an infeasible programme, constraints that cannot be kept together, though they could without any one of them.
 
-    Each is left out in turn, and stays out where the others cannot be kept all the same.
+    Each is left out in turn, and stays out where the others are shown not to be kept all the same.
     """
     kept = programme.constraints
     for constraint in programme.constraints:
         without = tuple(other for other in kept if other != constraint)
-        if best(programme._replace(constraints=without)).status == "infeasible":
+        if best(programme._replace(constraints=without, seconds=BRIEFLY)).status == "infeasible":
             kept = without
     return kept
 
 
-def doubtful(
-    constraint: Constraint, programme: Programme
-) -> tuple[Float[np.ndarray, " draw"], Int[np.ndarray, " doubtful"]]:
-    """The largest loss that an agent can have in each draw, and the draws in which it can have any."""
+class Losses(NamedTuple):
+    """Where an agent may refuse, under any terms under which it does so in few enough draws.
+
+    Attributes:
+        most: the largest loss that it can have in each draw.
+        doubtful: the draws in which it can have any.
+        kept: those in which it could, but for what the others say: its gain there is not negative.
+    """
+
+    most: Float[np.ndarray, " draw"]
+    doubtful: Int[np.ndarray, " doubtful"]
+    kept: Int[np.ndarray, " kept"]
+
+
+def losses(constraint: Constraint, programme: Programme) -> Losses:
+    """The losses that an agent can have.
+
+    An agent may refuse in at most k draws. So of the k + 1 draws whose keeping would say most about this one's gain, at
+    least one is kept: the gain here is no less than what the last of them says (Luedtke, Ahmed & Nemhauser 2010,
+    Mathematical Programming 122:247).
+    """
     constant, slope = constraint.function(programme.effects)
-    most = programme.free.best(-slope) - constant
-    return most, np.flatnonzero(most > 0)
+    free, allowed = programme.free, constraint.allowed(len(constant))
+    alone = most = free.best(-slope) - constant
+    hardest = np.argsort(constant + slope @ free.centre())[: 2 * (allowed + 1) + HARDEST]
+    if len(hardest) > allowed:
+        apart = free.best(slope[hardest] - slope[:, None]) + constant[hardest] - constant[:, None]
+        most = np.minimum(most, np.partition(apart, allowed, axis=1)[:, allowed])
+    return Losses(most, np.flatnonzero(most > 0), np.flatnonzero((alone > 0) & (most <= 0)))
 
 
 def sums(free: Free, variables: int) -> list[LinearConstraint]:
@@ -126,11 +151,11 @@ def _rows(constraint: Constraint, programme: Programme) -> _Rows:
     constant, slope = constraint.function(programme.effects)
     if not constraint.chance:
         return _Rows(slope[None], csr_array((1, 0)), np.array([constraint.bound - constant]))
-    most, draws = doubtful(constraint, programme)  # gain >= -most x binary
-    places = np.arange(len(draws))
-    losses = csr_array((-most[draws], (places, places)), shape=(len(draws), len(draws)))
+    most, draws, kept = losses(constraint, programme)  # gain >= -most x binary
+    m = len(draws)
+    binaries = csr_array((-most[draws], (np.arange(m), np.arange(m))), shape=(m, m))
     return _Rows(
-        np.vstack([-slope[draws], np.zeros((1, slope.shape[1]))]),
-        vstack([losses, csr_array(np.ones((1, len(draws))))]),
-        np.r_[constant[draws], constraint.allowed(len(constant))],
+        np.vstack([-slope[draws], -slope[kept], np.zeros((1, slope.shape[1]))]),
+        vstack([binaries, csr_array((len(kept), m)), csr_array(np.ones((1, m)))]),
+        np.r_[constant[draws], constant[kept], constraint.allowed(len(constant))],
     )

@@ -115,7 +115,7 @@ def sentences(problem: Problem, design: Design) -> list[str]:
     if design.doubts:
         others = "in all other cases" if fragile else "in every case"
         found.append(f"If a response is {100 * OFF:.0f} % less or more than assumed, they are kept {others}.")
-    lost = [_case(doubt) for doubt in design.doubts if doubt.status != "optimal"]
+    lost = [_case(doubt) for doubt in design.doubts if not doubt.found]
     return [*found, f"No terms would be found with {listing(lost)}."] if lost else found
 
 
@@ -185,7 +185,7 @@ def sheets(problem: Problem, design: Design, name: Any) -> list[Sheet]:
             most = int(change.argmax())
             moved = f"{name(free.numbers[most].name)} {number(doubt.values[most])}" if change[most] else "the same"
             broken = f"break {len(doubt.broken)} of {len(problem.constraints)}" if doubt.broken else "kept"
-            anew = moved if doubt.status == "optimal" else doubt.status
+            anew = moved if doubt.found else "none"
             label = f"{name(doubt.number)} {number(doubt.value)}"
             rows.append([label, broken, anew, number(doubt.objective, places)])
         header = ["response", "these terms", "terms anew", words(problem.maximise)]

@@ -253,8 +253,8 @@ def _body(result: Mapping[str, Any], u: Understanding, reasons: Reasons) -> Iter
             html.svg(returns(curve, reasons, cash), f"Impact of {curve.project} by what it gets.")
             for curve in reasons.curves
         ],
-        f"Impact{f' in {u.projects.unit}' if u.projects.unit else ''} of the projects with the largest grants by what they"
-        " get, mean and 89 % interval. Grey line: now. Blue line: proposed.",
+        "Impact of the projects with the largest grants by what they get, mean and 89 % interval. Grey line: now. Blue"
+        " line: proposed.",
     )
     yield html.table(projects, "Means with 89 % intervals.")
     yield html.section("How to read it")
