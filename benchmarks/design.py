@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 import bayesalloc as ba
-from bayesalloc.impact import affine, designing
-from bayesalloc.impact.designing import Design, Problem
+from bayesalloc.impact.design import affine, designing
+from bayesalloc.impact.design.designing import Design, Problem
 from bayesalloc.report.design import proof
 
 RANGES = {"cost_sharing": (0.05, 0.4), "verification.payment": (-20.0, 20.0), "credits.shares": (0.0, 0.5)}

@@ -11,11 +11,11 @@ import pytest
 import bayesalloc as ba
 from bayesalloc.environment import Environment
 from bayesalloc.errors import InputError
-from bayesalloc.impact import affine, design_state, designing
-from bayesalloc.impact.constraints import read_constraints
-from bayesalloc.impact.free import free_numbers
-from bayesalloc.impact.margins import solve
-from bayesalloc.impact.programme import Programme, best, losses
+from bayesalloc.impact.design import affine, designing, state as design_state
+from bayesalloc.impact.design.constraints import read_constraints
+from bayesalloc.impact.design.free import free_numbers
+from bayesalloc.impact.design.margins import solve
+from bayesalloc.impact.design.programme import Programme, best, losses
 from bayesalloc.mechanism import check_schema
 from bayesalloc.report import terms
 from tests.conftest import Run

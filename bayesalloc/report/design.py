@@ -6,10 +6,10 @@ from typing import Any
 
 from rich.console import Group
 
-from bayesalloc.impact.affine import FUTURES
-from bayesalloc.impact.constraints import DEVIATE, REFUSE, Constraint
-from bayesalloc.impact.designing import OFF, Design, Doubt, Problem, measured
-from bayesalloc.impact.margins import CAUTION
+from bayesalloc.impact.design.affine import FUTURES
+from bayesalloc.impact.design.constraints import DEVIATE, REFUSE, Constraint
+from bayesalloc.impact.design.designing import OFF, Design, Doubt, Problem, measured
+from bayesalloc.impact.design.margins import CAUTION
 from bayesalloc.report import comparison, html, terms
 from bayesalloc.report.tables import Sheet, document, for_json
 from bayesalloc.report.words import listing, number, percent, top_places, with_unit, words

@@ -41,7 +41,7 @@ def start(model: str, given: Options, state: Path, seed: int, say: Any, files: d
     if given.maximise is None:
         raise InputError("--maximise is missing: say which outcome a design is to make as large as can be")
 
-    from bayesalloc.impact import design_state
+    from bayesalloc.impact.design import state as design_state
     from bayesalloc.impact.files import create
 
     new = design_state.begun(
@@ -60,7 +60,7 @@ def start(model: str, given: Options, state: Path, seed: int, say: Any, files: d
 
 def ask(state: Path, say: Any, folder: Any) -> None:
     """The design, as a mechanism file with its effects."""
-    from bayesalloc.impact import design_state, designing
+    from bayesalloc.impact.design import designing, state as design_state
     from bayesalloc.inference.files import save_tree
     from bayesalloc.report import design as documents
 
@@ -75,7 +75,7 @@ def ask(state: Path, say: Any, folder: Any) -> None:
 
 def show(state: Path, say: Any, files: dict[str, str]) -> None:
     """The question of a design."""
-    from bayesalloc.impact import design_state
+    from bayesalloc.impact.design import state as design_state
 
     _say(state, design_state.load(state), say, files)
 

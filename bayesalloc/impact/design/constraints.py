@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bayesalloc.errors import InputError, listed
-from bayesalloc.impact.affine import Affine
+from bayesalloc.impact.design.affine import Affine
 
 ROUNDING = 1e-6
 REFUSE, DEVIATE = "would_refuse", "deviation_gain"

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array, hstack, vstack
 
-from bayesalloc.impact.constraints import Constraint
-from bayesalloc.impact.programme import Programme, best, irreducible, losses, sums
+from bayesalloc.impact.design.constraints import Constraint
+from bayesalloc.impact.design.programme import Programme, best, irreducible, losses, sums
 
 CAUTION = 2.0  # standard errors by which constraints are kept, where they can be
 SPARED = 0.5  # share of the largest margin that is given up to change less

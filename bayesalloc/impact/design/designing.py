@@ -19,11 +19,11 @@ from bayesalloc.effects.comparing import compare
 from bayesalloc.environment import Environment
 from bayesalloc.errors import InputError
 from bayesalloc.fields import range_of
-from bayesalloc.impact import affine
-from bayesalloc.impact.constraints import Constraint, read_constraints
-from bayesalloc.impact.free import Free, free_numbers
-from bayesalloc.impact.margins import Solution, solve
-from bayesalloc.impact.programme import BRIEFLY, SECONDS, Programme
+from bayesalloc.impact.design import affine
+from bayesalloc.impact.design.constraints import Constraint, read_constraints
+from bayesalloc.impact.design.free import Free, free_numbers
+from bayesalloc.impact.design.margins import Solution, solve
+from bayesalloc.impact.design.programme import BRIEFLY, SECONDS, Programme
 from bayesalloc.inference.names import escaped
 from bayesalloc.mechanism import Mechanism
 

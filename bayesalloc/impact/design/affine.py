@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from bayesalloc.effects.environments import incentive_arms, summed_up
 from bayesalloc.environment import Environment, alike, stack
 from bayesalloc.errors import InputError, listed
-from bayesalloc.impact.free import Free
+from bayesalloc.impact.design.free import Free
 from bayesalloc.mechanism import Mechanism
 from bayesalloc.simulate import hold, rollout
 

@@ -15,9 +15,9 @@ from jaxtyping import Float, Int
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array, hstack, vstack
 
-from bayesalloc.impact.affine import Affine
-from bayesalloc.impact.constraints import Constraint
-from bayesalloc.impact.free import Free
+from bayesalloc.impact.design.affine import Affine
+from bayesalloc.impact.design.constraints import Constraint
+from bayesalloc.impact.design.free import Free
 
 SECONDS = 10.0  # that one programme may take
 BRIEFLY = 2.0  # seconds where many are solved

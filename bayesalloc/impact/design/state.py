@@ -10,14 +10,14 @@ import msgspec
 from bayesalloc.checking import checked
 from bayesalloc.environment import Environment, schema_of
 from bayesalloc.errors import InputError
-from bayesalloc.impact import designing
+from bayesalloc.impact.design import designing
 from bayesalloc.impact.files import DESIGN, hashed, parsed
 from bayesalloc.library import load_mechanism, load_model
 from bayesalloc.mechanism import parse_mechanism
 
 
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is to be designed; see `bayesalloc.impact.designing.Problem`.
+    """What is to be designed; see `bayesalloc.impact.design.designing.Problem`.
 
     Attributes:
         model: its name, or the path of its file.
@@ -47,7 +47,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The question, of its model as it is now.
 
         Raises:
-            InputError: see `bayesalloc.impact.designing.posed`.
+            InputError: see `bayesalloc.impact.design.designing.posed`.
         """
         env = _environment(self.model)
         start = parse_mechanism(self.mechanism, f"{self.name}.toml", schema_of(env))
@@ -83,7 +83,7 @@ def begun(
     horizon: int,
     seed: int,
 ) -> State:
-    """A new state, of a question that has an answer: see `bayesalloc.impact.designing.tried`.
+    """A new state, of a question that has an answer: see `bayesalloc.impact.design.designing.tried`.
 
     Args:
         model: its name, or the path of its file.
