@@ -1,6 +1,7 @@
 """Shared fixtures. Shapes and types of bayesalloc's annotated functions are checked while the tests run."""
 
 import atexit
+import gc
 import os
 import shutil
 import sys
@@ -38,6 +39,7 @@ import xarray as xr
 from numpyro import handlers
 
 import bayesalloc as ba
+from bayesalloc import programs
 from bayesalloc.cli.main import main
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -74,6 +76,19 @@ def strict(request: pytest.FixtureRequest) -> Iterator[None]:
     promotion = "strict" if request.module.__name__.removeprefix("tests.test_") in STRICT.split() else "standard"
     with jax.numpy_dtype_promotion(promotion):
         yield
+
+
+MAPS, MOST_MAPS = Path("/proc/self/maps"), 25_000  # Linux allows a process 65,530 of them, and each program takes some
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_programs() -> Iterator[None]:
+    """Compiled programs are let go of before there are so many that the process is ended."""
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        programs.forget()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
