@@ -37,14 +37,18 @@ RULES = ("uniform", "top20_equal", "top20_room", "proportional", "proportional_r
 TAIL = (1 - 0.89) / 2
 
 
+def doubled(leaf):
+    """An array in double precision; whole numbers stay what they are."""
+    return jnp.asarray(np.asarray(leaf, float if leaf.dtype.kind == "f" else leaf.dtype))
+
+
 def intervals(found: list[dict]):
     def watch(now: Believing) -> None:
         if now.round not in WATCHED:
             return
         with double_precision():
             believed = now.draws(jax.random.key(now.round), 64)
-            double = lambda leaf: jnp.asarray(np.asarray(leaf, float if leaf.dtype.kind == "f" else leaf.dtype))  # noqa: E731
-            truth = jax.tree.map(double, now.params)
+            truth = jax.tree.map(doubled, now.params)
             amount = jnp.where(now.on, jnp.asarray(now.share), 0.0)
             of_draws = jax.jit(jax.vmap(acquisition.impact))(amount, believed)
             true = jax.vmap(lambda x, p: impacts(x, p.log_effect, p.room, p.weight, p.edges).sum())(amount, truth)

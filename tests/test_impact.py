@@ -161,7 +161,10 @@ def test_rounds_without_reports_and_a_project_that_is_never_funded_change_nothin
 def test_the_derivative_by_the_spreads_is_right_and_the_mode_is_one():
     prior, reports = some_world(3)
     at = jnp.log(jnp.array([0.9, 0.6, 0.8, 0.7, 0.3, 0.4, 0.2]))
-    value = lambda where: -learning._descent(where, prior, reports, KINDS, REGIONS)[0]  # noqa: E731
+
+    def value(where):
+        return -learning._descent(where, prior, reports, KINDS, REGIONS)[0]
+
     slope = -learning._descent(at, prior, reports, KINDS, REGIONS)[1]
     for place in range(len(at)):
         step = jnp.zeros(len(at)).at[place].set(1e-5)
@@ -181,7 +184,10 @@ def test_a_residual_curve_is_nothing_at_nothing_and_has_the_spread_of_its_proces
     functions = np.asarray(basis(where))
     assert np.abs(functions[0]).max() < 1e-9
     at = np.array([0.4, 2.0])  # at two knots the process has its own covariance
-    kernel = lambda a, b: np.asarray(structured._kernel(np.asarray(a), np.asarray(b)))  # noqa: E731
+
+    def kernel(a, b):
+        return np.asarray(structured._kernel(a, b))
+
     wanted = kernel(at, at) - kernel(at, np.zeros(1)) @ kernel(np.zeros(1), at)
     assert np.allclose(functions[1:3] @ functions[1:3].T, wanted, atol=1e-6)
 
@@ -243,7 +249,10 @@ def test_filling_is_as_good_as_a_general_solver_and_allowed(name):
         constraints.append(
             {"type": "ineq", "fun": lambda x: limited.turnover - 0.5 * np.abs(x - limited.current).sum()}
         )
-    value = lambda x: -(worth * room * np.log1p(x / room)).sum()  # noqa: E731
+
+    def value(x):
+        return -(worth * room * np.log1p(x / room)).sum()
+
     ends = list(zip(limited.low, limited.high, strict=True))
     other = minimize(value, limited.current, constraints=constraints, bounds=ends, options={"ftol": 1e-12})
     feasible = allowed(

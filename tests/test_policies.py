@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bayesalloc as ba
+from bayesalloc import replacing
 from bayesalloc.agents import files, policies
 from bayesalloc.allocators import evaluate, learned
 from bayesalloc.allocators.learned import REGISTRY
@@ -73,7 +74,7 @@ def test_a_failed_write_leaves_the_file_that_was_there(tmp_path, monkeypatch):
     def full(file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(replacing.os, "fsync", full)
     with pytest.raises(NotWritten, match="No space left"):
         policies.save(path, policy("ours"))
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

@@ -6,7 +6,6 @@ The line ends with a checksum of itself, and has one of the arrays. A file witho
 import io
 import json
 import math
-import os
 import re
 import stat
 import zlib
@@ -21,6 +20,7 @@ import msgspec
 import numpy as np
 
 import bayesalloc
+from bayesalloc import replacing
 from bayesalloc.errors import InputError, NotWritten, quoted
 
 FORMAT = 1
@@ -77,19 +77,12 @@ def write(path: str | Path, kind: str, notes: Mapping[str, Any], tree: Any) -> N
         "bytes": len(data),
         "crc32": zlib.crc32(data),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    line = json.dumps({**about, **notes}, allow_nan=False).encode()
+    header = line[:-1] + f', "header_crc32": {zlib.crc32(line)}}}\n'.encode()
     try:
-        with temporary.open("wb") as out:
-            line = json.dumps({**about, **notes}, allow_nan=False).encode()
-            out.write(line[:-1] + f', "header_crc32": {zlib.crc32(line)}}}\n'.encode())
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
+        replacing.replace(path, [header, data])
     except OSError as error:
         raise NotWritten(f"{path}: cannot be written to: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read(path: str | Path, kind: str, largest: int = LARGEST) -> Stored:

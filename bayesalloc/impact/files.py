@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from bayesalloc import limits
-from bayesalloc.errors import InputError
+from bayesalloc import limits, replacing
+from bayesalloc.errors import InputError, NotWritten
 
 ALLOCATION, DESIGN = "bayesalloc allocation 1", "bayesalloc design 1"
 KINDS = {ALLOCATION: "an allocation", DESIGN: "a mechanism's design"}
@@ -64,19 +64,18 @@ def create(path: Path, state: msgspec.Struct) -> None:
     """
     if os.path.lexists(path):
         raise InputError(f"{path}: is there already; a new state needs a new name")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}")
     replace(path, state)
 
 
 def replace(path: Path, state: msgspec.Struct) -> None:
-    """Write a state file, in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write a state file, in one step.
+
+    Raises:
+        NotWritten: where it cannot be, as on a full disk; the old one is there still.
+    """
     try:
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replacing.replace(path, [msgspec.json.format(msgspec.json.encode(state), indent=1), b"\n"])
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise NotWritten(f"{path}: cannot be written: {error.strerror}") from None

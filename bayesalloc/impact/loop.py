@@ -16,7 +16,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from bayesalloc.impact import acquisition, learning
 from bayesalloc.impact.learning import Learned
-from bayesalloc.impact.structured import Draws, Prior, Reports, Spreads, believe, draw
+from bayesalloc.impact.structured import Draws, Prior, Reports, Spreads, believe, double_precision, draw
 from bayesalloc.impact.waterfill import water_filled
 
 DRAWS = 128
@@ -113,7 +113,7 @@ def learned_each(
     """The spreads of each world, two worlds at a time."""
 
     def of(index: int) -> Learned:
-        with jax.enable_x64(True):  # noqa: FBT003 of this thread
+        with double_precision():  # a thread of its own starts in single
             mine, told = jax.tree.map(lambda leaf: leaf[index], (prior, reports))
             return learning.learned(mine, told, n_kinds, n_regions, None if before is None else before[index].mode)
 

@@ -37,7 +37,7 @@ JITTER = 1e-10
 
 def double_precision() -> AbstractContextManager[None]:
     """A context in which JAX computes in double precision."""
-    return jax.enable_x64(True)  # noqa: FBT003 it takes nothing else
+    return jax.enable_x64(True)  # noqa: FBT003 the argument has no name that all versions of JAX share
 
 
 class Prior(NamedTuple):
