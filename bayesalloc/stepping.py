@@ -52,7 +52,7 @@ class Hosted(NamedTuple):
     told: Callable[[Any, Any], Any]
 
 
-class Playing(NamedTuple):
+class Deciding(NamedTuple):
     """A policy as an arm of a comparison, in the place of an action.
 
     Attributes:

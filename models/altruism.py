@@ -38,7 +38,7 @@ from bayesalloc.models.funding.allocators import ALLOCATORS
 from bayesalloc.models.funding.reports import NEVER, Pending, arrived, delays, filed, nothing_pending
 from bayesalloc.models.funding.seeing import look
 from bayesalloc.models.funding.world import AGENCY, CONSTANTS, DOMAINS, Params, World, draw_projects, lots, normals
-from bayesalloc.stepping import Playing
+from bayesalloc.stepping import Deciding
 
 ORACLES = ("oracle", "oracle_local")  # both know e, K and W; the second also what delivery will be in this round
 GIVEN = "given"  # stands among the rules of a `Funding` for the allocation it holds
@@ -218,7 +218,7 @@ def consortium(world: World = DEFAULT) -> Environment:
 
     default = (*RULES, "oracle")
 
-    def arms(names: Sequence[str] | None) -> dict[str, Funding | Playing]:
+    def arms(names: Sequence[str] | None) -> dict[str, Funding | Deciding]:
         there = (*RULES, *ORACLES, *ALLOCATORS)
         if strange := set(names or ()) - {*there}:
             raise InputError(f"altruism has no rule '{listed(strange)}'; there are {listed(there)}")

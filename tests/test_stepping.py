@@ -9,7 +9,7 @@ import bayesalloc as ba
 from bayesalloc.effects.arms import Arm
 from bayesalloc.environment import stack
 from bayesalloc.simulate import Remembering
-from bayesalloc.stepping import Hosted, Playing, advance, begin, seen
+from bayesalloc.stepping import Deciding, Hosted, advance, begin, seen
 
 KEY, YEARS = jax.random.key(4), 4
 
@@ -76,8 +76,8 @@ def test_a_hosted_policy_and_one_that_remembers_are_arms_of_a_comparison(watersh
     arms = {
         "cost_sharing": Arm(sharing),
         "credit_trading": Arm(trading),
-        "hosted": Arm(Playing(holding(trading, 6))),
-        "remembering": Arm(Playing(keeps, trading)),
+        "hosted": Arm(Deciding(holding(trading, 6))),
+        "remembering": Arm(Deciding(keeps, trading)),
     }
     tree = ba.compare(watershed, arms, KEY, draws=3, futures=2, horizon=YEARS)
     for group in ("arms", "effects"):
@@ -89,4 +89,4 @@ def test_a_hosted_policy_and_one_that_remembers_are_arms_of_a_comparison(watersh
     assert tree["outcomes"]["payoff"].sel(arm="hosted").shape == (3, YEARS, 5)
     assert ba.compare(watershed, arms, KEY, draws=6, horizon=2).attrs["futures"] == 1
     with pytest.raises(ba.InputError, match="no site can be set under it"):
-        ba.compare(watershed, {**arms, "hosted": Arm(Playing(holding(trading, 6)), {"a": 1.0})}, KEY, draws=3)
+        ba.compare(watershed, {**arms, "hosted": Arm(Deciding(holding(trading, 6)), {"a": 1.0})}, KEY, draws=3)

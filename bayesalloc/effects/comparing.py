@@ -26,7 +26,7 @@ from bayesalloc.inference.names import escaped, unescaped
 from bayesalloc.inference.posing import pose, restore
 from bayesalloc.library import is_path
 from bayesalloc.mechanism import Mechanism
-from bayesalloc.stepping import Hosted, Playing
+from bayesalloc.stepping import Deciding, Hosted
 
 PER_DRAW = 10_000  # elements of an outcome up to which its effects are kept for every draw
 CONSTANT = 1e-5  # of the size of its elements: a sum that varies less is the same in all draws and arms
@@ -174,7 +174,7 @@ def _given(model: Model, data: Record, keywords: Mapping[str, Any] | None) -> di
 
 def _hosted(arm: Arm) -> bool:
     """Whether an arm is decided in Python, which takes long."""
-    return isinstance(arm.action, Playing) and isinstance(arm.action.policy, Hosted)
+    return isinstance(arm.action, Deciding) and isinstance(arm.action.policy, Hosted)
 
 
 def _arms(env: Environment, arms: Any) -> dict[str, Arm]:

@@ -19,7 +19,7 @@ from bayesalloc.inference.draws import thinned
 from bayesalloc.intervene import Intervention, Setting, in_words, numbers
 from bayesalloc.programs import once
 from bayesalloc.simulate import hold, rollout
-from bayesalloc.stepping import Hosted, Playing, played
+from bayesalloc.stepping import Deciding, Hosted, played
 
 
 def simulate(
@@ -38,17 +38,17 @@ def simulate(
     chosen = {name: fallback if arm.action is None else arm.action for name, arm in arms.items()}
     groups: dict[tuple[str, int], list[str]] = {}
     for name, arm in arms.items():  # all of them are checked before any is simulated
-        playing = chosen[name] if isinstance(chosen[name], Playing) else None
-        if playing is not None and isinstance(playing.policy, Hosted) and arm.sites:
+        deciding = chosen[name] if isinstance(chosen[name], Deciding) else None
+        if deciding is not None and isinstance(deciding.policy, Hosted) and arm.sites:
             raise InputError(f"'{name}' decides between periods, which run one by one: no site can be set under it")
-        if playing is None and env.check is not None:
+        if deciding is None and env.check is not None:
             env.check(chosen[name], arm.sites)
         label = repr({site: in_words(value) for site, value in sorted(arm.sites.items())})
-        groups.setdefault((label, id(playing and playing.policy)), []).append(name)
-    plain = not any(isinstance(action, Playing) for action in chosen.values())
+        groups.setdefault((label, id(deciding and deciding.policy)), []).append(name)
+    plain = not any(isinstance(action, Deciding) for action in chosen.values())
     for names in groups.values():
         actions, policy = [chosen[name] for name in names], hold
-        if isinstance(actions[0], Playing):
+        if isinstance(actions[0], Deciding):
             policy, actions = actions[0].policy, [action.given for action in actions]
         n, extra = len(actions), incentive_arms(env, actions) if plain else []
         together = [*actions, *extra] if policy is not hold else alike(env, [*actions, *extra])

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 from bayesalloc.models.funding import bandit, bomara
 from bayesalloc.models.funding.world import World
-from bayesalloc.stepping import Playing
+from bayesalloc.stepping import Deciding
 
-ALLOCATORS: Mapping[str, Callable[[World], Playing]] = {
-    "bandit": lambda world: Playing(bandit.central, bandit.TUNED["central"]),
-    "bandit_agencies": lambda world: Playing(bandit.per_agency, bandit.TUNED["per_agency"]),
-    "bo": lambda world: Playing(bomara.optimiser(world)),
+ALLOCATORS: Mapping[str, Callable[[World], Deciding]] = {
+    "bandit": lambda world: Deciding(bandit.central, bandit.TUNED["central"]),
+    "bandit_agencies": lambda world: Deciding(bandit.per_agency, bandit.TUNED["per_agency"]),
+    "bo": lambda world: Deciding(bomara.optimiser(world)),
 }
