@@ -10,4 +10,5 @@ TARGET_ACCEPT = 0.95
 
 # of a comparison
 COMPARED_DRAWS = 500  # of the parameters
+HOSTED_DRAWS = 24  # where a policy decides in Python, which takes long
 HORIZON = 20  # periods

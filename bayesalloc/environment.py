@@ -43,7 +43,8 @@ class Environment(NamedTuple):
         step: `(state, action, params) -> (state, outcome)`, one period; its sites are the exogenous noise, not centred
             on anything the action changes, and `outcome` is a NamedTuple.
         arms: `names or None -> {name: action}`, the actions that have a name; None asks for the default ones.
-            Names may be paths of mechanism files, or loaded mechanisms, where there is a schema of them.
+            Names may be paths of mechanism files, or loaded mechanisms, where there is a schema of them. Beside the
+            default ones an arm may be a policy, `stepping.Deciding`.
         outcomes: the fields of `outcome` that reports are about.
         coords: labels of every dimension used in `outcomes`.
         period: what one period is called in reports and results: year, round, quarter, episode; its plural has an s.

@@ -5,17 +5,19 @@ has the noise that it has in a `rollout` of the same key, so what is done to it 
 outcomes are those of `rollout` to the rounding of float32, as other programs may add in another order.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from bayesalloc.environment import Environment
 from bayesalloc.errors import InputError
 from bayesalloc.following import seed_by_name
 from bayesalloc.programs import once
-from bayesalloc.simulate import begun
+from bayesalloc.simulate import Policy, begun
 
 
 class Standing(NamedTuple):
@@ -32,6 +34,34 @@ class Standing(NamedTuple):
     params: Any
     state: Any
     period: Array
+
+
+class Hosted(NamedTuple):
+    """A policy that decides in Python for all replicates at once, such as with a Gaussian process in float64.
+
+    What it looks at is for its author to keep to what a decision-maker can see.
+
+    Attributes:
+        start: `standing -> memory`, before the first period.
+        act: `(memory, standing) -> (actions, memory)`, the actions with a leading axis of replicates.
+        told: `(memory, outcomes) -> memory`, when a period is over; its outcomes have a leading axis of replicates.
+    """
+
+    start: Callable[[Standing], Any]
+    act: Callable[[Any, Standing], tuple[Any, Any]]
+    told: Callable[[Any, Any], Any]
+
+
+class Deciding(NamedTuple):
+    """A policy as an arm of a comparison, in the place of an action.
+
+    Attributes:
+        policy: what decides, as `rollout` takes it, or hosted.
+        given: the arm that the policy is given; None for one that is hosted.
+    """
+
+    policy: Policy | Hosted
+    given: Any = None
 
 
 def begin(env: Environment, rng_key: Array, *, replicates: int, futures: int = 1, params: Any = None) -> Standing:
@@ -81,6 +111,48 @@ def advance(env: Environment, standing: Standing, actions: Any) -> tuple[Standin
     (1, (2, 5))
     """
     return _advance(env, standing, jax.tree.map(jnp.asarray, actions))
+
+
+def played(
+    env: Environment,
+    policy: Hosted,
+    rng_key: Array,
+    *,
+    replicates: int,
+    horizon: int,
+    futures: int = 1,
+    params: Any = None,
+    collect: Callable[[Any], Any] = lambda outcomes: outcomes,
+) -> Any:
+    """Outcomes of a hosted policy in every replicate and period, or a part of them: as `rollout` has them of one arm.
+
+    Args:
+        env: the environment.
+        policy: what decides.
+        rng_key: see `begin`, as the others up to `params`.
+        replicates: see there.
+        horizon: number of periods.
+        futures: see there.
+        params: see there.
+        collect: function of a period's outcomes, which have a leading axis of replicates: what is kept of them.
+
+    Returns:
+        What is collected, NumPy arrays of shape (replicate, period, ...).
+
+    Raises:
+        InputError: where a count is below 1.
+    """
+    if horizon < 1:
+        raise InputError(f"horizon is {horizon}; it must be at least 1")
+    standing = begin(env, rng_key, replicates=replicates, futures=futures, params=params)
+    memory = policy.start(standing)
+    kept = []
+    for _ in range(horizon):
+        actions, memory = policy.act(memory, standing)
+        standing, outcomes = advance(env, standing, actions)
+        memory = policy.told(memory, outcomes)
+        kept.append(jax.tree.map(np.asarray, collect(outcomes)))
+    return jax.tree.map(lambda *leaves: np.stack(leaves, 1), *kept)
 
 
 @once

@@ -9,7 +9,8 @@ region's shock and s its delivery. External risk puts a project off for some rou
 no meaning in calendar time; impact is in DALY-equivalents for each 1,000 USD of the budget.
 
 The action is the allocation, of shape (project,), or a rule by name that chooses one; what is given to a project that
-is off is lost, and no rule does that. Other worlds are `consortium(World(...))`, in a file of one's own:
+is off is lost, and no rule does that. Who learns from reports may be an arm too: `funding/allocators.py`. Other worlds
+are `consortium(World(...))`, in a file of one's own:
 
     from bayesalloc.models.altruism import World, consortium
     environment = consortium(World(spillovers="free", local=0.6))
@@ -33,9 +34,11 @@ from bayesalloc.impact import metrics
 from bayesalloc.impact.returns import impacts
 from bayesalloc.impact.rules import RULES
 from bayesalloc.impact.waterfill import best_split
+from bayesalloc.models.funding.allocators import ALLOCATORS
 from bayesalloc.models.funding.reports import NEVER, Pending, arrived, delays, filed, nothing_pending
 from bayesalloc.models.funding.seeing import look
 from bayesalloc.models.funding.world import AGENCY, CONSTANTS, DOMAINS, Params, World, draw_projects, lots, normals
+from bayesalloc.stepping import Deciding
 
 ORACLES = ("oracle", "oracle_local")  # both know e, K and W; the second also what delivery will be in this round
 GIVEN = "given"  # stands among the rules of a `Funding` for the allocation it holds
@@ -215,12 +218,17 @@ def consortium(world: World = DEFAULT) -> Environment:
 
     default = (*RULES, "oracle")
 
-    def arms(names: Sequence[str] | None) -> dict[str, Funding]:
-        there = (*RULES, *ORACLES)
+    def arms(names: Sequence[str] | None) -> dict[str, Funding | Deciding]:
+        there = (*RULES, *ORACLES, *ALLOCATORS)
         if strange := set(names or ()) - {*there}:
             raise InputError(f"altruism has no rule '{listed(strange)}'; there are {listed(there)}")
-        among = tuple(dict.fromkeys(names or default))
-        return {name: Funding(np.int32(k), np.zeros(n, np.float32), among) for k, name in enumerate(among)}
+        asked = tuple(dict.fromkeys(names or default))
+        among = tuple(name for name in asked if name not in ALLOCATORS)
+
+        def rule(name: str) -> Funding:
+            return Funding(np.int32(among.index(name)), np.zeros(n, np.float32), among)
+
+        return {name: ALLOCATORS[name](world) if name in ALLOCATORS else rule(name) for name in asked}
 
     def alike(actions: Sequence[Any]) -> list[Funding]:
         chosen = [named(action) for action in actions]

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import bayesalloc as ba
+from bayesalloc.effects.arms import Arm
 from bayesalloc.environment import stack
-from bayesalloc.stepping import advance, begin, seen
+from bayesalloc.simulate import Remembering
+from bayesalloc.stepping import Deciding, Hosted, advance, begin, seen
 
 KEY, YEARS = jax.random.key(4), 4
 
@@ -58,3 +60,33 @@ def test_refusals(watershed):
     blind = watershed._replace(observe=None)
     with pytest.raises(ba.InputError, match="nothing is seen"):
         seen(blind, begin(blind, KEY, replicates=1))
+
+
+def holding(arm, replicates):
+    """A hosted policy that always does the same."""
+    return Hosted(
+        lambda standing: 0, lambda memory, standing: (each(arm, replicates), memory), lambda memory, _: memory
+    )
+
+
+def test_a_hosted_policy_and_one_that_remembers_are_arms_of_a_comparison(watershed):
+    """Whoever always does the same has the effects of what they do, whatever way they decide."""
+    trading, sharing = watershed.arms(["credit_trading", "cost_sharing"]).values()
+    keeps = Remembering(lambda *_: 0, lambda arm, memory, *_: (arm, memory))
+    arms = {
+        "cost_sharing": Arm(sharing),
+        "credit_trading": Arm(trading),
+        "hosted": Arm(Deciding(holding(trading, 6))),
+        "remembering": Arm(Deciding(keeps, trading)),
+    }
+    tree = ba.compare(watershed, arms, KEY, draws=3, futures=2, horizon=YEARS)
+    for group in ("arms", "effects"):
+        for values in tree[group].data_vars.values():
+            axis = "arm" if "arm" in values.dims else "treatment"
+            for name in ("hosted", "remembering"):
+                same = values.sel({axis: "credit_trading"})
+                np.testing.assert_allclose(values.sel({axis: name}), same, rtol=1e-4, atol=1e-3)
+    assert tree["outcomes"]["payoff"].sel(arm="hosted").shape == (3, YEARS, 5)
+    assert ba.compare(watershed, arms, KEY, draws=6, horizon=2).attrs["futures"] == 1
+    with pytest.raises(ba.InputError, match="no site can be set under it"):
+        ba.compare(watershed, {**arms, "hosted": Arm(Deciding(holding(trading, 6)), {"a": 1.0})}, KEY, draws=3)

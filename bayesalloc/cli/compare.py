@@ -16,7 +16,7 @@ def compare(
     mechanisms: Names = None,
     do: Texts = None,
     baseline: str | None = None,
-    draws: Whole = defaults.COMPARED_DRAWS,
+    draws: Whole | None = None,
     horizon: Whole = defaults.HORIZON,
     posterior: Path | None = None,
     record: Path | None = None,
@@ -30,19 +30,20 @@ def compare(
 
     Args:
         model: A shipped model's name, or the path of a Python file with `environment` or a NumPyro `model`.
-        mechanisms: Names or paths of mechanisms (of srap: of allocators or policies); default: the model's own. What a
-            file may hold: `bayesalloc mechanisms --fields MODEL`.
+        mechanisms: Names or paths of mechanisms (of srap: of allocators or policies; of altruism: of rules or
+            learners); default: the model's own. What a file may hold: `bayesalloc mechanisms --fields MODEL`.
         do: An arm by intervention: SITE=VALUE, or several joined by commas. Give it once per arm. SITE+=VALUE adds to
             what a site would have been, "SITE=Normal(1, 0.2)" draws it from a NumPyro distribution.
         baseline: The arm that effects are measured against.
-        draws: Parameter draws.
+        draws: Parameter draws; default: 500, or 24 where a policy decides in Python.
         horizon: Periods to simulate, such as years.
         posterior: A posterior from `bayesalloc fit`; default: effects under the prior.
         record: A CSV with the columns of a plain NumPyro model; beside a posterior, in place of the data in it.
         interval: Probability of the intervals.
         minimum: The smallest effect that matters, for the probability of exceeding it.
         data: A keyword of a plain model that is no column, as J=8; the value is JSON, or else text.
-        futures: Courses of chance under each draw; default: 8 to 32, fewer for a model with very many rows.
+        futures: Courses of chance under each draw; default: 8 to 32, fewer for a model with very many rows, and one
+            where a policy decides in Python.
         common: What every command takes.
     """
     with session(common, "compare", "report.html", "results.nc") as (say, folder):

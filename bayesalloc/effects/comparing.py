@@ -26,6 +26,7 @@ from bayesalloc.inference.names import escaped, unescaped
 from bayesalloc.inference.posing import pose, restore
 from bayesalloc.library import is_path
 from bayesalloc.mechanism import Mechanism
+from bayesalloc.stepping import Deciding, Hosted
 
 PER_DRAW = 10_000  # elements of an outcome up to which its effects are kept for every draw
 CONSTANT = 1e-5  # of the size of its elements: a sum that varies less is the same in all draws and arms
@@ -36,7 +37,7 @@ def compare(
     arms: Sequence[str | Mechanism] | Mapping[str, Arm | Mapping[str, Any]] | None,
     rng_key: Array,
     *,
-    draws: int = defaults.COMPARED_DRAWS,
+    draws: int | None = None,
     horizon: int = defaults.HORIZON,
     baseline: str | None = None,
     posterior: xr.DataTree | None = None,
@@ -53,7 +54,7 @@ def compare(
         arms: names or paths of actions, or loaded mechanisms; or name -> Arm, or for short name -> {site: value}, where
             for an environment `mechanism` may be a name or path; None: the environment's own arms.
         rng_key: a key; two calls with the same key are paired too.
-        draws: parameter draws, from the prior or the posterior.
+        draws: parameter draws, from the prior or the posterior; default: 500, or 24 where a policy decides in Python.
         horizon: periods to simulate (environments).
         baseline: the control arm; default: the environment's, or the first.
         posterior: a tree from `fit`; None: effects under the prior.
@@ -63,7 +64,7 @@ def compare(
         interval: probability of the equal-tailed intervals.
         minimum: the smallest effect that matters, for `prob_exceeds`.
         futures: courses of chance per draw; default: as many as 16,000 replicates allow, from 8 to 32, and fewer where
-            an outcome has many elements.
+            an outcome has many elements; one where a policy decides in Python.
 
     Returns:
         A DataTree with groups `outcomes` (by period), `values`, `arms` and `effects` (which keep the outcomes' shapes),
@@ -87,7 +88,9 @@ def compare(
         if not env.outcomes:
             raise InputError(f"{env.name} has no outcomes: there is nothing that a comparison could be about")
         named = _arms(env, arms)
-        futures = int(np.clip(REPLICATES // draws, 8, 32)) if futures is None else futures
+        slow = any(_hosted(arm) for arm in named.values())
+        draws = draws or (defaults.HOSTED_DRAWS if slow else defaults.COMPARED_DRAWS)
+        futures = futures or (1 if slow else int(np.clip(REPLICATES // draws, 8, 32)))
         simulated = environments.simulate(env, named, rng_key, draws, futures, horizon, posterior)
         outcomes, coords, name = env.outcomes, env.coords, env.name
         default = env.baseline if env.baseline in named else next(iter(named))
@@ -98,6 +101,7 @@ def compare(
             )
         named = {name: arm if isinstance(arm, Arm) else Arm(sites=arm) for name, arm in arms.items()}
         given = _given(model, data, keywords) if problem is None else problem.data
+        draws = draws or defaults.COMPARED_DRAWS
         simulated = plain.simulate(model, named, rng_key, draws, futures, given, posterior)
         outcomes, coords = {name: Outcome("", "", dims) for name, dims in simulated.dims.items()}, {}
         futures = next(iter([*simulated.means.values(), *simulated.values.values()])).shape[1]
@@ -166,6 +170,11 @@ def _given(model: Model, data: Record, keywords: Mapping[str, Any] | None) -> di
     if data is None or isinstance(data, Mapping):
         return {**(data or {}), **(keywords or {})}
     return pose(model, data, data=keywords).data
+
+
+def _hosted(arm: Arm) -> bool:
+    """Whether an arm is decided in Python, which takes long."""
+    return isinstance(arm.action, Deciding) and isinstance(arm.action.policy, Hosted)
 
 
 def _arms(env: Environment, arms: Any) -> dict[str, Arm]:

@@ -19,6 +19,7 @@ from bayesalloc.inference.draws import thinned
 from bayesalloc.intervene import Intervention, Setting, in_words, numbers
 from bayesalloc.programs import once
 from bayesalloc.simulate import hold, rollout
+from bayesalloc.stepping import Deciding, Hosted, played
 
 
 def simulate(
@@ -30,30 +31,38 @@ def simulate(
     horizon: int,
     posterior: xr.DataTree | None,
 ) -> Simulated:
-    """All arms of an environment; arms that fix the same sites run together."""
-    groups: dict[str, list[str]] = {}
-    for name, arm in arms.items():
-        label = repr({site: in_words(value) for site, value in sorted(arm.sites.items())})
-        groups.setdefault(label, []).append(name)
+    """All arms of an environment; arms that fix the same sites, under one policy, run together."""
     fallback = env.arms([env.baseline])[env.baseline] if env.baseline else next(iter(env.arms(None).values()))
     collect = functools.cache(lambda n: functools.partial(_collected, env, n))
     parts = []
     chosen = {name: fallback if arm.action is None else arm.action for name, arm in arms.items()}
-    if env.check is not None:  # all of them before any is simulated
-        for name, arm in arms.items():
+    groups: dict[tuple[str, int], list[str]] = {}
+    for name, arm in arms.items():  # all of them are checked before any is simulated
+        deciding = chosen[name] if isinstance(chosen[name], Deciding) else None
+        if deciding is not None and isinstance(deciding.policy, Hosted) and arm.sites:
+            raise InputError(f"'{name}' decides between periods, which run one by one: no site can be set under it")
+        if deciding is None and env.check is not None:
             env.check(chosen[name], arm.sites)
+        label = repr({site: in_words(value) for site, value in sorted(arm.sites.items())})
+        groups.setdefault((label, id(deciding and deciding.policy)), []).append(name)
+    plain = not any(isinstance(action, Deciding) for action in chosen.values())
     for names in groups.values():
-        actions = [chosen[name] for name in names]
-        n, extra = len(actions), incentive_arms(env, actions)
-        together = alike(env, [*actions, *extra])
+        actions, policy = [chosen[name] for name in names], hold
+        if isinstance(actions[0], Deciding):
+            policy, actions = actions[0].policy, [action.given for action in actions]
+        n, extra = len(actions), incentive_arms(env, actions) if plain else []
+        together = [*actions, *extra] if policy is not hold else alike(env, [*actions, *extra])
         sites = dict(arms[names[0]].sites)
         params = None if posterior is None else posterior_params(env, posterior, draws, sites)
         if posterior is not None:
             sites = {site: value for site, value in sites.items() if site not in prior_sites(env)}
-
+        if isinstance(policy, Hosted):
+            size = {"replicates": draws * futures, "futures": futures, "horizon": horizon}
+            parts.append(_hosted(env, policy, key, params, n, **size))
+            continue
         part = rollout(
             env,
-            hold,
+            policy,
             key,
             arms=stack(together),
             replicates=draws * futures,
@@ -80,6 +89,21 @@ def simulate(
     if "refusal" not in parts[0]:
         return Simulated(values, by_period)
     return Simulated(values, by_period, joined("refusal"), joined("deviation"))
+
+
+def _hosted(env: Environment, policy: Hosted, key: Array, params: Any, n: int, **size: int) -> dict[str, Any]:
+    """What `_collected` keeps, of a hosted policy; arms that share it are one and the same."""
+
+    def kept(outcomes: Any) -> dict[str, Array]:
+        return {name: getattr(outcomes, name) for name in env.outcomes}
+
+    periods = played(env, policy, key, params=params, collect=kept, **size)
+    periods = {name: np.stack([values] * n, 1) for name, values in periods.items()}  # (replicate, arm, period, ...)
+    values = {
+        name: of_all[:, :, -1] if env.outcomes[name].at == "horizon" else of_all.mean(2)
+        for name, of_all in periods.items()
+    }
+    return {"periods": periods, "values": values}
 
 
 def incentive_arms(env: Environment, actions: Sequence[Any]) -> list[Any]:

@@ -38,6 +38,14 @@ class History(NamedTuple):
     log_report: Float[np.ndarray, "world round project"]
     arrival: Int[np.ndarray, "world round project"]
 
+    def with_room(self, rounds: int) -> "History":
+        """The same where there is room for so many rounds; else a copy with twice the room."""
+        room = self.amount.shape[1]
+        if rounds <= room:
+            return self
+        more = nothing_yet(len(self.amount), room, self.amount.shape[2])
+        return History(*(np.concatenate(pair, 1) for pair in zip(self, more, strict=True)))
+
     def reports(self, now: int) -> Reports:
         """What has arrived by the beginning of a round, padded to a power of two of rounds."""
         padded = LEAST_ROUNDS

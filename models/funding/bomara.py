@@ -15,10 +15,21 @@ from jaxtyping import Array, Float
 from bayesalloc.environment import Environment
 from bayesalloc.impact.acquisition import World as Believed
 from bayesalloc.impact.learning import Learned
-from bayesalloc.impact.loop import LEARN_AT, History, draws_of, learned_each, nothing_yet, plan, stacked
+from bayesalloc.impact.loop import (
+    LEARN_AT,
+    LEAST_ROUNDS,
+    History,
+    draws_of,
+    learned_each,
+    nothing_yet,
+    plan,
+    stacked,
+)
 from bayesalloc.impact.structured import Prior, double_precision
 from bayesalloc.models.funding.world import KINDS, Params, World
-from bayesalloc.stepping import advance, begin
+from bayesalloc.stepping import Hosted, Standing, played
+
+OWN = 2**31 - 1  # folded into a replicate's noise key for draws of our own; no period has this number
 
 
 class Funded(NamedTuple):
@@ -88,6 +99,56 @@ def prior_of(world: World, params: Params) -> Prior:
     )
 
 
+class Memory(NamedTuple):
+    """What the centre remembers: see `Believing`; `history` has room for more than the `rounds` there were."""
+
+    prior: Prior
+    history: History
+    share: Float[Array, "world project"]
+    learned: list[Learned] | None = None
+    rounds: int = 0
+
+
+def optimiser(world: World, *, kappa: float = 0.0, watch: Callable[[Believing], None] | None = None) -> Hosted:
+    """Bayesian optimisation as a policy.
+
+    Args:
+        world: what the worlds are like; only its sizes and groups are looked at.
+        kappa: weight of the standard deviation of the impact, beside its mean.
+        watch: called before the money of each round is given.
+    """
+    sizes = {"n_kinds": len(KINDS), "n_regions": world.n_regions}
+
+    def start(standing: Standing) -> Memory:
+        with double_precision():
+            prior = prior_of(world, standing.params)
+            share = jnp.full(prior.estimate.shape, 1.0 / world.n_projects)
+        return Memory(prior, nothing_yet(len(share), LEAST_ROUNDS, world.n_projects), share)
+
+    def act(memory: Memory, standing: Standing) -> tuple[Array, Memory]:
+        prior, history, share, learned, number = memory
+        with double_precision():
+            reports = history.reports(number)
+            if number in LEARN_AT or learned is None:
+                learned = learned_each(prior, reports, learned, **sizes)
+            spreads = stacked([each.mode for each in learned])
+            keys = jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, OWN), number))(standing.noise_key)
+            on = jnp.asarray(np.asarray(standing.state.on))
+            share = plan(prior, reports, spreads, on, share, keys, jnp.asarray(kappa), **sizes)
+            if watch is not None:
+                watch(Believing(number, standing.params, on, np.asarray(share), prior, history, learned))
+        return jnp.asarray(np.asarray(share, np.float32)), Memory(prior, history, share, learned, number)
+
+    def told(memory: Memory, happened: Any) -> Memory:
+        number, history = memory.rounds, memory.history.with_room(memory.rounds + 1)
+        history.amount[:, number] = np.where(np.asarray(happened.on), np.asarray(memory.share), 0.0)
+        history.log_report[:, number] = np.asarray(happened.log_report)
+        history.arrival[:, number] = np.asarray(happened.arrival)
+        return memory._replace(history=history, rounds=number + 1)
+
+    return Hosted(start, act, told)
+
+
 def fund(
     world: World,
     env: Environment,
@@ -106,33 +167,12 @@ def fund(
         rng_key: a key.
         worlds: how many.
         rounds: how many.
-        kappa: weight of the standard deviation of the impact, beside its mean.
-        watch: called before the money of each round is given.
+        kappa: see `optimiser`, as the next.
+        watch: see there.
     """
-    standing = begin(env, rng_key, replicates=worlds)
-    history = nothing_yet(worlds, rounds, world.n_projects)
-    sizes = {"n_kinds": len(KINDS), "n_regions": world.n_regions}
-    with double_precision():
-        prior = prior_of(world, standing.params)
-        share = jnp.full((worlds, world.n_projects), 1.0 / world.n_projects)
-    learned: list[Learned] | None = None
-    outcomes = []
-    for number in range(rounds):
-        with double_precision():
-            reports = history.reports(number)
-            if number in LEARN_AT or learned is None:
-                learned = learned_each(prior, reports, learned, **sizes)
-            spreads = stacked([each.mode for each in learned])
-            keys = jax.random.split(jax.random.fold_in(rng_key, number), worlds)
-            on = jnp.asarray(np.asarray(standing.state.on))
-            share = plan(prior, reports, spreads, on, share, keys, jnp.asarray(kappa), **sizes)
-            given = np.asarray(share)
-            if watch is not None:
-                watch(Believing(number, standing.params, on, given, prior, history, learned))
-        standing, happened = advance(env, standing, given.astype(np.float32))
-        history.amount[:, number] = np.where(np.asarray(happened.on), given, 0.0)
-        history.log_report[:, number] = np.asarray(happened.log_report)
-        history.arrival[:, number] = np.asarray(happened.arrival)
-        outcomes.append([np.asarray(each) for each in (happened.share_of_oracle, happened.impact, happened.turnover)])
-    of_oracle, impact, turnover = (np.stack(each, 1) for each in zip(*outcomes, strict=True))
-    return Funded(history.amount, of_oracle, impact, turnover)
+
+    def kept(happened: Any) -> Funded:
+        return Funded(*(getattr(happened, name) for name in Funded._fields))
+
+    policy = optimiser(world, kappa=kappa, watch=watch)
+    return played(env, policy, rng_key, replicates=worlds, horizon=rounds, collect=kept)

@@ -1,0 +1,13 @@
+"""Who may decide in `altruism.py` beside its rules and oracles, by the name that an arm of a comparison has."""
+
+from collections.abc import Callable, Mapping
+
+from bayesalloc.models.funding import bandit, bomara
+from bayesalloc.models.funding.world import World
+from bayesalloc.stepping import Deciding
+
+ALLOCATORS: Mapping[str, Callable[[World], Deciding]] = {
+    "bandit": lambda world: Deciding(bandit.central, bandit.TUNED["central"]),
+    "bandit_agencies": lambda world: Deciding(bandit.per_agency, bandit.TUNED["per_agency"]),
+    "bo": lambda world: Deciding(bomara.optimiser(world)),
+}
