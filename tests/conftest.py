@@ -65,8 +65,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # NumPyro mixes numbers of different types itself, in NUTS and in some of its distributions: not with these.
 STRICT = (
-    "allocators cen_rl darap decide dec_rl dqn experiments gymnasium instances networks optimum policies prices"
-    " sequential simulate srap threefry training workers"
+    "allocators cen_rl darap decide dec_rl dqn experiments gymnasium instances networks optimum policies ppo"
+    " prices sequential simulate srap threefry training workers"
 )
 
 

@@ -1,4 +1,4 @@
-"""Small environments with known values: the usual probes of a learner, and the cart with a pole."""
+"""Small environments with known values: the usual probes of a learner, of memory, of many, and the cart with a pole."""
 
 from typing import NamedTuple
 
@@ -41,6 +41,78 @@ def probe(observe, step, ended, actions: int = 1, first=None) -> Environment:
 
 def seen(value, mask=(True,)) -> Observation:
     return Observation(jnp.reshape(value, 1).astype(jnp.float32), jnp.asarray(mask))
+
+
+class Cue(NamedTuple):
+    cue: Array
+    period: Array
+
+
+def recalling(delay: int) -> Environment:
+    """A cue, -1 or 1, is shown in the first period only; `delay` periods later action 0 or 1 pays 1 by it, else -1.
+
+    What is seen at the choice is the same whatever the cue: without a memory no policy does better than 0.
+    """
+
+    def initial(params):
+        return Cue(jnp.where(numpyro.sample("coin", dist.Uniform()) < 0.5, 1.0, -1.0), jnp.int32(0))
+
+    def step(state, action, params):
+        right = state.cue * (2.0 * action.astype(float) - 1.0)
+        return Cue(state.cue, state.period + 1), Step(jnp.where(state.period == delay, right, 0.0))
+
+    def observe(state, params):
+        shown = jnp.where(state.period == 0, state.cue, 0.0)
+        return Observation(jnp.stack([shown, (state.period == delay).astype(float)]), jnp.ones(2, bool))
+
+    return Environment(
+        name="recalling",
+        prior=lambda: (),
+        initial=initial,
+        step=step,
+        arms=lambda names: {str(k): jnp.int32(k) for k in range(2)},
+        outcomes={},
+        observe=observe,
+        reward=lambda outcome: outcome.reward,
+        ended=lambda state, params: state.period > delay,
+    )
+
+
+def crowd(agents: int, strength: float = 1.0, *, shown: bool = True, differ: bool = False) -> Environment:
+    """A ring in which an agent's reward is -(a - b)^2 with b = -strength times its two neighbours' mean last action.
+
+    At first these are drawn from U(-1, 1), so that b has the mean 0 and the variance strength^2 / 6.
+
+    Args:
+        agents: in the ring.
+        strength: see above.
+        shown: whether each agent sees that mean; else the best that can be done at first is 0, worth -strength^2 / 6.
+        differ: whether every other agent's b has the other sign.
+    """
+    sign = jnp.where(jnp.arange(agents) % 2 == 1, -1.0, 1.0) if differ else jnp.ones(agents)
+
+    def mean_field(last):
+        return 0.5 * (jnp.roll(last, 1) + jnp.roll(last, -1))
+
+    def step(state, action, params):
+        action = action[:, 0]
+        return action, Step(-jnp.square(action + strength * sign * mean_field(state)))
+
+    def observe(state, params):
+        return Observation(mean_field(state)[:, None] * float(shown), jnp.ones(agents, bool))
+
+    return Environment(
+        name="crowd",
+        prior=lambda: (),
+        initial=lambda params: jnp.asarray(
+            numpyro.sample("first", dist.Uniform(-1.0, 1.0).expand([agents]).to_event(1))
+        ),
+        step=step,
+        arms=lambda names: {},
+        outcomes={},
+        observe=observe,
+        reward=lambda outcome: outcome.reward,
+    )
 
 
 class Cart(NamedTuple):

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from bayesalloc.agents import buffer
 from bayesalloc.agents.buffer import Buffer
+from bayesalloc.agents.copies import opened
 from bayesalloc.agents.curves import Series
 from bayesalloc.agents.training import Trainer
 from bayesalloc.environment import Observation
@@ -268,19 +269,14 @@ def trainer(
         config: how it learns.
         episodes: of the environment.
         network: `key -> module` that turns an observation's values into a value per action.
-        params: of the environment; None: every copy has its own, drawn from the prior.
+        params: of the environment; None: every copy has its own, drawn from the prior, or by a function of a key.
         renew: iterations after which the copies draw new parameters and begin new episodes; 0: never.
     """
     named = numbered(episodes.env)
     n = config.environments
 
     def open_up(key: Array) -> tuple[Any, Observation, Any]:
-        draw, begin = jax.random.split(key)
-        if params is None:
-            drawn = jax.vmap(episodes.sample_params)(jax.random.split(draw, n))
-        else:
-            drawn = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *jnp.shape(leaf))), params)
-        return drawn, *jax.vmap(episodes.reset)(jax.random.split(begin, n), drawn)
+        return opened(episodes, n, params, key)
 
     def begin(key: Array) -> Run:
         for_network, for_copies, key = jax.random.split(key, 3)
