@@ -14,7 +14,7 @@ import xarray as xr
 from bayesalloc.claims.judging import Verdict
 from bayesalloc.errors import InputError, listed
 
-SYSTEMS = {"watershed": "bayesalloc.claims.watershed", "srap": "bayesalloc.claims.srap"}
+SYSTEMS = {name: f"bayesalloc.claims.{name}" for name in ("watershed", "srap", "altruism")}
 
 
 class Asked(NamedTuple):
@@ -92,6 +92,15 @@ class Picture(NamedTuple):
     panels: Sequence[Sweep]
 
 
+class Table(NamedTuple):
+    """Numbers of a section, ready to be printed; the first column has names."""
+
+    section: str
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 class Findings(NamedTuple):
     """Claims and what was measured, ready to be printed.
 
@@ -106,6 +115,7 @@ class Findings(NamedTuple):
         warnings: what was left out.
         terms: word -> what it means.
         pictures: what was measured, drawn.
+        tables: what was measured, in numbers.
     """
 
     title: str
@@ -118,6 +128,7 @@ class Findings(NamedTuple):
     warnings: Sequence[str] = ()
     terms: Mapping[str, str] = {}
     pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
 
 
 def measure(name: str, asked: Asked) -> Findings:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bayesalloc.claims import Findings, Picture, Row, Sweep
 from bayesalloc.report import figures, html
-from bayesalloc.report.tables import Sheet
+from bayesalloc.report.tables import Sheet, rendered
 from bayesalloc.report.words import MISSING
 
 METHOD_COLOURS = {  # of those that are not learned; a line may bring its own
@@ -41,7 +41,8 @@ def text(found: Findings) -> Group:
         same = row[:1] == before[:1] and 1 + (row[:2] == before[:2])
         table.add_row(*["" for _ in range(same)], *row[same:])
         before = row
-    return Group(table, *found.sentences, *found.warnings)
+    sheets = [sheet for section in found.sections for sheet in _sheets(found, section)]
+    return Group(table, *(rendered(sheet) for sheet in sheets), *found.sentences, *found.warnings)
 
 
 def write(found: Findings, path: Path, seed: int) -> Path:
@@ -60,6 +61,8 @@ def _body(found: Findings) -> Iterator[str]:
         for picture in found.pictures:
             if picture.section == section:
                 yield _figure(picture)
+        for sheet in _sheets(found, section):
+            yield html.table(sheet)
         mine = [row for row in found.rows if row.section == section]
         header, rows = _columns(found, mine, ("text", "where", "published", "measured", "margin"))
         yield html.table(Sheet("Claims", header, rows, keys=2 if "where" in header else 1))
@@ -76,6 +79,15 @@ def _columns(found: Findings, rows: Sequence[Row], fields: Sequence[str]) -> tup
             *(SAID.get(said, said) if (said := row.verdicts.get(name)) else MISSING for name in found.measures),
         ]
         for row in rows
+    ]
+
+
+def _sheets(found: Findings, section: str) -> list[Sheet]:
+    named = f", {section}" if len(found.sections) > 1 else ""
+    return [
+        Sheet(f"{table.title}{named}", [*table.header], [[*row] for row in table.rows])
+        for table in found.tables
+        if table.section == section
     ]
 
 

@@ -39,10 +39,11 @@ def document(sentences: Sequence[str], sheets: Sequence[Sheet]) -> Group:
     bullets = Table.grid(padding=(0, 1))
     for sentence in sentences:
         bullets.add_row("•", Text(sentence))
-    return Group(bullets, Text(), *(part for sheet in sheets for part in (_rendered(sheet), Text())))
+    return Group(bullets, Text(), *(part for sheet in sheets for part in (rendered(sheet), Text())))
 
 
-def _rendered(sheet: Sheet) -> Table:
+def rendered(sheet: Sheet) -> Table:
+    """A table for a terminal."""
     # Text, not str: a name in square brackets is not markup.
     title = Text(sheet.title, style="bold")
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", show_edge=False, padding=(0, 1, 0, 0))
