@@ -87,7 +87,7 @@ def test_they_can_be_acted_in_without_a_centre(numbered):
     guided = episodes.sample_params(KEY)
     observation, state = episodes.reset(KEY, guided)
     assert observation.values.shape == (3, 11 * AGENCY + 3 + AGENCY + 1)
-    assert np.isfinite(observation.values).all() and observation.mask.shape == (MOVES if numbered else AGENCY + 1,)
+    assert np.isfinite(observation.values).all() and observation.mask.shape == (3, MOVES if numbered else AGENCY + 1)
     action = jnp.array([1, 0, 4]) if numbered else jnp.ones((3, AGENCY + 1)).at[1].set(0.0)
     after, state, reward, *_ = episodes.step(KEY, state, action, guided)
     assert reward.shape == (3,) and state.inner.inner.period == 1 and np.isfinite(after.values).all()

@@ -5,7 +5,7 @@ network that is all's or one for each. Arrays have axes group, (time,) sequence:
 sequence is what one actor of it lives through in one copy.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -126,9 +126,20 @@ def placed(episodes: Episodes, count: int, params: Any, actor: Actor, rng_key: A
 
 
 def collect(
-    episodes: Episodes, head: Head, actor: Actor, copies: Copies, rng_key: Array, steps: int
+    episodes: Episodes,
+    head: Head,
+    actor: Actor,
+    copies: Copies,
+    rng_key: Array,
+    steps: int,
+    shown: Sequence[str] = (),
 ) -> tuple[Copies, Lived, dict[str, Array]]:
-    """The copies act for a while: what was lived through, how many episodes ended and what these brought together."""
+    """The copies act for so many steps.
+
+    Returns:
+        Where they then stand; what was lived through; and how many episodes ended, what these brought together, and the
+        mean of those fields of the outcome that are to be shown.
+    """
     count, actors, single = len(copies.fresh), actors_of(copies.observation), copies.observation.values.ndim == 2
     shape = () if single else (actors,)
     take = numbered(episodes.env, shape) if isinstance(head, Discrete) else lambda action: action
@@ -169,11 +180,12 @@ def collect(
         total = copies.returned + reward.sum(-1)
         returned, ended = jnp.where(over, 0.0, total), copies.ended + over.sum()
         copies = Copies(copies.params, state, observation, over, memory, returned, ended)
-        return copies, (lived, over.sum(), jnp.where(over, total, 0.0).sum())
+        counts = {"ended": over.sum(), "return": jnp.where(over, total, 0.0).sum()}
+        return copies, (lived, counts, {name: getattr(info["outcome"], name).mean() for name in shown})
 
-    copies, (lived, ended, returned) = jax.lax.scan(step, copies, jax.random.split(rng_key, steps))
+    copies, (lived, counts, means) = jax.lax.scan(step, copies, jax.random.split(rng_key, steps))
     lived = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), lived)
-    return copies, lived, {"ended": ended.sum(), "return": returned.sum()}
+    return copies, lived, jax.tree.map(jnp.sum, counts) | jax.tree.map(jnp.mean, means)
 
 
 def actors_of(observation: Observation) -> int:

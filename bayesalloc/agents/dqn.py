@@ -3,7 +3,7 @@
 Source: van Hasselt, Guez & Silver (2016), Deep reinforcement learning with double Q-learning, AAAI 30:2094.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -261,9 +261,18 @@ class Run(NamedTuple):
 
 
 def trainer(
-    config: Config, episodes: Episodes, network: Callable[[Array], Any], params: Any = None, *, renew: int = 0
+    config: Config,
+    episodes: Episodes,
+    network: Callable[[Array], Any],
+    params: Any = None,
+    *,
+    renew: int = 0,
+    shown: Sequence[Series] = (),
 ) -> Trainer:
     """How an agent is trained in episodes of an environment whose actions are its arms, by number.
+
+    Where the mask of actions has an axis of actors, so have the values and the rewards: all learn one network, each
+    from what it sees and gets itself. Else one gets the sum of the rewards.
 
     Args:
         config: how it learns.
@@ -271,8 +280,8 @@ def trainer(
         network: `key -> module` that turns an observation's values into a value per action.
         params: of the environment; None: every copy has its own, drawn from the prior, or by a function of a key.
         renew: iterations after which the copies draw new parameters and begin new episodes; 0: never.
+        shown: fields of the outcome whose mean over copies and steps the curve has too.
     """
-    named = numbered(episodes.env)
     n = config.environments
 
     def open_up(key: Array) -> tuple[Any, Observation, Any]:
@@ -282,7 +291,8 @@ def trainer(
         for_network, for_copies, key = jax.random.split(key, 3)
         drawn, observation, state = open_up(for_copies)
         module = network(for_network)
-        values, mask = jax.tree.map(lambda leaf: leaf[0], observation)
+        several = observation.mask.ndim == 3
+        values, mask = jax.tree.map(lambda leaf: leaf[0, 0] if several else leaf[0], observation)
         zero = jnp.float32(0)
         item = Transition(values, jnp.int32(0), zero, zero, values, mask)
         memory = buffer.empty(item, config.capacity)
@@ -292,16 +302,31 @@ def trainer(
 
     def act(run: Run, chance: Array, key: Array) -> tuple[Run, tuple[Any, ...]]:
         choose, move = jax.random.split(key)
-        q = jax.vmap(run.learner.network)(run.observation.values)
+        actors = run.observation.mask.shape[1:-1]  # none where there is one
+
+        def items(leaf: Array) -> Array:
+            return leaf.reshape(-1, *leaf.shape[2:]) if actors else leaf
+
+        values = items(run.observation.values)
+        q = jax.vmap(run.learner.network)(values)
         action = jax.vmap(explore, in_axes=(0, 0, 0, None))(
-            jax.random.split(choose, n), q, run.observation.mask, chance
+            jax.random.split(choose, len(q)), q, items(run.observation.mask), chance
         )
         observation, state, reward, terminated, truncated, info = episodes.step_many(
-            jax.random.split(move, n), run.state, jax.vmap(named)(action), run.params
+            jax.random.split(move, n),
+            run.state,
+            jax.vmap(numbered(episodes.env, actors))(action.reshape(n, *actors)),
+            run.params,
         )
-        reward, over, final = reward.reshape(n, -1).sum(-1), terminated | truncated, info["final_observation"]
-        discount = jnp.where(terminated, 0.0, config.discount)
-        item = Transition(run.observation.values, action, reward, discount, final.values, final.mask)
+        rewards = items(reward) if actors else reward.reshape(n, -1).sum(-1)
+        if len(rewards) != len(q):
+            shape, name = reward.shape[1:], episodes.env.name
+            raise InputError(f"{name} shows something to {actors[0]} actors, but its reward has shape {shape}")
+        over, final = terminated | truncated, info["final_observation"]
+        discount = jnp.repeat(jnp.where(terminated, 0.0, config.discount), len(q) // n)
+        item = Transition(values, action, rewards, discount, items(final.values), items(final.mask))
+        seen = {series.name: getattr(info["outcome"], series.name).mean() for series in shown}
+        reward = rewards.reshape(n, -1).sum(-1)
         total = run.episode + reward
         run = run._replace(
             state=state,
@@ -309,7 +334,7 @@ def trainer(
             episode=jnp.where(over, 0.0, total),
             episodes=run.episodes + over.sum(),
         )
-        return run, (item, over.sum(), jnp.where(over, total, 0.0).sum())
+        return run, (item, {"ended": over.sum(), "return": jnp.where(over, total, 0.0).sum()}, seen)
 
     def iteration(run: Run, _: None) -> tuple[Run, dict[str, Array]]:
         key = jax.random.fold_in(run.key, run.iteration)
@@ -323,18 +348,19 @@ def trainer(
         for_acts, for_study = jax.random.split(key)
         chance = epsilon(config, run.iteration, run.episodes)
         memory, run = run.memory, run._replace(memory=None)  # the loop must not carry it: it might be copied
-        run, (items, ended, returned) = jax.lax.scan(
+        run, (items, counts, seen) = jax.lax.scan(
             lambda run, key: act(run, chance, key), run, jax.random.split(for_acts, config.every)
         )
         memory = buffer.add(memory, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), items))
         learner, loss = study(config, run.learner, memory, for_study)
         run = run._replace(iteration=run.iteration + 1, learner=learner, memory=memory)
-        return run, {"ended": ended.sum(), "return": returned.sum(), "loss": loss, "epsilon": chance}
+        counts = jax.tree.map(jnp.sum, counts) | jax.tree.map(jnp.mean, seen)
+        return run, {**counts, "loss": loss, "epsilon": chance}
 
     def advance(run: Run, iterations: int) -> tuple[Run, dict[str, Array]]:
         return jax.lax.scan(iteration, run, None, length=iterations)
 
-    return Trainer(begin, advance, SERIES)
+    return Trainer(begin, advance, (*SERIES, *shown))
 
 
 def make_train(

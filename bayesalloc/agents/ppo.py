@@ -4,7 +4,7 @@ Sources: Schulman et al. (2017), arXiv:1707.06347; Schulman et al. (2016), High-
 generalized advantage estimation, ICLR, arXiv:1506.02438.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -172,6 +172,7 @@ class Task(NamedTuple):
     params: Any
     renew: int
     tuning: Tuning
+    shown: Sequence[Series]
 
 
 def advantages(
@@ -293,7 +294,8 @@ def iteration(task: Task, run: Run) -> tuple[Run, dict[str, Array]]:
         new = partial(placed, task.episodes, config.environments, task.params, actor)
         copies = jax.lax.cond(now, lambda key: new(key)._replace(ended=copies.ended), lambda _: copies, for_copies)
     memory = copies.memory
-    copies, lived, counts = collect(task.episodes, task.head, actor, copies, for_acts, config.rollout)
+    names = [series.name for series in task.shown]
+    copies, lived, counts = collect(task.episodes, task.head, actor, copies, for_acts, config.rollout, names)
     left = 1.0 - run.iteration.astype(float) / config.iterations if config.annealed else 1.0
     rate = task.tuning.learning_rate * jnp.maximum(left, 0.0)
     learner, found = jax.vmap(partial(study, task), in_axes=(0, 0, 0, None, 0))(
@@ -312,6 +314,7 @@ def trainer(
     *,
     renew: int = 0,
     tuning: Tuning | None = None,
+    shown: Sequence[Series] = (),
 ) -> Trainer:
     """How the actors of an environment are trained in episodes of it.
 
@@ -327,13 +330,14 @@ def trainer(
         params: of the environment; None: every copy has its own, drawn from the prior, or by a function of a key.
         renew: iterations after which the copies draw new parameters and begin new episodes; 0: never.
         tuning: in place of the config's numbers; arrays may stand there.
+        shown: fields of the outcome whose mean over copies and steps the curve has too.
     """
-    task = Task(config, episodes, head, network, params, renew, tuning or config.tuning)
+    task = Task(config, episodes, head, network, params, renew, tuning or config.tuning, shown)
 
     def advance(run: Run, iterations: int) -> tuple[Run, dict[str, Array]]:
         return jax.lax.scan(lambda run, _: iteration(task, run), run, None, length=iterations)
 
-    return Trainer(partial(begin, task), advance, SERIES)
+    return Trainer(partial(begin, task), advance, (*SERIES, *shown))
 
 
 def make_train(

@@ -57,6 +57,8 @@ class Course(NamedTuple):
         steps: of the environment in an iteration.
         network: run -> what has been learned.
         goal: what an episode's return is.
+        furnish: `run -> run`, once before the first iteration and in Python: it may replace arrays of a run that has
+            begun with others of their form, as what another program has recorded; None: nothing.
     """
 
     trainer: Any
@@ -65,6 +67,7 @@ class Course(NamedTuple):
     steps: int
     network: Callable[[Any], Any]
     goal: str
+    furnish: Callable[[Any], Any] | None = None
 
     @property
     def chunk(self) -> int:
@@ -165,7 +168,9 @@ def train(
             raise InputError(f"{resume}: is damaged: its learning curve is of another run")
         del stored  # the bytes of a large replay buffer
     begin, advance = _compiled(course.trainer, course.chunk)
-    run = begin(rng_key) if run is None else run
+    if run is None:
+        run = begin(rng_key)
+        run = run if course.furnish is None else course.furnish(run)
 
     def save() -> None:
         if checkpoint is not None:

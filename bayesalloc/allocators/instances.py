@@ -6,14 +6,12 @@ Victoria, section 7.5. Utilities and costs share one unit.
 
 import dataclasses
 import functools
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import msgspec
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
@@ -21,14 +19,13 @@ from jaxtyping import Array, ArrayLike, Bool
 from numpyro import handlers
 from numpyro.distributions import constraints
 
-from bayesalloc.allocators.files import read_text
+from bayesalloc import settings
 from bayesalloc.allocators.problem import LARGEST, LEAST, Problem
-from bayesalloc.errors import InputError, listed, quoted
+from bayesalloc.errors import InputError, quoted
 
 Network = Literal["small_world", "scale_free", "random", "barabasi_albert", "any"]
 REWIRING = 0.05  # of a small world's edges
 MOST_AGENTS = 64  # networks are drawn until one is connected, and every message is simulated
-LARGEST_SETTING = 2**16  # bytes of its file
 MOST_VALUES = 64  # numbers to draw from
 ALLOWED = {  # the least and the most; what all agents have or require together must be below 2^31
     "types": (1, 64),
@@ -147,23 +144,7 @@ def read_setting(path: str | Path, default: Setting = BASE) -> Setting:
     Raises:
         InputError: naming the file, the field, and what is allowed.
     """
-    path = Path(path)
-    text = read_text(path, LARGEST_SETTING)
-    try:
-        given = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also for a whole number of too many digits
-        raise InputError(f"{path}: is not TOML: {quoted(error)}") from None
-    fields = [field.name for field in dataclasses.fields(Setting)]
-    if strange := set(given) - set(fields):
-        raise InputError(f"{path}: has unknown fields {quoted(listed(strange))}; a setting has {listed(fields)}")
-    if empty := [name for name, value in given.items() if value == []]:
-        raise InputError(f"{path}: {listed(empty)} must have at least one number")
-    try:
-        setting = msgspec.convert({**dataclasses.asdict(default), **given}, Setting)
-        check_setting(setting)
-    except (msgspec.ValidationError, InputError) as error:
-        raise InputError(f"{path}: {quoted(error)}") from None
-    return setting
+    return settings.read_setting(path, default, check_setting)
 
 
 def draw_network(setting: Setting, key: Array) -> Bool[Array, "agent agent"]:

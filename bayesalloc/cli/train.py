@@ -11,7 +11,10 @@ from bayesalloc.cli.options import DEFAULT, Common, Whole
 from bayesalloc.cli.session import refusing, session
 from bayesalloc.errors import InputError, listed, quoted, visible
 
-LEARNABLE = {"srap": "bayesalloc.allocators.learned.registry"}  # problem -> the module with its registry
+LEARNABLE = {  # problem -> the module with its registry
+    "srap": "bayesalloc.allocators.learned.registry",
+    "altruism": "bayesalloc.models.funding.registry",
+}
 
 
 def train(
@@ -27,10 +30,10 @@ def train(
     """Train a policy of a learned method; a run that was interrupted can go on.
 
     Args:
-        problem: What is decided about: srap.
+        problem: What is decided about: srap, or altruism.
         method: One of the problem's learned methods, which the answer to an unknown one lists; default: the first.
-        preset: ours (the default), or thesis, as published.
-        setting: A TOML file: what arrives in an episode, where it differs from the preset's.
+        preset: ours (the default), or another that the answer to an unknown one lists, as thesis: as published.
+        setting: A TOML file: what arrives in an episode, or what the world is like, where it differs from the preset's.
         episodes: How many to play; default: the preset's number of steps or episodes.
         resume: The folder of a run that goes on; it remembers what was asked for.
         common: What every command takes.

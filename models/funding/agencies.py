@@ -29,6 +29,7 @@ from bayesalloc.models.funding.world import AGENCY, Params, World, draw_projects
 
 STEP = 0.2  # most that a project's share moves by in a round, and the log of a budget
 MOVES = 1 + 2 * AGENCY  # actions by number
+SIZE = AGENCY + 1  # numbers of an action that is not one
 SPREAD = 0.1  # of the first split that is in proportion to room, where agencies go on from their own: none starts at 0
 TINY = 1e-12
 
@@ -111,7 +112,7 @@ def agencies(
         mean_field: whether agencies see their neighbours' mean.
     """
     funding = consortium(world)
-    shape = (world.n_agencies,) if numbered else (world.n_agencies, AGENCY + 1)
+    shape = (world.n_agencies,) if numbered else (world.n_agencies, SIZE)
 
     def initial(guided: Guided) -> Acting:
         split = in_round(guided.guide, 0).share
@@ -145,7 +146,7 @@ def agencies(
         guide = told(state.inner, guided)
         base = based(state.memory, guide, seeded=seeded)
         values = sight(state.inner, state.memory, base, guide, guided.params, rounds, mean_field=mean_field)
-        return Observation(values, jnp.ones(MOVES if numbered else AGENCY + 1, bool))
+        return Observation(values, jnp.ones((world.n_agencies, MOVES if numbered else SIZE), bool))
 
     def arms(names: Sequence[str] | None) -> dict[str, Any]:
         return {"hold": jnp.zeros(shape, int) if numbered else jnp.zeros(shape)}
@@ -294,7 +295,7 @@ def sight(
         jnp.where(guide.on > 0.0, jnp.clip(level, -5.0, 5.0), 0.0),
     )
     part = jnp.log(jnp.maximum(base.reshape(-1, AGENCY).sum(-1), TINY) * (n / AGENCY) + 0.01)
-    gone = jnp.full(part.shape, inner.period.astype(base.dtype) / rounds)
+    gone = jnp.full(part.shape, jnp.minimum(inner.period.astype(base.dtype) / rounds, 1.0))
     agency = jnp.arange(n) // AGENCY
     source = params.edges.source
     outside = (agency[source] != agency[:, None]).astype(base.dtype)
