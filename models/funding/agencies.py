@@ -294,7 +294,7 @@ def sight(
         jnp.where(guide.on > 0.0, jnp.clip(level, -5.0, 5.0), 0.0),
     )
     part = jnp.log(jnp.maximum(base.reshape(-1, AGENCY).sum(-1), TINY) * (n / AGENCY) + 0.01)
-    gone = jnp.full(part.shape, inner.period.astype(base.dtype) / rounds)
+    gone = jnp.full(part.shape, jnp.minimum(inner.period.astype(base.dtype) / rounds, 1.0))
     agency = jnp.arange(n) // AGENCY
     source = params.edges.source
     outside = (agency[source] != agency[:, None]).astype(base.dtype)
