@@ -15,7 +15,7 @@ from bayesalloc.environment import Environment
 from bayesalloc.impact.acquisition import World as Believed
 from bayesalloc.impact.returns import Edges
 from bayesalloc.impact.rules import RULES
-from bayesalloc.impact.structured import KNOTS, Draws, impacts
+from bayesalloc.impact.structured import KNOTS, Draws, double_precision, impacts
 from bayesalloc.models.funding.bomara import Believing, Funded, fund
 from bayesalloc.models.funding.world import KINDS, Params, World
 
@@ -58,6 +58,14 @@ def _in_short(believed: Believed) -> tuple[Draws, Array]:
     return jax.vmap(in_short)(believed.draws)
 
 
+def handed_on(now: Believing, rng_key: Array) -> Guide:
+    """What agencies are told before the money of a round is given, in single precision; a leading axis of worlds."""
+    with double_precision():
+        belief, doubt = _in_short(now.draws(rng_key, POINT_DRAWS))
+    guide = Guide(jnp.asarray(now.share), now.on, doubt, belief)
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float32)), guide)
+
+
 def uninformed(params: Params, rounds: int) -> Guide:
     """What there is to go by without any report, in every round: the knapsack's split, and what is expected."""
     n = len(params.room_seen)
@@ -91,12 +99,9 @@ def recorded(
     projects: list[Params] = []
 
     def watch(now: Believing) -> None:
-        believed = now.draws(jax.random.fold_in(rng_key, now.round), POINT_DRAWS)
-        belief, doubt = _in_short(believed)
-        guide = Guide(jnp.asarray(now.share), now.on, doubt, belief)
-        told.append(jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), guide))
+        told.append(handed_on(now, jax.random.fold_in(rng_key, now.round)))
         if not projects:
             projects.append(now.params)
 
     done = fund(world, env, rng_key, worlds=worlds, rounds=rounds, watch=watch)
-    return projects[0], jax.tree.map(lambda *leaves: np.stack(leaves, 1), *told), done
+    return projects[0], jax.tree.map(lambda *leaves: jnp.stack(leaves, 1), *told), done
