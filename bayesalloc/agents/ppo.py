@@ -162,16 +162,22 @@ class Run(NamedTuple):
     copies: Copies
 
 
+class Way(NamedTuple):
+    """How a group learns from what it lived through; see `trainer`."""
+
+    config: Config
+    head: Head
+    tuning: Tuning
+
+
 class Task(NamedTuple):
     """What is learned, and how; see `trainer`."""
 
-    config: Config
+    way: Way
     episodes: Episodes
-    head: Head
     network: Callable[[Array], ActorCritic]
     params: Any
     renew: int
-    tuning: Tuning
     shown: Sequence[Series]
 
 
@@ -202,11 +208,12 @@ def advantages(
 def begin(task: Task, key: Array) -> Run:
     """The run before its first iteration."""
     for_network, for_copies, key = jax.random.split(key, 3)
-    which = task.episodes, task.config.environments, task.params
+    config = task.way.config
+    which = task.episodes, config.environments, task.params
     seen = jax.eval_shape(partial(opened, *which), for_copies)[1]
-    groups = 1 if task.config.shared else actors_of(seen)
+    groups = 1 if config.shared else actors_of(seen)
     actor = untrained(task.network, seen.values.shape[-1], groups, for_network)
-    learner = Learner(actor, jax.vmap(partial(started, task.config))(actor.network))
+    learner = Learner(actor, jax.vmap(partial(started, config))(actor.network))
     return Run(key, jnp.int32(0), learner, placed(*which, actor, for_copies))
 
 
@@ -220,17 +227,17 @@ def started(config: Config, network: Any) -> Any:
     return _optimiser(config).init(network)
 
 
-def parts(task: Task, actor: Actor, lived: Lived) -> Part:
+def parts(way: Way, actor: Actor, lived: Lived) -> Part:
     """What a group's updates are made from."""
     known = (lived.reward, lived.value, lived.next_value, lived.terminated, lived.over)
-    advantage = advantages(*known, task.tuning.discount, task.tuning.trace)
+    advantage = advantages(*known, way.tuning.discount, way.tuning.trace)
     standard = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
     seen, target = actor.scaling(lived.values), advantage + lived.value
     return Part(seen, lived.mask, lived.fresh, lived.drawn, lived.log_prob, lived.value, target, standard)
 
 
 def loss(
-    task: Task, network: ActorCritic, memory: Array, part: Part
+    way: Way, network: ActorCritic, memory: Array, part: Part
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """What an update reduces: -E min(r A, clip(r, 1 - c, 1 + c) A) + v (V - target)^2 / 2 - e entropy.
 
@@ -240,17 +247,17 @@ def loss(
     Returns:
         The loss, and what curves show of it; `farthest` is the largest distance of r from 1.
     """
-    tuning = task.tuning
+    tuning = way.tuning
     _, numbers, value = network(memory, part.seen, part.fresh)
-    log_ratio = task.head.log_prob(numbers, part.drawn, part.mask) - part.log_prob
+    log_ratio = way.head.log_prob(numbers, part.drawn, part.mask) - part.log_prob
     ratio = jnp.exp(log_ratio)
     within = jnp.clip(ratio, 1.0 - tuning.clip, 1.0 + tuning.clip)
     gain = jnp.minimum(ratio * part.advantage, within * part.advantage).mean()
     wrong = jnp.square(value - part.target)
-    if task.config.value_clip:
+    if way.config.value_clip:
         near = part.value + jnp.clip(value - part.value, -tuning.clip, tuning.clip)
         wrong = jnp.maximum(wrong, jnp.square(near - part.target))
-    entropy, value_loss = task.head.entropy(numbers, part.mask).mean(), 0.5 * wrong.mean()
+    entropy, value_loss = way.head.entropy(numbers, part.mask).mean(), 0.5 * wrong.mean()
     found = {
         "value_loss": value_loss,
         "entropy": entropy,
@@ -262,33 +269,33 @@ def loss(
 
 
 def study(
-    task: Task, learner: Learner, memory: Array, lived: Lived, rate: Any, rng_key: Array
+    way: Way, learner: Learner, memory: Array, lived: Lived, rate: Any, rng_key: Array
 ) -> tuple[Learner, dict[str, Float[Array, "epoch minibatch"]]]:
     """A group's updates on what it lived through, and what was found in each; then the moments of what it saw."""
-    actor, optimiser = learner.actor, _optimiser(task.config)
-    whole = parts(task, actor, lived)
+    actor, optimiser = learner.actor, _optimiser(way.config)
+    whole = parts(way, actor, lived)
 
     def minibatch(carry: tuple[Any, Any], rows: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
         network, state = carry
         part = jax.tree.map(lambda leaf: leaf[:, rows], whole)
-        (_, found), slope = jax.value_and_grad(partial(loss, task), has_aux=True)(network, memory[rows], part)
+        (_, found), slope = jax.value_and_grad(partial(loss, way), has_aux=True)(network, memory[rows], part)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes whole numbers and floats itself
             step, state = optimiser.update(slope, state)
         return (jax.tree.map(lambda old, new: old - rate * new, network, step), state), found
 
     def epoch(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
-        rows = jax.random.permutation(key, len(memory)).reshape(task.config.minibatches, -1)
+        rows = jax.random.permutation(key, len(memory)).reshape(way.config.minibatches, -1)
         return jax.lax.scan(minibatch, carry, rows)
 
     start = actor.network, learner.optimiser
-    (network, state), found = jax.lax.scan(epoch, start, jax.random.split(rng_key, task.config.epochs))
-    scaling = actor.scaling.after(lived.values) if task.config.scaled else actor.scaling
+    (network, state), found = jax.lax.scan(epoch, start, jax.random.split(rng_key, way.config.epochs))
+    scaling = actor.scaling.after(lived.values) if way.config.scaled else actor.scaling
     return Learner(Actor(network, scaling), state), found
 
 
 def iteration(task: Task, run: Run) -> tuple[Run, dict[str, Array]]:
     """The copies act for a while, and the networks are updated; also what curves show, and `farthest` of `loss`."""
-    config, (actor, _), copies = task.config, run.learner, run.copies
+    (config, head, tuning), (actor, _), copies = task.way, run.learner, run.copies
     for_acts, for_study, for_copies = jax.random.split(jax.random.fold_in(run.key, run.iteration), 3)
     if task.renew:
         now = (run.iteration > 0) & (run.iteration % task.renew == 0)
@@ -296,10 +303,10 @@ def iteration(task: Task, run: Run) -> tuple[Run, dict[str, Array]]:
         copies = jax.lax.cond(now, lambda key: new(key)._replace(ended=copies.ended), lambda _: copies, for_copies)
     memory = copies.memory
     names = [series.name for series in task.shown]
-    copies, lived, counts = collect(task.episodes, task.head, actor, copies, for_acts, config.rollout, names)
+    copies, lived, counts = collect(task.episodes, head, actor, copies, for_acts, config.rollout, names)
     left = 1.0 - run.iteration.astype(float) / config.iterations if config.annealed else 1.0
-    rate = task.tuning.learning_rate * jnp.maximum(left, 0.0)
-    learner, found = jax.vmap(partial(study, task), in_axes=(0, 0, 0, None, 0))(
+    rate = tuning.learning_rate * jnp.maximum(left, 0.0)
+    learner, found = jax.vmap(partial(study, task.way), in_axes=(0, 0, 0, None, 0))(
         run.learner, memory, lived, rate, jax.random.split(for_study, actor.groups)
     )
     shown = {series.name: found[series.name].mean() for series in SERIES if series.name in found}
@@ -333,7 +340,7 @@ def trainer(
         tuning: in place of the config's numbers; arrays may stand there.
         shown: fields of the outcome whose mean over copies and steps the curve has too.
     """
-    task = Task(config, episodes, head, network, params, renew, tuning or config.tuning, shown)
+    task = Task(Way(config, head, tuning or config.tuning), episodes, network, params, renew, shown)
 
     def advance(run: Run, iterations: int) -> tuple[Run, dict[str, Array]]:
         return jax.lax.scan(lambda run, _: iteration(task, run), run, None, length=iterations)

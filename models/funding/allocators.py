@@ -1,13 +1,22 @@
 """Who may decide in `altruism.py` beside its rules and oracles, by the name that an arm of a comparison has."""
 
+import importlib
 from collections.abc import Callable, Mapping
 
 from bayesalloc.models.funding import bandit, bomara
 from bayesalloc.models.funding.world import World
 from bayesalloc.stepping import Deciding
 
+
+def _alone(name: str) -> Callable[[World], Deciding]:
+    """Agencies without a centre; they stand on the model that reads this, so they are found when they are asked for."""
+    return lambda world: importlib.import_module("bayesalloc.models.funding.alone").RIVALS[name]
+
+
 ALLOCATORS: Mapping[str, Callable[[World], Deciding]] = {
     "bandit": lambda world: Deciding(bandit.central, bandit.TUNED["central"]),
     "bandit_agencies": lambda world: Deciding(bandit.per_agency, bandit.TUNED["per_agency"]),
+    "ppo": _alone("ppo"),
+    "dqn": _alone("dqn"),
     "bo": lambda world: Deciding(bomara.optimiser(world)),
 }

@@ -15,13 +15,11 @@ from jaxtyping import Array, Float
 from bayesalloc.agents import ppo
 from bayesalloc.agents.actors import Actor, Lived, look
 from bayesalloc.agents.heads import Continuous
-from bayesalloc.agents.ppo import Config, Learner, Task
-from bayesalloc.episodes import Episodes
+from bayesalloc.agents.ppo import Config, Learner, Way
 from bayesalloc.models.funding import bomara
 from bayesalloc.models.funding.agencies import (
     AGENCY,
     Memory,
-    agencies,
     gains,
     nothing_remembered,
     remembered,
@@ -103,10 +101,9 @@ def closed_loop(
         mean_field: see `agencies`.
     """
     centre = bomara.optimiser(world)
-    env = agencies(world, rounds=rounds, mean_field=mean_field)
     config = learning or Config()
-    task = Task(config, Episodes(env, rounds), HEAD, lambda _: actor.network, None, 0, config.tuning)
-    study = jax.jit(jax.vmap(partial(ppo.study, task), in_axes=(0, 0, 0, None, 0)))
+    way = Way(config, HEAD, config.tuning)
+    study = jax.jit(jax.vmap(partial(ppo.study, way), in_axes=(0, 0, 0, None, 0)))
 
     def seen(inner: Any, own: Memory, guide: Guide, params: Any) -> Array:
         return sight(inner, own, guide.share, guide, params, rounds, mean_field=mean_field)
