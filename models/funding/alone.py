@@ -257,9 +257,8 @@ def _policy_turn(
     recalled, numbers, value = look(going.learner.actor, going.recalled, seen, fresh)
     mask = jnp.broadcast_to(ALL, numbers.shape)
     drawn = HEAD.sample(for_move, numbers, mask)
-    now = {
-        "values": seen, "fresh": fresh, "drawn": drawn, "log_prob": HEAD.log_prob(numbers, drawn, mask), "value": value,
-    }  # fmt: skip
+    now = {"values": seen, "fresh": fresh, "drawn": drawn, "value": value}
+    now["log_prob"] = HEAD.log_prob(numbers, drawn, mask)
     place = period % ROLLOUT
     written = {name: getattr(going.lived, name).at[:, place].set(what) for name, what in now.items()}
     return drawn[0], going._replace(recalled=recalled, lived=going.lived._replace(**written))

@@ -28,8 +28,8 @@ from bayesalloc.episodes import Episodes
 from bayesalloc.errors import InputError
 from bayesalloc.models.altruism import consortium
 from bayesalloc.models.funding.agencies import MOVES, SIZE, Guided, agencies
-from bayesalloc.models.funding.guiding import recorded
-from bayesalloc.models.funding.world import World
+from bayesalloc.models.funding.guiding import Guide, recorded
+from bayesalloc.models.funding.world import Params, World
 from bayesalloc.simulate import Remembering
 
 ROUNDS = 50  # of an episode
@@ -222,17 +222,19 @@ def trainer(plan: Plan) -> Trainer:
 
 
 def furnish(plan: Plan, run: ppo.Run) -> ppo.Run:
-    """The run in worlds in which Bayesian optimisation has been recorded."""
+    """The run in worlds in which Bayesian optimisation is recorded here."""
+    key, env = jax.random.fold_in(run.key, 2**31 - 1), consortium(plan.setting)
+    params, guide, _ = recorded(plan.setting, env, key, worlds=plan.worlds, rounds=plan.rounds)
+    return furnished(plan, run, params, guide)
+
+
+def furnished(plan: Plan, run: ppo.Run, params: Params, guide: Guide) -> ppo.Run:
+    """The run in worlds in which Bayesian optimisation has been recorded: copies take turns in them."""
     n = plan.config.environments
-    for_record, for_copies = jax.random.split(jax.random.fold_in(run.key, 2**31 - 1))
-    params, guide, _ = recorded(
-        plan.setting, consortium(plan.setting), for_record, worlds=plan.worlds, rounds=plan.rounds
-    )
-    which = np.arange(n) % plan.worlds
+    which = np.arange(n) % len(params.estimate)
     params, guide = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[which]), (params, guide))
-    guided = Guided(params, guide, run.copies.params.eta)
-    episodes = Episodes(plan.environment, plan.rounds)
-    observation, state = jax.jit(jax.vmap(episodes.reset))(jax.random.split(for_copies, n), guided)
+    guided, keys = Guided(params, guide, run.copies.params.eta), jax.random.split(jax.random.fold_in(run.key, 0), n)
+    observation, state = jax.jit(jax.vmap(Episodes(plan.environment, plan.rounds).reset))(keys, guided)
     return run._replace(copies=run.copies._replace(params=guided, observation=observation, state=state))
 
 
