@@ -186,7 +186,7 @@ def test_a_residual_curve_is_nothing_at_nothing_and_has_the_spread_of_its_proces
     at = np.array([0.4, 2.0])  # at two knots the process has its own covariance
 
     def kernel(a, b):
-        return np.asarray(structured._kernel(a, b))
+        return np.asarray(structured._kernel(np, a, b))
 
     wanted = kernel(at, at) - kernel(at, np.zeros(1)) @ kernel(np.zeros(1), at)
     assert np.allclose(functions[1:3] @ functions[1:3].T, wanted, atol=1e-6)

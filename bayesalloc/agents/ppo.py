@@ -205,7 +205,7 @@ def begin(task: Task, key: Array) -> Run:
     seen = jax.eval_shape(partial(opened, *which), for_copies)[1]
     groups = 1 if task.config.shared else actors_of(seen)
     actor = untrained(task.network, seen.values.shape[-1], groups, for_network)
-    learner = Learner(actor, jax.vmap(partial(_started, task.config))(actor.network))
+    learner = Learner(actor, jax.vmap(partial(started, task.config))(actor.network))
     return Run(key, jnp.int32(0), learner, placed(*which, actor, for_copies))
 
 
@@ -214,7 +214,8 @@ def _optimiser(config: Config) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(config.largest_gradient), optax.scale_by_adam(eps=1e-5))
 
 
-def _started(config: Config, network: Any) -> Any:
+def started(config: Config, network: Any) -> Any:
+    """The optimiser's state before the first update."""
     return _optimiser(config).init(network)
 
 

@@ -126,17 +126,21 @@ class Draws(NamedTuple):
     residual: Float[Array, "draw knot"]
 
 
-def _kernel(a: Any, b: Any) -> Any:
+def _kernel(xp: Any, a: Any, b: Any) -> Any:
     d = math.sqrt(5.0) * abs(a[..., None] - b) / LENGTH
-    return (1.0 + d + d**2 / 3.0) * jnp.exp(-d)
+    return (1.0 + d + d**2 / 3.0) * xp.exp(-d)
+
+
+_AT_ZERO = _kernel(np, np.zeros(1), KNOTS)[0]
+_SEEN = _kernel(np, KNOTS, KNOTS) - _AT_ZERO[:, None] * _AT_ZERO + 1e-8 * np.eye(len(KNOTS))
+_UNROOTED = np.linalg.inv(np.linalg.cholesky(_SEEN)).T
 
 
 def basis(growth: Float[Array, "*shape"]) -> Float[Array, "*shape knot"]:
     """r(v) as weights times these functions of v = log(1 + x / K): a Matern-5/2 process that is 0 at v = 0."""
-    at_zero = _kernel(jnp.zeros(1), KNOTS)[0]
-    root = jnp.linalg.cholesky(_kernel(KNOTS, KNOTS) - at_zero[:, None] * at_zero + 1e-8 * jnp.eye(len(KNOTS)))
-    seen = _kernel(growth, KNOTS) - _kernel(growth, np.zeros(1)) * at_zero
-    return seen @ jnp.linalg.inv(root).T
+    knots, at_zero, unrooted = (jnp.asarray(each, growth.dtype) for each in (KNOTS, _AT_ZERO, _UNROOTED))
+    seen = _kernel(jnp, growth, knots) - _kernel(jnp, growth, jnp.zeros(1, growth.dtype)) * at_zero
+    return seen @ unrooted
 
 
 def reached(amount: Float[Array, "*batch project"], room: Array, edges: Edges, n_kinds: int) -> Array:

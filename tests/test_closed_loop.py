@@ -1,0 +1,53 @@
+"""Bayesian optimisation and agencies in a closed loop."""
+
+import jax
+import numpy as np
+import pytest
+
+from bayesalloc.agents.actors import untrained
+from bayesalloc.agents.ppo import Config
+from bayesalloc.agents.recurrent import ActorCritic
+from bayesalloc.models.altruism import World, consortium
+from bayesalloc.models.funding.bomara import fund
+from bayesalloc.models.funding.closed_loop import HEAD, closed_loop
+from bayesalloc.stepping import played
+
+KEY, WORLDS, ROUNDS = jax.random.key(6), 2, 5
+WORLD = World(n_projects=30, delay=2.0)
+FEATURES = 11 * 10 + 3 + 11
+LEARNING = Config(rollout=2, minibatches=1, environments=1, epochs=2, learning_rate=0.01)
+
+
+@pytest.fixture(scope="module")
+def env():
+    return consortium(WORLD)
+
+
+@pytest.fixture(scope="module")
+def actor():
+    return untrained(lambda key: ActorCritic(FEATURES, HEAD, key, units=8), FEATURES, 1, KEY)
+
+
+def shares(env, policy, worlds=WORLDS):
+    return played(env, policy, KEY, replicates=worlds, horizon=ROUNDS, collect=lambda happened: happened.share)
+
+
+def test_agencies_that_have_learned_nothing_do_what_the_centre_says(env, actor):
+    """An untrained network's mean is to hold."""
+    alone = fund(WORLD, env, KEY, worlds=WORLDS, rounds=ROUNDS)
+    held = shares(env, closed_loop(WORLD, actor, rounds=ROUNDS, eta=0.5))
+    np.testing.assert_allclose(held, alone.share, atol=1e-6)
+
+
+def test_it_learns_in_each_world_by_itself(env, actor):
+    """Networks change after every `rollout` rounds, and a world has the same rounds whatever others there are."""
+    seen = []
+    policy = closed_loop(WORLD, actor, rounds=ROUNDS, eta=0.5, learning=LEARNING)
+    watched = policy._replace(told=lambda *given: seen.append(policy.told(*given)) or seen[-1])
+    both = shares(env, watched)
+    assert np.allclose(both.sum(-1), 1.0, atol=1e-5) and [each.updates for each in seen] == [0, 0, 1, 1, 2]
+    first, last = (seen[k].learner.actor.network.act.weights[0] for k in (0, -1))
+    assert not np.asarray(first).any() and np.abs(np.asarray(last)).max((1, 2)).min() > 1e-4
+    assert not np.allclose(last[0], last[1])
+    np.testing.assert_allclose(shares(env, policy, 1)[0], both[0], atol=1e-4)
+    assert np.abs(both - shares(env, closed_loop(WORLD, actor, rounds=ROUNDS, eta=0.5))).max() > 1e-3
