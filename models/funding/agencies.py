@@ -1,7 +1,8 @@
 """The agencies of `altruism.py` as those who act: each moves money among its projects, and bids for more of the budget.
 
-They begin from a split: the centre's, of every round, or the last one, which at first is the centre's. An agency's
-action is its bid and a move for each of its projects, all in [-1, 1]; with b the split's budget of agency i,
+They begin from a split: the centre's, of every round, after each has re-split its own part by what it alone sees of
+delivery; or the last one, which at first is the centre's. An agency's action is its bid and a move for each of its
+projects, all in [-1, 1]; with b the split's budget of agency i,
 
     x_ij = B_i w_ij / sum_j w_ij,  w_ij = split_ij (1 + 0.2 move_ij),  B_i in proportion to b_i exp(0.2 bid_i),
 
@@ -22,6 +23,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from bayesalloc.environment import Environment, Observation, Outcome
 from bayesalloc.impact.rules import in_proportion
+from bayesalloc.impact.waterfill import water_filled
 from bayesalloc.models.altruism import State, consortium
 from bayesalloc.models.funding.guiding import UNKNOWN, Guide, believed_impact, uninformed
 from bayesalloc.models.funding.reports import Arrived, arrived
@@ -30,6 +32,7 @@ from bayesalloc.models.funding.world import AGENCY, Params, World, draw_projects
 STEP = 0.2  # most that a project's share moves by in a round, and the log of a budget
 MOVES = 1 + 2 * AGENCY  # actions by number
 SPREAD = 0.1  # of the first split that is in proportion to room, where agencies go on from their own: none starts at 0
+LEAST = 1e-6  # share of the budget below which the centre gives a project nothing
 TINY = 1e-12
 
 
@@ -106,7 +109,7 @@ def agencies(
     Args:
         world: what it is like.
         rounds: how many there are; the prior's guides have as many.
-        seeded: whether agencies begin from the centre's split of each round, or from their own last one.
+        seeded: whether agencies begin from the centre's split of each round, re-split, or from their own last one.
         numbered: whether actions are numbers.
         mean_field: whether agencies see their neighbours' mean.
     """
@@ -122,7 +125,7 @@ def agencies(
 
     def step(state: Acting, action: Array, guided: Guided) -> tuple[Acting, Acted]:
         guide, params = told(state.inner, guided), guided.params
-        base = based(state.memory, guide, seeded=seeded)
+        base = resplit(state.inner, guide, params) if seeded else state.memory.split
         split, bid = moved(base, action) if numbered else split_by(base, action)
         share = working(split, guide.on)
         inner, happened = funding.step(state.inner._replace(on=guide.on > 0.0), share, params)
@@ -130,7 +133,7 @@ def agencies(
         first = in_round(guided.guide, 0)
         scale = believed_impact(first.share, first, params.edges)
         reported = (come.reports * jnp.exp(come.log_report)).reshape(-1, AGENCY).sum(-1) / scale
-        expected = gains(share, working(base, guide.on), guide, params) / scale
+        expected = gains(share, guide.share, guide, params) / scale
         return Acting(inner, remembered(state.memory, come, split, bid, guide)), Acted(
             impact=happened.impact,
             share_of_oracle=happened.share_of_oracle,
@@ -143,7 +146,7 @@ def agencies(
 
     def observe(state: Acting, guided: Guided) -> Observation:
         guide = told(state.inner, guided)
-        base = based(state.memory, guide, seeded=seeded)
+        base = resplit(state.inner, guide, guided.params) if seeded else state.memory.split
         values = sight(state.inner, state.memory, base, guide, guided.params, rounds, mean_field=mean_field)
         return Observation(values, jnp.ones(MOVES if numbered else AGENCY + 1, bool))
 
@@ -188,9 +191,21 @@ def nothing_remembered(split: Float[Array, " project"]) -> Memory:
     return Memory(split, jnp.zeros(len(split) // AGENCY), nothing, nothing, nothing)
 
 
-def based(memory: Memory, guide: Guide, *, seeded: bool) -> Float[Array, " project"]:
-    """The split that is acted on."""
-    return guide.share if seeded else memory.split
+def resplit(inner: State, guide: Guide, params: Params) -> Float[Array, " project"]:
+    """What agencies make of the centre's split without having learned anything, from the delivery that they see.
+
+    Where returns are e K log(1 + x / K) and x is the best split, e / (x + K) is the same for all projects that get
+    something; delivery makes e exp(s) of e, so that the best split of an agency's part among these is the water-filling
+    of effects in proportion to (1 + x / K) exp(s).
+    """
+    share, room, local, on = (
+        each.reshape(-1, AGENCY) for each in (guide.share, params.room_seen, inner.local_seen, guide.on)
+    )
+    there = (share > LEAST) & (on > 0.0)
+    high = jnp.where(there, jnp.inf, 0.0).astype(share.dtype)
+    budget = jnp.where(there, share, 0.0).sum(-1)
+    split = jax.vmap(water_filled, (0, 0, 0, None, 0))((1.0 + share / room) * jnp.exp(local), room, budget, 0.0, high)
+    return jnp.where(there.any(-1, keepdims=True), split, share).reshape(-1)
 
 
 def working(split: Float[Array, " project"], on: Float[Array, " project"]) -> Float[Array, " project"]:
@@ -235,7 +250,7 @@ def gains(
 
     Args:
         share: x.
-        base: the split before the changes.
+        base: the centre's split.
         guide: of the round.
         params: the projects.
     """
