@@ -9,8 +9,9 @@ from hypothesis import given, settings, strategies as st
 import bayesalloc as ba
 from bayesalloc.environment import stack
 from bayesalloc.episodes import Episodes
-from bayesalloc.models.altruism import World, consortium
-from bayesalloc.models.funding.agencies import AGENCY, MOVES, Guided, agencies, moved, split_by, working
+from bayesalloc.impact.rules import RULES
+from bayesalloc.models.altruism import State, World, consortium
+from bayesalloc.models.funding.agencies import AGENCY, MOVES, Guided, agencies, from_centre, moved, split_by, working
 from bayesalloc.models.funding.guiding import recorded
 
 KEY, WORLDS, ROUNDS = jax.random.key(5), 2, 4
@@ -28,15 +29,32 @@ def rolled(env, guided, action, horizon=ROUNDS):
     return jax.tree.map(lambda leaf: np.asarray(leaf[:, 0]), outcomes)
 
 
-def test_holding_is_what_the_centre_would_have_done(paths):
-    """On the same random numbers: impact, share of the oracle and the split, round by round."""
+def test_holding_is_to_resplit_what_the_centre_gives(paths):
+    """On its random numbers; where delivery is seen to be usual everywhere, that is what the centre would have done."""
     params, guide, done = paths
     guided = Guided(params, guide, jnp.full(WORLDS, 0.5))
     held = rolled(agencies(WORLD, rounds=ROUNDS), guided, jnp.zeros((3, AGENCY + 1)))
-    np.testing.assert_allclose(held.share, done.share, atol=1e-6)
-    np.testing.assert_allclose(held.impact, done.impact, rtol=1e-4)
-    np.testing.assert_allclose(held.share_of_oracle, done.share_of_oracle, rtol=1e-4)
-    assert np.allclose(held.expected, 0.0, atol=1e-5) and np.allclose(held.reward, held.reported, atol=1e-5)
+    budgets = [each.reshape(WORLDS, ROUNDS, 3, AGENCY).sum(-1) for each in (held.share, done.share)]
+    np.testing.assert_allclose(*budgets, atol=1e-4)
+    best = held.impact / held.share_of_oracle
+    np.testing.assert_allclose(best, done.impact / done.share_of_oracle, rtol=1e-4)
+    even = State(*[None] * len(State._fields))._replace(local_seen=jnp.zeros(30))  # nothing else is looked at
+    first = (jax.tree.map(lambda leaf: leaf[0, 0], guide), jax.tree.map(lambda leaf: leaf[0], params))
+    np.testing.assert_allclose(from_centre(even, *first), guide.share[0, 0], atol=1e-4)
+
+
+def test_a_resplit_is_the_best_where_returns_are_logarithmic_and_nothing_spills_over(paths):
+    """An agency that gets all and sees its delivery does what who knows it would."""
+    params, guide, _ = jax.tree.map(lambda leaf: leaf[0], paths)
+    n, effect = AGENCY, jnp.linspace(1.0, 1.5, AGENCY)
+    on, room, local = jnp.ones(n, bool), jnp.full(n, 0.1), jnp.linspace(-0.1, 0.1, n)
+    guide = jax.tree.map(lambda leaf: leaf[0], guide)._replace(
+        share=RULES["knapsack"](effect, room, on, 1.0), on=on * 1.0
+    )
+    inner = State(*[None] * len(State._fields))._replace(local_seen=local)
+    wanted = RULES["knapsack"](effect * jnp.exp(local), room, on, 1.0)
+    assert wanted.min() > 0.0
+    np.testing.assert_allclose(from_centre(inner, guide, params._replace(room_seen=room)), wanted, atol=1e-4)
 
 
 def test_rewards_are_reports_when_they_are_read_and_what_the_centre_expects(paths):
@@ -50,7 +68,7 @@ def test_rewards_are_reports_when_they_are_read_and_what_the_centre_expects(path
     assert not acted.reported[:, 0].all() and np.abs(acted.expected).max() > 1e-4
     np.testing.assert_allclose(acted.reward, acted.reported + 0.5 * acted.expected, rtol=1e-5, atol=1e-6)
     # To first order the changes of all agencies together bring what each brings, and the centre's split is the best.
-    assert acted.expected.sum(-1).mean() < 1e-3
+    assert acted.expected.sum(-1).mean() < 1e-2
 
 
 @settings(max_examples=30, deadline=None)

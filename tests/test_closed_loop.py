@@ -32,11 +32,13 @@ def shares(env, policy, worlds=WORLDS):
     return played(env, policy, KEY, replicates=worlds, horizon=ROUNDS, collect=lambda happened: happened.share)
 
 
-def test_agencies_that_have_learned_nothing_do_what_the_centre_says(env, actor):
-    """An untrained network's mean is to hold."""
+def test_agencies_that_have_learned_nothing_resplit_what_the_centre_gives(env, actor):
+    """An untrained network's mean is to hold: in the first round budgets are those of the centre alone."""
     alone = fund(WORLD, env, KEY, worlds=WORLDS, rounds=ROUNDS)
     held = shares(env, closed_loop(WORLD, actor, rounds=ROUNDS, eta=0.5))
-    np.testing.assert_allclose(held, alone.share, atol=1e-6)
+    first = [each[:, 0].reshape(WORLDS, 3, 10) for each in (held, alone.share)]
+    np.testing.assert_allclose(*(each.sum(-1) for each in first), atol=1e-4)
+    assert np.abs(first[0] - first[1]).sum((1, 2)).min() > 0.01
 
 
 def test_it_learns_in_each_world_by_itself(env, actor):

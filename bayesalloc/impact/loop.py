@@ -66,7 +66,7 @@ def nothing_yet(worlds: int, rounds: int, projects: int) -> History:
     return History(np.zeros(shape), np.zeros(shape), np.full(shape, np.iinfo(np.int64).max))
 
 
-@partial(jax.jit, static_argnames=("n_kinds", "n_regions"))
+@partial(jax.jit, static_argnames=("n_kinds", "n_regions", "n_draws"))
 def plan(
     prior: Prior,
     reports: Reports,
@@ -78,6 +78,7 @@ def plan(
     *,
     n_kinds: int,
     n_regions: int,
+    n_draws: int = DRAWS,
 ) -> Float[Array, "world project"]:
     """The allocation with the largest mu + kappa sigma in each world.
 
@@ -91,11 +92,12 @@ def plan(
         kappa: weight of the standard deviation of the impact.
         n_kinds: number of kinds of spill-overs.
         n_regions: number of regions.
+        n_draws: of the posterior, that mu and sigma are taken over.
     """
 
     def one(prior: Prior, reports: Reports, spreads: Spreads, on: Array, last: Array, key: Array) -> Array:
         belief = believe(prior, reports, spreads, n_kinds, n_regions)
-        draws = draw(belief, prior, key, DRAWS, n_kinds)
+        draws = jax.tree.map(lambda leaf: leaf[:n_draws], draw(belief, prior, key, n_draws + n_draws % 2, n_kinds))
         world = acquisition.World(draws, jnp.broadcast_to(on.astype(last.dtype), draws.log_effect.shape), prior.edges)
         high = on.astype(last.dtype)
 

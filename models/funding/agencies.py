@@ -1,7 +1,8 @@
 """The agencies of `altruism.py` as those who act: each moves money among its projects, and bids for more of the budget.
 
-They begin from a split: the centre's, of every round, or the last one, which at first is the centre's. An agency's
-action is its bid and a move for each of its projects, all in [-1, 1]; with b the split's budget of agency i,
+They begin from a split: the centre's, of every round, after each has re-split its own part by what it alone sees of
+delivery; or the last one, which at first is the centre's. An agency's action is its bid and a move for each of its
+projects, all in [-1, 1]; with b the split's budget of agency i,
 
     x_ij = B_i w_ij / sum_j w_ij,  w_ij = split_ij (1 + 0.2 move_ij),  B_i in proportion to b_i exp(0.2 bid_i),
 
@@ -25,6 +26,7 @@ from bayesalloc.impact.rules import in_proportion
 from bayesalloc.models.altruism import State, consortium
 from bayesalloc.models.funding.guiding import UNKNOWN, Guide, believed_impact, uninformed
 from bayesalloc.models.funding.reports import Arrived, arrived
+from bayesalloc.models.funding.tilt import tilted
 from bayesalloc.models.funding.world import AGENCY, Params, World, draw_projects
 
 STEP = 0.2  # most that a project's share moves by in a round, and the log of a budget
@@ -107,7 +109,7 @@ def agencies(
     Args:
         world: what it is like.
         rounds: how many there are; the prior's guides have as many.
-        seeded: whether agencies begin from the centre's split of each round, or from their own last one.
+        seeded: whether agencies begin from the centre's split of each round, re-split, or from their own last one.
         numbered: whether actions are numbers.
         mean_field: whether agencies see their neighbours' mean.
     """
@@ -123,7 +125,7 @@ def agencies(
 
     def step(state: Acting, action: Array, guided: Guided) -> tuple[Acting, Acted]:
         guide, params = told(state.inner, guided), guided.params
-        base = based(state.memory, guide, seeded=seeded)
+        base = from_centre(state.inner, guide, params) if seeded else state.memory.split
         split, bid = moved(base, action) if numbered else split_by(base, action)
         share = working(split, guide.on)
         inner, happened = funding.step(state.inner._replace(on=guide.on > 0.0), share, params)
@@ -131,7 +133,7 @@ def agencies(
         first = in_round(guided.guide, 0)
         scale = believed_impact(first.share, first, params.edges)
         reported = (come.reports * jnp.exp(come.log_report)).reshape(-1, AGENCY).sum(-1) / scale
-        expected = gains(share, working(base, guide.on), guide, params) / scale
+        expected = gains(share, guide.share, guide, params) / scale
         return Acting(inner, remembered(state.memory, come, split, bid, guide)), Acted(
             impact=happened.impact,
             share_of_oracle=happened.share_of_oracle,
@@ -144,7 +146,7 @@ def agencies(
 
     def observe(state: Acting, guided: Guided) -> Observation:
         guide = told(state.inner, guided)
-        base = based(state.memory, guide, seeded=seeded)
+        base = from_centre(state.inner, guide, guided.params) if seeded else state.memory.split
         values = sight(state.inner, state.memory, base, guide, guided.params, rounds, mean_field=mean_field)
         return Observation(values, jnp.ones((world.n_agencies, MOVES if numbered else SIZE), bool))
 
@@ -189,9 +191,9 @@ def nothing_remembered(split: Float[Array, " project"]) -> Memory:
     return Memory(split, jnp.zeros(len(split) // AGENCY), nothing, nothing, nothing)
 
 
-def based(memory: Memory, guide: Guide, *, seeded: bool) -> Float[Array, " project"]:
-    """The split that is acted on."""
-    return guide.share if seeded else memory.split
+def from_centre(inner: State, guide: Guide, params: Params) -> Float[Array, " project"]:
+    """The centre's split as agencies re-split it without having learned anything."""
+    return tilted(guide.share, params.room_seen, inner.local_seen, guide.on)
 
 
 def working(split: Float[Array, " project"], on: Float[Array, " project"]) -> Float[Array, " project"]:
@@ -236,7 +238,7 @@ def gains(
 
     Args:
         share: x.
-        base: the split before the changes.
+        base: the centre's split.
         guide: of the round.
         params: the projects.
     """

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping
 
-from bayesalloc.models.funding import bandit, bomara
+from bayesalloc.models.funding import bandit, bomara, gradient, tilt
 from bayesalloc.models.funding.world import World
 from bayesalloc.stepping import Deciding
 
@@ -16,7 +16,12 @@ def _alone(name: str) -> Callable[[World], Deciding]:
 ALLOCATORS: Mapping[str, Callable[[World], Deciding]] = {
     "bandit": lambda world: Deciding(bandit.central, bandit.TUNED["central"]),
     "bandit_agencies": lambda world: Deciding(bandit.per_agency, bandit.TUNED["per_agency"]),
+    "pg_own": lambda world: Deciding(gradient.own, gradient.TUNED["own"]),
+    "pg_total": lambda world: Deciding(gradient.total, gradient.TUNED["total"]),
     "ppo": _alone("ppo"),
     "dqn": _alone("dqn"),
+    "thompson": lambda world: Deciding(bomara.optimiser(world, sampled=True)),
+    "bo_no_spillovers": lambda world: Deciding(bomara.optimiser(world, spillovers=False)),
+    "tilt": lambda world: Deciding(tilt.tilting(world)),
     "bo": lambda world: Deciding(bomara.optimiser(world)),
 }

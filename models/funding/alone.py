@@ -280,7 +280,8 @@ _OPTIMISER = optax.scale_by_adam()
 
 def _values_start(arm: Values, agencies: int, features: int) -> Weighing:
     network = Dense((features, UNITS, UNITS, MOVES), SEED)
-    network = eqx.tree_at(lambda made: made.biases[-1], network, network.biases[-1].at[0].set(arm.hold))
+    held = jnp.zeros_like(network.weights[-1]), network.biases[-1].at[0].set(arm.hold)
+    network = eqx.tree_at(lambda made: (made.weights[-1], made.biases[-1]), network, held)
     seen, zero = jnp.zeros(features), jnp.float32(0)
     memory = buffer.empty(Transition(seen, jnp.int32(0), zero, zero, seen, ALL), CAPACITY)
     last = jnp.zeros((agencies, features)), jnp.zeros(agencies, jnp.int32)

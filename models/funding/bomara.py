@@ -16,6 +16,7 @@ from bayesalloc.environment import Environment
 from bayesalloc.impact.acquisition import World as Believed
 from bayesalloc.impact.learning import Learned
 from bayesalloc.impact.loop import (
+    DRAWS,
     LEARN_AT,
     LEAST_ROUNDS,
     History,
@@ -25,7 +26,7 @@ from bayesalloc.impact.loop import (
     plan,
     stacked,
 )
-from bayesalloc.impact.structured import Prior, double_precision
+from bayesalloc.impact.structured import Prior, Spreads, double_precision
 from bayesalloc.models.funding.world import KINDS, Params, World
 from bayesalloc.stepping import Hosted, Standing, played
 
@@ -109,19 +110,31 @@ class Memory(NamedTuple):
     rounds: int = 0
 
 
-def optimiser(world: World, *, kappa: float = 0.0, watch: Callable[[Believing], None] | None = None) -> Hosted:
+def optimiser(
+    world: World,
+    *,
+    kappa: float = 0.0,
+    sampled: bool = False,
+    spillovers: bool = True,
+    watch: Callable[[Believing], None] | None = None,
+) -> Hosted:
     """Bayesian optimisation as a policy.
 
     Args:
         world: what the worlds are like; only its sizes and groups are looked at.
         kappa: weight of the standard deviation of the impact, beside its mean.
+        sampled: whether to give what is best under a single draw of what is believed (Thompson sampling).
+        spillovers: whether to know that projects affect each other.
         watch: called before the money of each round is given.
     """
     sizes = {"n_kinds": len(KINDS), "n_regions": world.n_regions}
+    n_draws = 1 if sampled else DRAWS
 
     def start(standing: Standing) -> Memory:
         with double_precision():
             prior = prior_of(world, standing.params)
+            edges = prior.edges
+            prior = prior._replace(edges=edges._replace(there=edges.there & spillovers))
             share = jnp.full(prior.estimate.shape, 1.0 / world.n_projects)
         return Memory(prior, nothing_yet(len(share), LEAST_ROUNDS, world.n_projects), share)
 
@@ -131,22 +144,28 @@ def optimiser(world: World, *, kappa: float = 0.0, watch: Callable[[Believing], 
             reports = history.reports(number)
             if number in LEARN_AT or learned is None:
                 learned = learned_each(prior, reports, learned, **sizes)
-            spreads = stacked([each.mode for each in learned])
             keys = jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, OWN), number))(standing.noise_key)
+            spreads = stacked([_drawn(*pair) if sampled else pair[0].mode for pair in zip(learned, keys, strict=True)])
             on = jnp.asarray(np.asarray(standing.state.on))
-            share = plan(prior, reports, spreads, on, share, keys, jnp.asarray(kappa), **sizes)
+            share = plan(prior, reports, spreads, on, share, keys, jnp.asarray(kappa), n_draws=n_draws, **sizes)
             if watch is not None:
                 watch(Believing(number, standing.params, on, np.asarray(share), prior, history, learned))
         return jnp.asarray(np.asarray(share, np.float32)), Memory(prior, history, share, learned, number)
 
     def told(memory: Memory, happened: Any) -> Memory:
         number, history = memory.rounds, memory.history.with_room(memory.rounds + 1)
-        history.amount[:, number] = np.where(np.asarray(happened.on), np.asarray(memory.share), 0.0)
+        history.amount[:, number] = np.where(np.asarray(happened.on), np.asarray(happened.share), 0.0)
         history.log_report[:, number] = np.asarray(happened.log_report)
         history.arrival[:, number] = np.asarray(happened.arrival)
         return memory._replace(history=history, rounds=number + 1)
 
     return Hosted(start, act, told)
+
+
+def _drawn(learned: Learned, key: Array) -> Spreads:
+    """One of the points that the spreads may have."""
+    place = jax.random.randint(jax.random.fold_in(key, 0), (), 0, len(learned.points.noise))
+    return jax.tree.map(lambda leaf: leaf[place], learned.points)
 
 
 def fund(

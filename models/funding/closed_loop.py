@@ -20,6 +20,7 @@ from bayesalloc.models.funding import bomara
 from bayesalloc.models.funding.agencies import (
     AGENCY,
     Memory,
+    from_centre,
     gains,
     nothing_remembered,
     remembered,
@@ -105,8 +106,9 @@ def closed_loop(
     way = Way(config, HEAD, config.tuning)
     study = jax.jit(jax.vmap(partial(ppo.study, way), in_axes=(0, 0, 0, None, 0)))
 
-    def seen(inner: Any, own: Memory, guide: Guide, params: Any) -> Array:
-        return sight(inner, own, guide.share, guide, params, rounds, mean_field=mean_field)
+    def seen(inner: Any, own: Memory, guide: Guide, params: Any) -> tuple[Array, Array]:
+        base = from_centre(inner, guide, params)
+        return sight(inner, own, base, guide, params, rounds, mean_field=mean_field), base
 
     observed = jax.jit(jax.vmap(seen))
 
@@ -164,12 +166,11 @@ def closed_loop(
         if running.turn is None:
             scale = jax.vmap(believed_impact)(guide.share, guide, standing.params.edges)
             running = running._replace(own=jax.vmap(nothing_remembered)(guide.share), scale=scale)
-        values = observed(standing.state, running.own, guide, standing.params)
+        values, base = observed(standing.state, running.own, guide, standing.params)
         fresh = jnp.zeros(values.shape[:2], bool)
         running = learned(running, _valued(running.learner.actor, running.recalled, values, fresh), keys)
-        recalled, turn = _begun(
-            running.learner.actor, running.recalled, values, guide, keys, drawing=learning is not None
-        )
+        actors, drawing = running.learner.actor, learning is not None
+        recalled, turn = _begun(actors, running.recalled, values, base, guide, keys, drawing=drawing)
         return turn.share, running._replace(centre=thought, recalled=recalled, turn=turn)
 
     def told(running: Running, happened: Any) -> Running:
@@ -185,12 +186,12 @@ def _valued(actor: Actor, recalled: Array, values: Array, fresh: Array) -> Float
 
 @partial(jax.jit, static_argnames="drawing")
 def _begun(
-    actor: Actor, recalled: Array, values: Array, guide: Guide, keys: Array, *, drawing: bool
+    actor: Actor, recalled: Array, values: Array, base: Array, guide: Guide, keys: Array, *, drawing: bool
 ) -> tuple[Array, Turn]:
     """What agencies do in a round."""
     recalled, numbers, value = look(actor, recalled, values, jnp.zeros(values.shape[:2], bool))
     drawn = jax.vmap(HEAD.sample, (0, 0, None))(keys, numbers, None) if drawing else HEAD.best(numbers, None)
-    split, bid = jax.vmap(split_by)(guide.share, HEAD.done(drawn))
+    split, bid = jax.vmap(split_by)(base, HEAD.done(drawn))
     share = jax.vmap(working)(split, guide.on)
     return recalled, Turn(guide, split, bid, share, values, drawn, HEAD.log_prob(numbers, drawn, None), value)
 
@@ -204,7 +205,7 @@ def _ended(
     def of_world(turn: Turn, own: Memory, state: Any, params: Any, scale: Array) -> tuple[Memory, Array]:
         come = arrived(state.pending, state.period)
         reported = (come.reports * jnp.exp(come.log_report)).reshape(-1, AGENCY).sum(-1)
-        expected = gains(turn.share, working(turn.guide.share, turn.guide.on), turn.guide, params)
+        expected = gains(turn.share, turn.guide.share, turn.guide, params)
         return remembered(own, come, turn.split, turn.bid, turn.guide), (reported + eta * expected) / scale
 
     return jax.vmap(of_world)(turn, own, state, params, scale)

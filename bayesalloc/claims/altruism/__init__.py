@@ -70,7 +70,7 @@ def measure(asked: Asked) -> Findings:
     found = run(
         published.model,
         settings,
-        there(published.model),
+        [name for name in there(published.model) if asked.full or name not in published.full_only],
         Effort(rounds, worlds, keep),
         asked.seed,
         progress=asked.progress,

@@ -35,10 +35,11 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings and claims, and the probability of the intervals that decide."""
+    """All settings and claims, the probability of the intervals that decide, and what only a full run measures."""
 
     model: str
     interval: float
+    full_only: list[str]
     settings: list[Setting]
     claims: list[Claim]
 
