@@ -46,6 +46,9 @@ TERMS = {
     "variance": "mean over projects of the variance of their shares over the last 50 rounds, times a million.",
     "converged": "median over worlds of the first round from which the mean share of the oracle over 20 rounds stays at"
     " 98 % or more of its final level; in brackets in how many worlds that would be later than measured.",
+    "slope": "of reported impact on money (K as it is seen), by regression of all reports of a run and with effects of"
+    " projects and rounds; by do: of what a quarter more does to a random half of the grants in the same rounds; true:"
+    " of the curve. Where money follows what is believed, a regression does not say what money does.",
     "p": "by chance alone a difference as large would come about with this probability (sign flips over worlds).",
 }
 
@@ -181,6 +184,14 @@ def _tables(setting: str, record: Mapping[str, Any]) -> Iterator[Table]:
             for name, each in found["allocators"].items()
         ],
     )
+    for name, each in found["allocators"].items():
+        if each["slopes"]:
+            yield Table(
+                setting,
+                f"Slope of log impact on log(1 + x / K), in the rounds of {_plain(name)}",
+                ["", "slope"],
+                [[kind, _number(value, 3, interval=True)] for kind, value in each["slopes"].items()],
+            )
     at = measurable(rounds)
     for of, gains in found["gains"].items():
         yield Table(

@@ -25,6 +25,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
+from bayesalloc.claims.altruism import regression
 from bayesalloc.claims.altruism.published import Setting
 from bayesalloc.environment import Environment, stack
 from bayesalloc.errors import InputError, quoted
@@ -37,7 +38,14 @@ from bayesalloc.stepping import Deciding, Hosted, played
 BATCH = 4  # worlds that an allocator is measured on at once
 REGISTRY = "bayesalloc.models.funding.allocators"
 FOLLOWED = ("bayesalloc.models.", "bayesalloc.impact.")  # code of which a change makes another version
-DIMS = {"impact": ("round",), "share_of_oracle": ("round",), "turnover": ("round",), "variance": ()}
+DIMS = {
+    "impact": ("round",),
+    "share_of_oracle": ("round",),
+    "turnover": ("round",),
+    "variance": (),
+    "slope": ("regression",),
+}
+REGRESSED = "bo"  # of whose rounds impact is regressed on allocation
 
 
 class Effort(NamedTuple):
@@ -113,8 +121,9 @@ def run(
         progress: whether to show progress on stderr.
 
     Returns:
-        Setting -> dataset of `impact`, `share_of_oracle` and `turnover` (allocator, world, round), and `variance`
-        (allocator, world); see `impact.metrics`.
+        Setting -> dataset of `impact`, `share_of_oracle` and `turnover` (allocator, world, round), `variance`
+        (allocator, world; see `impact.metrics`), and `slope` (allocator, world, regression; see `regression`), which is
+        NaN but for REGRESSED.
     """
     module = importlib.import_module(f"bayesalloc.models.{model}")
     fixed = tuple(name for name in names if name in (*RULES, *module.ORACLES))
@@ -132,7 +141,11 @@ def run(
         found = _kept(cell, module, effort.keep)
         data = xr.Dataset(
             {name: (("world", "allocator", *DIMS[name]), values) for name, values in found.items()},
-            {"allocator": [*cell.names], "world": cell.batch * BATCH + np.arange(cell.worlds)},
+            {
+                "allocator": [*cell.names],
+                "world": cell.batch * BATCH + np.arange(cell.worlds),
+                "regression": [*regression.SLOPES],
+            },
         )
         parts.setdefault(cell.setting, {}).setdefault(cell.batch, []).append(data)
     return {
@@ -146,14 +159,14 @@ def _kept(cell: Cell, module: Any, folder: Path | None) -> dict[str, np.ndarray]
     env = _environment(module.consortium, module.World(**cell.world))
     arms = env.arms(cell.names)
     if folder is None:
-        return measured(cell, env, arms)
+        return measured(cell, env, arms, module.NEVER)
     text = json.dumps(description(cell, module.__name__, arms), sort_keys=True)
     name = "-".join([cell.setting, "rules" if cell.names[0] in RULES else cell.names[0], str(cell.batch)])
     digest = hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
     path = folder / f"{name}-{digest}.npz".replace(" ", "_")
     if path.exists():
         return _read(path, text)
-    found = measured(cell, env, arms)
+    found = measured(cell, env, arms, module.NEVER)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, description=np.array(text), **found)  # pyright: ignore[reportArgumentType] its keywords
     replace(path, [buffer.getbuffer()])
@@ -212,23 +225,33 @@ def _environment(consortium: Callable[[Any], Environment], world: Any) -> Enviro
     return consortium(world)
 
 
-def measured(cell: Cell, env: Environment, arms: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Outcomes of the allocators of a cell, each with axes world and allocator first; see `DIMS`."""
+def measured(cell: Cell, env: Environment, arms: Mapping[str, Any], never: int) -> dict[str, np.ndarray]:
+    """Outcomes of the allocators of a cell, each with axes world and allocator first; see `DIMS`.
+
+    Args:
+        cell: which.
+        env: its environment.
+        arms: its allocators.
+        never: the round in which a report arrives that there is not.
+    """
     key = jax.random.fold_in(jax.random.key(cell.seed), cell.batch)
     first = arms[cell.names[0]]
     size: dict[str, Any] = {"replicates": cell.worlds, "horizon": cell.rounds}
+    slopes = np.full((cell.worlds, len(cell.names), len(regression.SLOPES)), np.nan)
     if not isinstance(first, Deciding):
         assert env.alike is not None
         found = rollout(env, hold, key, arms=stack(env.alike([*arms.values()])), collect=_looked_at, **size)
     elif isinstance(first.policy, Hosted):
-        found = played(env, first.policy, key, collect=_looked_at, **size)
+        found = played(env, first.policy, key, **size)
+        if cell.names == (REGRESSED,):
+            slopes[:, 0] = regression.slopes(env, key, found, found.arrival < never, cell.world["eta"])
         found = jax.tree.map(lambda leaf: leaf[:, None], found)
     else:
         given = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], first.given)
         found = rollout(env, first.policy, key, arms=given, collect=_looked_at, **size)
     variance = jax.vmap(jax.vmap(metrics.allocation_variance))(jnp.asarray(found.share))
-    series = {name: np.asarray(getattr(found, name)) for name in DIMS if name != "variance"}
-    return {**series, "variance": np.asarray(variance)}
+    series = {name: np.asarray(getattr(found, name)) for name in DIMS if "round" in DIMS[name]}
+    return {**series, "variance": np.asarray(variance), "slope": slopes}
 
 
 def _looked_at(outcomes: Any) -> Kept:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from bayesalloc.claims.altruism.published import Claim, Published, Setting
@@ -60,6 +61,11 @@ def summary(data: xr.Dataset, probability: float) -> dict[str, Any]:
         "turnover": float(data["turnover"].values[:, last].mean()),
         "variance": float(data["variance"].values.mean()),
         "converged": converged(share),
+        "slopes": {
+            str(name): with_interval(slope, probability)
+            for name, slope in zip(data["regression"].values, data["slope"].values.T, strict=True)
+            if np.isfinite(slope).all()
+        },
     }
 
 
