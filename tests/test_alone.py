@@ -33,7 +33,7 @@ def test_what_was_learned_among_agencies_does_the_same_among_all_rules():
 
 
 KEEN = alone.Policy(*map(np.float32, (3e-2, 0.9, 0.0, 2.0, 0.1)))
-GREEDY = alone.Values(*map(np.float32, (1e-2, 0.9, 0.0, 0.05, 0.1)))
+GREEDY = alone.Values(*map(np.float32, (1e-2, 0.9, 0.3, 0.0, 0.1)))
 HELD = 30.0  # logit of not moving
 
 
