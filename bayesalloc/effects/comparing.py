@@ -101,6 +101,7 @@ def compare(
                 "a plain model is compared under interventions on its sites: give the sites and values of each arm"
             )
         named = {name: arm if isinstance(arm, Arm) else Arm(sites=arm) for name, arm in arms.items()}
+        _comparable(named, baseline)
         given = _given(model, data, keywords) if problem is None else problem.data
         draws = draws or defaults.COMPARED_DRAWS
         simulated = plain.simulate(model, named, rng_key, draws, futures, given, posterior)
