@@ -325,5 +325,5 @@ by_values = alone(Learner(_values_start, _values_turn), lambda arm: arm.spread)
 # they earn in so few rounds is too noisy to learn from: the best are those that nearly always hold.
 RIVALS = {
     "ppo": Deciding(by_policy, Policy(*map(np.float32, (3e-5, 0.319, 0.0287, 6.98, 0.0328)))),
-    "dqn": Deciding(by_values, Values(*map(np.float32, (1e-3, 0.5, 0.02, 0.1, 0.1)))),
+    "dqn": Deciding(by_values, Values(*map(np.float32, (1e-5, 0.973, 0.0233, 0.0354, 0.362)))),
 }
