@@ -160,7 +160,7 @@ def test_cells_of_another_version_are_not_mixed_in(kept, monkeypatch, one_a_batc
         monkeypatch.setattr("bayesalloc.models.altruism.ALLOCATORS", changed)
         cells._environment.cache_clear()
     elif other == "code":
-        monkeypatch.setattr(cells, "code", lambda modules: "another")
+        monkeypatch.setattr(cells, "code_of", lambda modules: "another")
     with pytest.raises(pytest.fail.Exception, match="is measured"):
         run("altruism", [setting], NAMES, Effort(3 if other == "rounds" else 4, 2, kept[0], SMALL))
     cells._environment.cache_clear()
@@ -171,7 +171,7 @@ def test_comments_are_no_other_version():
 
     plain, told = "def f(x):\n    return x", 'def f(x):\n    """Why."""\n    return x  # so'
     assert ast.dump(cells._without_docstrings(ast.parse(told))) == ast.dump(ast.parse(plain))
-    assert cells.code(frozenset({"bayesalloc.models.funding.bandit"})) != cells.code(
+    assert cells.code_of(frozenset({"bayesalloc.models.funding.bandit"})) != cells.code_of(
         frozenset({"bayesalloc.models.funding.bomara"})
     )
 

@@ -75,6 +75,7 @@ class Cell(NamedTuple):
         seed: of the run.
         batch: number of the batch, from 0; its worlds have their random numbers from the seed and this.
         worlds: how many.
+        code: hash of what the world and the allocators do, see `code_of`.
     """
 
     setting: str
@@ -84,6 +85,7 @@ class Cell(NamedTuple):
     seed: int
     batch: int
     worlds: int
+    code: str
 
 
 class Kept(NamedTuple):
@@ -129,13 +131,17 @@ def run(
     fixed = tuple(name for name in names if name in (*RULES, *module.ORACLES))
     alone: list[tuple[str, ...]] = [(name,) for name in names if name not in fixed]
     groups = [fixed, *alone] if fixed else alone
+    first = module.consortium(module.World(**{**settings[0].world, **effort.world}))
+    versions = {group: code_of(modules_of(module.__name__, first.arms(group))) for group in groups}  # as it is now
     cells = []
     for setting in settings:
         world = dataclasses.asdict(module.World(**{**setting.world, **effort.world}))
         worlds = setting.worlds if effort.worlds is None else effort.worlds
         for batch, first in enumerate(range(0, worlds, BATCH)):
             size = min(BATCH, worlds - first)
-            cells += [Cell(setting.name, world, group, effort.rounds, seed, batch, size) for group in groups]
+            cells += [
+                Cell(setting.name, world, group, effort.rounds, seed, batch, size, versions[group]) for group in groups
+            ]
     parts: dict[str, dict[int, list[xr.Dataset]]] = {}
     for cell in tqdm(cells, "cells", disable=not progress, leave=False):
         found = _kept(cell, module, effort.keep)
@@ -160,7 +166,7 @@ def _kept(cell: Cell, module: Any, folder: Path | None) -> dict[str, np.ndarray]
     arms = env.arms(cell.names)
     if folder is None:
         return measured(cell, env, arms, module.NEVER)
-    text = json.dumps(description(cell, module.__name__, arms), sort_keys=True)
+    text = json.dumps(description(cell, arms), sort_keys=True)
     name = "-".join([cell.setting, "rules" if cell.names[0] in RULES else cell.names[0], str(cell.batch)])
     digest = hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
     path = folder / f"{name}-{digest}.npz".replace(" ", "_")
@@ -183,19 +189,22 @@ def _read(path: Path, text: str) -> dict[str, np.ndarray]:
     raise InputError(f"{path}: holds another cell than its name says; remove it, and it is measured again")
 
 
-def description(cell: Cell, world_module: str, arms: Mapping[str, Any]) -> dict[str, Any]:
+def description(cell: Cell, arms: Mapping[str, Any]) -> dict[str, Any]:
     """All that a cell comes from, in types of JSON."""
-    modules, given = {world_module}, hashlib.blake2b(digest_size=10)
+    given = hashlib.blake2b(digest_size=10)
     for arm in arms.values():
-        if isinstance(arm, Deciding):
-            modules.add(getattr(arm.policy, "act", arm.policy).__module__)
-            for leaf in jax.tree.leaves(arm.given):
-                given.update(repr((np.shape(leaf), np.asarray(leaf).tolist())).encode())
-    return {**cell._asdict(), "given": given.hexdigest(), "code": code(frozenset(modules))}
+        for leaf in jax.tree.leaves(arm.given) if isinstance(arm, Deciding) else ():
+            given.update(repr((np.shape(leaf), np.asarray(leaf).tolist())).encode())
+    return {**cell._asdict(), "given": given.hexdigest()}
 
 
-@functools.cache
-def code(modules: frozenset[str]) -> str:
+def modules_of(world: str, arms: Mapping[str, Any]) -> frozenset[str]:
+    """The modules in which a world and allocators are written."""
+    policies = [arm.policy for arm in arms.values() if isinstance(arm, Deciding)]
+    return frozenset({world, *(getattr(policy, "act", policy).__module__ for policy in policies)})
+
+
+def code_of(modules: frozenset[str]) -> str:
     """A hash of what modules do, and those among FOLLOWED that they use: without comments and docstrings."""
     found: dict[str, str] = {}
     left = [*modules]
