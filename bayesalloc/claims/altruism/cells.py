@@ -105,19 +105,17 @@ def there(model: str) -> list[str]:
 
 def run(
     model: str,
-    settings: Sequence[Setting],
-    names: Sequence[str],
+    settings: Sequence[tuple[Setting, Sequence[str]]],
     effort: Effort,
     seed: int = 0,
     *,
     progress: bool = False,
 ) -> dict[str, xr.Dataset]:
-    """Every allocator in the same worlds of each setting.
+    """Allocators in the same worlds of each setting.
 
     Args:
         model: name of the environment's module.
-        settings: which.
-        names: of the allocators.
+        settings: which, each with the names of its allocators.
         effort: how much is measured.
         seed: seed of the random numbers.
         progress: whether to show progress on stderr.
@@ -128,13 +126,14 @@ def run(
         NaN but for REGRESSED.
     """
     module = importlib.import_module(f"bayesalloc.models.{model}")
-    fixed = tuple(name for name in names if name in (*RULES, *module.ORACLES))
-    alone: list[tuple[str, ...]] = [(name,) for name in names if name not in fixed]
-    groups = [fixed, *alone] if fixed else alone
-    first = module.consortium(module.World(**{**settings[0].world, **effort.world}))
-    versions = {group: code_of(modules_of(module.__name__, first.arms(group))) for group in groups}  # as it is now
+    versions: dict[tuple[str, ...], str] = {}  # as it is now: files may change while a run goes on
     cells = []
-    for setting in settings:
+    for setting, names in settings:
+        fixed = tuple(name for name in names if name in (*RULES, *module.ORACLES))
+        groups = [*([fixed] if fixed else []), *((name,) for name in names if name not in fixed)]
+        for group in groups:
+            if group not in versions:
+                versions[group] = code_of(modules_of(module.__name__, module.environment.arms(group)))
         world = dataclasses.asdict(module.World(**{**setting.world, **effort.world}))
         worlds = setting.worlds if effort.worlds is None else effort.worlds
         for batch, first in enumerate(range(0, worlds, BATCH)):
