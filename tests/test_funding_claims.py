@@ -36,6 +36,14 @@ def test_the_claims_are_well_formed():
         PUBLISHED.only(["mars"])
 
 
+def test_who_is_measured_where():
+    names, (first, other) = ["knapsack", "bo", "tilt", "blackbox"], PUBLISHED.settings[:2]
+    assert PUBLISHED.measured(first, names, full=True) == names
+    assert PUBLISHED.measured(first, names, full=False) == ["knapsack", "bo", "tilt"]
+    assert PUBLISHED.measured(other, names, full=True) == ["knapsack", "bo"]
+    assert {*PUBLISHED.full_only, *PUBLISHED.first_only} <= {*cells.there("altruism")}
+
+
 def test_a_gain_is_one_of_means_over_the_rounds_in_each_world():
     treated, control = np.array([[1.0, 2.0, 4.0], [1.0, 1.0, 3.0]]), np.array([[1.0, 1.0, 2.0], [1.0, 2.0, 3.0]])
     found = compared(treated, control, slice(1, 3), 0.89)
@@ -115,7 +123,7 @@ def kept(tmp_path_factory):
     folder, setting = tmp_path_factory.mktemp("cells"), PUBLISHED.settings[0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cells, "BATCH", 1)
-        return folder, run("altruism", [setting], NAMES, Effort(4, 2, folder, SMALL))["default"]
+        return folder, run("altruism", [(setting, NAMES)], Effort(4, 2, folder, SMALL))["default"]
 
 
 def test_allocators_meet_the_same_worlds(kept):
@@ -132,7 +140,7 @@ def again(folder, monkeypatch, rounds=4, world=SMALL, **setting):
     made, measured = [], cells.measured
     monkeypatch.setattr(cells, "measured", lambda cell, *rest: made.append(cell) or measured(cell, *rest))
     chosen = msgspec.structs.replace(PUBLISHED.settings[0], **setting)
-    found = run("altruism", [chosen], NAMES, Effort(rounds, 2, folder, world))
+    found = run("altruism", [(chosen, NAMES)], Effort(rounds, 2, folder, world))
     return found["default"], [(cell.names[0], cell.batch) for cell in made]
 
 
@@ -160,9 +168,9 @@ def test_cells_of_another_version_are_not_mixed_in(kept, monkeypatch, one_a_batc
         monkeypatch.setattr("bayesalloc.models.altruism.ALLOCATORS", changed)
         cells._environment.cache_clear()
     elif other == "code":
-        monkeypatch.setattr(cells, "code", lambda modules: "another")
+        monkeypatch.setattr(cells, "code_of", lambda modules: "another")
     with pytest.raises(pytest.fail.Exception, match="is measured"):
-        run("altruism", [setting], NAMES, Effort(3 if other == "rounds" else 4, 2, kept[0], SMALL))
+        run("altruism", [(setting, NAMES)], Effort(3 if other == "rounds" else 4, 2, kept[0], SMALL))
     cells._environment.cache_clear()
 
 
@@ -171,7 +179,7 @@ def test_comments_are_no_other_version():
 
     plain, told = "def f(x):\n    return x", 'def f(x):\n    """Why."""\n    return x  # so'
     assert ast.dump(cells._without_docstrings(ast.parse(told))) == ast.dump(ast.parse(plain))
-    assert cells.code(frozenset({"bayesalloc.models.funding.bandit"})) != cells.code(
+    assert cells.code_of(frozenset({"bayesalloc.models.funding.bandit"})) != cells.code_of(
         frozenset({"bayesalloc.models.funding.bomara"})
     )
 
@@ -180,7 +188,7 @@ def test_a_damaged_cell_is_named(kept, tmp_path, one_a_batch):
     whole = next(kept[0].glob("default-rules-0-*.npz"))
     (tmp_path / whole.name).write_bytes(whole.read_bytes()[:500])
     with pytest.raises(InputError, match=r"default-rules-0-.*npz: is not a whole cell; remove it"):
-        run("altruism", PUBLISHED.settings[:1], NAMES, Effort(4, 2, tmp_path, SMALL))
+        run("altruism", [(PUBLISHED.settings[0], NAMES)], Effort(4, 2, tmp_path, SMALL))
 
 
 def test_from_the_claims_to_the_page(kept, monkeypatch, tmp_path, one_a_batch):

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping
 
-from bayesalloc.models.funding import bandit, bomara, gradient, tilt
+from bayesalloc.models.funding import bandit, blackbox, bomara, gradient, tilt
 from bayesalloc.models.funding.world import World
 from bayesalloc.stepping import Deciding
 
@@ -20,6 +20,7 @@ ALLOCATORS: Mapping[str, Callable[[World], Deciding]] = {
     "pg_total": lambda world: Deciding(gradient.total, gradient.TUNED["total"]),
     "ppo": _alone("ppo"),
     "dqn": _alone("dqn"),
+    "blackbox": lambda world: Deciding(blackbox.black_box(world)),
     "thompson": lambda world: Deciding(bomara.optimiser(world, sampled=True)),
     "bo_no_spillovers": lambda world: Deciding(bomara.optimiser(world, spillovers=False)),
     "tilt": lambda world: Deciding(tilt.tilting(world)),

@@ -70,14 +70,9 @@ def measure(asked: Asked) -> Findings:
         keep.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{keep}: cannot be written to: {error.strerror}") from None
-    found = run(
-        published.model,
-        settings,
-        [name for name in there(published.model) if asked.full or name not in published.full_only],
-        Effort(rounds, worlds, keep),
-        asked.seed,
-        progress=asked.progress,
-    )
+    names = there(published.model)
+    chosen = [(each, published.measured(each, names, full=asked.full)) for each in settings]
+    found = run(published.model, chosen, Effort(rounds, worlds, keep), asked.seed, progress=asked.progress)
     return report(published, settings, found)
 
 

@@ -21,17 +21,17 @@ def measurable(rounds: int) -> list[str]:
 def judged(published: Published, settings: Sequence[Setting], found: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     """Every allocator and every claim in every setting, as plain objects for JSON."""
     rounds = {data.sizes["round"] for data in found.values()}.pop()
-    measured = [*dict.fromkeys(name for data in found.values() for name in data["allocator"].values.tolist())]
+    names = {setting: data["allocator"].values.tolist() for setting, data in found.items()}
     record: dict[str, Any] = {
         "rounds": rounds,
         "interval": published.interval,
-        "missing": sorted(set(published.allocators) - set(measured)),
+        "missing": sorted(set(published.allocators).difference(*names.values())),
         "settings": {},
         "claims": [],
     }
     treated = [name for name in dict.fromkeys(name for claim in published.claims for name in claim.of)]
     for setting in settings:
-        data = found[setting.name]
+        data, measured = found[setting.name], names[setting.name]
         record["settings"][setting.name] = {
             "worlds": data.sizes["world"],
             "allocators": {name: summary(data.sel(allocator=name), published.interval) for name in measured},
