@@ -146,7 +146,7 @@ def sentences(problem: Problem, design: Design) -> list[str]:
     if lost:
         found.append(f"No terms would be found with {listing(lost)}.")
     if design.doubts and design.search:
-        found.append(f"Terms anew are sought for these only where {listing(design.search.names)} stay as they are.")
+        found.append(f"Terms anew are sought with the same {listing(design.search.names)}.")
     return found
 
 
@@ -237,7 +237,7 @@ def sheets(problem: Problem, design: Design, name: Any) -> list[Sheet]:
         )
         rows.append([each.text, *(_shown(problem, each, value) for value in values)])
     found += [Sheet("What was asked", ["constraint", free.mechanism.name, "design", "fresh"], rows)] if rows else []
-    found += [_steps(problem, search, name)] if search else []
+    found += [_steps(problem, search, name)] if search and solution.found else []
     if design.doubts:
         rows = []
         places = top_places(doubt.objective for doubt in design.doubts)

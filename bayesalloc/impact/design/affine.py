@@ -58,7 +58,7 @@ class Affine(NamedTuple):
     def among(self, places: Sequence[int], count: int) -> "Affine":
         """The same as functions of `count` numbers, of which its own have these places: others move nothing."""
 
-        def widened(slope: Float[np.ndarray, "*row number"]) -> Float[np.ndarray, "*row number"]:
+        def widened(slope: Float[np.ndarray, "*row number"]) -> Float[np.ndarray, "*row wide"]:
             wide = np.zeros((*slope.shape[:-1], count))
             wide[..., list(places)] = slope
             return wide
