@@ -5,6 +5,11 @@ over all of them. Their random numbers are apart from those of `bayesalloc repro
 into the rival's own file, in `models/funding`, to three digits.
 
     python benchmarks/funding_tuning.py pg_own
+
+Of Bayesian optimisation one number is tuned, beta of the acquisition beta mu + sigma: it is tried at each of BETAS, of
+which those up to 1 are the published range, and infinity is the mean alone.
+
+    python benchmarks/funding_tuning.py bo --worlds 8 --rounds 40
 """
 
 import argparse
@@ -18,6 +23,7 @@ import numpy as np
 import bayesalloc as ba
 from bayesalloc.models.altruism import World, consortium
 from bayesalloc.models.funding import gradient
+from bayesalloc.models.funding.bomara import fund
 from bayesalloc.models.funding.gradient import Gradient
 
 
@@ -36,15 +42,36 @@ RIVALS = {
     "pg_total": (gradient.total, Gradient, GRADIENT),
 }
 APART = 1_000_000  # seed of the worlds
+BETAS = (0.1, 0.3, 1.0, 3.0, 10.0, np.inf)
+
+
+def betas(worlds, rounds):
+    """The mean share of the oracle with each beta, and what it is over that of the mean alone, paired."""
+    env, key = consortium(World()), jax.random.key(APART)
+    found = {
+        beta: fund(World(), env, key, worlds=worlds, rounds=rounds, kappa=1.0 / beta).share_of_oracle for beta in BETAS
+    }
+    for beta, share in found.items():
+        more = (share - found[BETAS[-1]]).mean(1)
+        numbers = {
+            "share": share.mean(),
+            "round 20": share[:, 19].mean(),
+            "over the mean alone": more.mean(),
+            "error": more.std(ddof=1) / worlds**0.5,
+        }
+        print(json.dumps({"beta": beta} | {name: round(float(value), 4) for name, value in numbers.items()}))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("rival", choices=RIVALS)
+    parser.add_argument("rival", choices=(*RIVALS, "bo"))
     parser.add_argument("--tries", type=int, default=20)
     parser.add_argument("--worlds", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=500)
     options = parser.parse_args()
+    if options.rival == "bo":
+        betas(options.worlds, options.rounds)
+        return
     policy, record, ranges = RIVALS[options.rival]
     draws = np.random.default_rng(APART)
     tried = np.array([[drawn(draws) for drawn in ranges] for _ in range(options.tries)])

@@ -11,7 +11,7 @@ from bayesalloc.environment import stack
 from bayesalloc.episodes import Episodes
 from bayesalloc.impact.rules import RULES
 from bayesalloc.models.altruism import State, World, consortium
-from bayesalloc.models.funding.agencies import AGENCY, MOVES, Guided, agencies, moved, resplit, split_by, working
+from bayesalloc.models.funding.agencies import AGENCY, MOVES, Guided, agencies, from_centre, moved, split_by, working
 from bayesalloc.models.funding.guiding import recorded
 
 KEY, WORLDS, ROUNDS = jax.random.key(5), 2, 4
@@ -40,7 +40,7 @@ def test_holding_is_to_resplit_what_the_centre_gives(paths):
     np.testing.assert_allclose(best, done.impact / done.share_of_oracle, rtol=1e-4)
     even = State(*[None] * len(State._fields))._replace(local_seen=jnp.zeros(30))  # nothing else is looked at
     first = (jax.tree.map(lambda leaf: leaf[0, 0], guide), jax.tree.map(lambda leaf: leaf[0], params))
-    np.testing.assert_allclose(resplit(even, *first), guide.share[0, 0], atol=1e-4)
+    np.testing.assert_allclose(from_centre(even, *first), guide.share[0, 0], atol=1e-4)
 
 
 def test_a_resplit_is_the_best_where_returns_are_logarithmic_and_nothing_spills_over(paths):
@@ -54,7 +54,7 @@ def test_a_resplit_is_the_best_where_returns_are_logarithmic_and_nothing_spills_
     inner = State(*[None] * len(State._fields))._replace(local_seen=local)
     wanted = RULES["knapsack"](effect * jnp.exp(local), room, on, 1.0)
     assert wanted.min() > 0.0
-    np.testing.assert_allclose(resplit(inner, guide, params._replace(room_seen=room)), wanted, atol=1e-4)
+    np.testing.assert_allclose(from_centre(inner, guide, params._replace(room_seen=room)), wanted, atol=1e-4)
 
 
 def test_rewards_are_reports_when_they_are_read_and_what_the_centre_expects(paths):

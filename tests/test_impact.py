@@ -16,6 +16,7 @@ from bayesalloc.errors import InputError
 from bayesalloc.impact import (
     acquisition,
     explaining,
+    fairness,
     foreseeing,
     importers,
     learning,
@@ -294,6 +295,27 @@ def test_a_proposal_is_allowed_the_best_and_leaves_alone_what_has_no_estimate():
     rivals = {rival.name: rival for rival in explaining.rivals(understanding, proposal)}
     assert all(rival.gain["mean"] > -0.5 for rival in rivals.values())  # beta 10 pays a little for learning
     assert rivals["as now"].allowed
+
+
+PEOPLED = "\n".join(  # cages and museum say of nobody whom they are for, and cash and fish are of the same region
+    f"{row},{count}" for row, count in zip(TABLE.splitlines(), ("population", 4e6, 1e6, "", 2e6, 5e5, ""), strict=True)
+)
+
+
+def test_who_gains_is_impact_per_head_of_those_that_are_counted():
+    _, u, proposal = proposed(table=PEOPLED)
+    assert fairness.people(u) == {"north": 5e6, "south": 2.5e6}
+    found = fairness.fairness(u, proposal)
+    impact = {each.project: each.impact["mean"] for each in explaining.cases(begun(question(), []), u, proposal)}
+    means = {region: each["mean"] for region, each in found["proposal"].regions.items()}
+    assert means["north"] == pytest.approx(1000 * (impact["bed nets"] + impact["vaccines"]) / 5e6)
+    assert means["south"] == pytest.approx(1000 * (impact["fish"] + impact["cash"]) / 2.5e6)
+    assert found["proposal"].worst_off == min(means, key=lambda region: means[region])
+    assert found["proposal"].gini["low"] <= found["proposal"].gini["mean"] <= found["proposal"].gini["high"]
+    assert found["as now"].regions != found["proposal"].regions
+    alone = PEOPLED.replace("2000000.0", "").replace("500000.0", "")
+    assert fairness.fairness(*proposed(table=alone)[1:])["proposal"].gini is None
+    assert fairness.fairness(*proposed()[1:]) == {}
 
 
 def test_the_order_of_projects_and_the_unit_of_money_change_nothing():
@@ -689,7 +711,7 @@ def test_real_grants_with_real_cost_effectiveness(tmp_path):
 
 
 def test_from_a_table_to_a_proposal_and_back(run, tmp_path):
-    (tmp_path / "projects.csv").write_text(TABLE)
+    (tmp_path / "projects.csv").write_text(PEOPLED)
     (tmp_path / "edges.csv").write_text(EDGES)
     started = run(
         "optimize", "start", "projects.csv", "--edges", "edges.csv", "--budget", "1050000", "--state", "s.json"
@@ -700,7 +722,10 @@ def test_from_a_table_to_a_proposal_and_back(run, tmp_path):
     ask = answer["asks"][0]
     assert math.isclose(sum(ask["allocation"].values()), 1_050_000, rel_tol=1e-6)
     assert ask["impact"]["low"] < ask["impact"]["mean"] < ask["impact"]["high"]
-    assert (tmp_path / "asked" / "report.html").read_text().count("<svg") == 1 + 5
+    page = (tmp_path / "asked" / "report.html").read_text()
+    assert page.count("<svg") == 1 + 5
+    assert answer["fairness"]["people"] == {"north": 5e6, "south": 2.5e6}
+    assert "Least impact per 1,000 people" in page and "Gini" in page
     told = run("optimize", "tell", "s.json", "--allocation", "asked/allocation.csv", "--impact", "12000", "--json")
     assert json.loads(told.out) == {"state": "s.json", "rounds": 1, "warnings": []}
     shown = run("optimize", "show", "s.json")

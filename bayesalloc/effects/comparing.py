@@ -88,6 +88,7 @@ def compare(
         if not env.outcomes:
             raise InputError(f"{env.name} has no outcomes: there is nothing that a comparison could be about")
         named = _arms(env, arms)
+        _comparable(named, baseline)
         slow = any(_hosted(arm) for arm in named.values())
         draws = draws or (defaults.HOSTED_DRAWS if slow else defaults.COMPARED_DRAWS)
         futures = futures or (1 if slow else int(np.clip(REPLICATES // draws, 8, 32)))
@@ -100,6 +101,7 @@ def compare(
                 "a plain model is compared under interventions on its sites: give the sites and values of each arm"
             )
         named = {name: arm if isinstance(arm, Arm) else Arm(sites=arm) for name, arm in arms.items()}
+        _comparable(named, baseline)
         given = _given(model, data, keywords) if problem is None else problem.data
         draws = draws or defaults.COMPARED_DRAWS
         simulated = plain.simulate(model, named, rng_key, draws, futures, given, posterior)
@@ -107,11 +109,7 @@ def compare(
         futures = next(iter([*simulated.means.values(), *simulated.values.values()])).shape[1]
         name, default = getattr(model, "__name__", "model"), next(iter(named))
         env = None
-    if len(named) < 2:
-        raise InputError(f"there is one arm, '{listed(named)}'; a comparison needs at least two")
     control = baseline or default
-    if control not in named:
-        raise InputError(f"the baseline '{control}' is not among the arms {listed(named)}")
     with np.errstate(all="ignore"):  # what is not finite is said below
         period = "" if env is None else env.period
         tree = _tabulate(simulated, [*named], control, outcomes, coords, interval, minimum, period)
@@ -170,6 +168,14 @@ def _given(model: Model, data: Record, keywords: Mapping[str, Any] | None) -> di
     if data is None or isinstance(data, Mapping):
         return {**(data or {}), **(keywords or {})}
     return pose(model, data, data=keywords).data
+
+
+def _comparable(named: Mapping[str, Arm], baseline: str | None) -> None:
+    """Refuse arms that cannot be compared, before any of them is simulated."""
+    if len(named) < 2:
+        raise InputError(f"there is one arm, '{listed(named)}'; a comparison needs at least two")
+    if baseline and baseline not in named:
+        raise InputError(f"the baseline '{baseline}' is not among the arms {listed(named)}")
 
 
 def _hosted(arm: Arm) -> bool:

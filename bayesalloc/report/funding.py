@@ -12,6 +12,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from rich.console import Group
 
 from bayesalloc.impact.explaining import Case, Curve, Moved, Rival, interval
+from bayesalloc.impact.fairness import Fairness
 from bayesalloc.impact.foreseeing import Swept
 from bayesalloc.impact.proposing import Proposal, Understanding
 from bayesalloc.impact.state import Ask, State
@@ -48,7 +49,7 @@ def money(budget: float) -> Money:
 
 
 class Reasons(NamedTuple):
-    """Why a proposal is what it is: see `bayesalloc.impact.explaining`."""
+    """Why a proposal is what it is: see `bayesalloc.impact.explaining`, and of the last two `fairness`."""
 
     cases: Sequence[Case]
     rivals: Sequence[Rival]
@@ -58,6 +59,8 @@ class Reasons(NamedTuple):
     next_round: tuple[float, float]
     sweep: Sequence[Swept]
     curves: Sequence[Curve]
+    people: Mapping[str, float]
+    fairness: Mapping[str, Fairness]
 
 
 def as_json(
@@ -86,6 +89,12 @@ def as_json(
             "backtest": [dict(row) for row in reasons.backtest],
             "implied_beliefs": dict(reasons.implied),
             "sensitivity": [moved._asdict() for moved in reasons.moves],
+            "fairness": {
+                "people": dict(reasons.people),
+                "impact_per_1000_people": {name: each._asdict() for name, each in reasons.fairness.items()},
+            }
+            if reasons.fairness
+            else None,
             "sweep": [swept._asdict() for swept in reasons.sweep],
             "warnings": list(u.warnings),
             "files": dict(files),
@@ -127,6 +136,8 @@ def sentences(result: Mapping[str, Any], reasons: Reasons) -> list[str]:
             sides.append(f"{bracket(rival.gain, 'mean', 0, signed=True)} % beside {words(rival.name)}{more}")
     if sides:
         found.append(f"Expected impact more than by other rules on this table: {'; '.join(sides)}.")
+    if reasons.fairness:
+        found.append(_fairness(reasons))
     changed = [moved for moved in reasons.moves if moved.turnover >= 0.05]
     if changed:
         names = listing(moved.project for moved in sorted(changed, key=lambda moved: -moved.turnover)[:NAMED])
@@ -143,6 +154,26 @@ def sentences(result: Mapping[str, Any], reasons: Reasons) -> list[str]:
         others = listing(each["id"] for each in result["asks"][1:])
         found.append(f"Beside it, as if the ones before were carried out and had reported: proposals {others}.")
     return found
+
+
+def _fairness(reasons: Reasons) -> str:
+    """Who is worst off, and how unequal regions are."""
+    each = reasons.fairness["proposal"]
+    now = reasons.fairness.get("as now")
+    beside = f", now {bracket(now.regions[each.worst_off], 'mean')}" if now else ""
+    text = f"Least impact per 1,000 people: {each.worst_off}, {bracket(each.regions[each.worst_off], 'mean')}{beside}"
+    if each.gini is None:
+        return f"{text}."
+    beside = f" (now {bracket(now.gini, 'mean')})" if now and now.gini else ""
+    return f"{text}; the Gini coefficient of the regions is {bracket(each.gini, 'mean')}{beside}."
+
+
+def _by_region(reasons: Reasons) -> Sheet:
+    rows = [
+        [region, f"{count:,.0f}", *(bracket(each.regions[region], "mean") for each in reasons.fairness.values())]
+        for region, count in sorted(reasons.people.items(), key=lambda item: -item[1])[:SHOWN]
+    ]
+    return Sheet("Impact per 1,000 people", ["region", "people", *reasons.fairness], rows)
 
 
 def sheets(result: Mapping[str, Any], reasons: Reasons) -> list[Sheet]:
@@ -263,6 +294,8 @@ def _body(result: Mapping[str, Any], u: Understanding, reasons: Reasons) -> Iter
     yield html.table(rules, "Each rule is given what is believed of each project; differences are paired.")
     for sheet in budgets:
         yield html.table(sheet, "The best allocation of each, within the same limits.")
+    if reasons.fairness:
+        yield html.table(_by_region(reasons), "Of projects that say how many people they are for, with 89 % intervals.")
     if reasons.backtest:
         yield html.table(_backtest(reasons), "Mean impact as the projects are believed to be now.")
     yield html.section("What it hangs on")

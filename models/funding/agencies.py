@@ -23,16 +23,15 @@ from jaxtyping import Array, ArrayLike, Float
 
 from bayesalloc.environment import Environment, Observation, Outcome
 from bayesalloc.impact.rules import in_proportion
-from bayesalloc.impact.waterfill import water_filled
 from bayesalloc.models.altruism import State, consortium
 from bayesalloc.models.funding.guiding import UNKNOWN, Guide, believed_impact, uninformed
 from bayesalloc.models.funding.reports import Arrived, arrived
+from bayesalloc.models.funding.tilt import tilted
 from bayesalloc.models.funding.world import AGENCY, Params, World, draw_projects
 
 STEP = 0.2  # most that a project's share moves by in a round, and the log of a budget
 MOVES = 1 + 2 * AGENCY  # actions by number
 SPREAD = 0.1  # of the first split that is in proportion to room, where agencies go on from their own: none starts at 0
-LEAST = 1e-6  # share of the budget below which the centre gives a project nothing
 TINY = 1e-12
 
 
@@ -125,7 +124,7 @@ def agencies(
 
     def step(state: Acting, action: Array, guided: Guided) -> tuple[Acting, Acted]:
         guide, params = told(state.inner, guided), guided.params
-        base = resplit(state.inner, guide, params) if seeded else state.memory.split
+        base = from_centre(state.inner, guide, params) if seeded else state.memory.split
         split, bid = moved(base, action) if numbered else split_by(base, action)
         share = working(split, guide.on)
         inner, happened = funding.step(state.inner._replace(on=guide.on > 0.0), share, params)
@@ -146,7 +145,7 @@ def agencies(
 
     def observe(state: Acting, guided: Guided) -> Observation:
         guide = told(state.inner, guided)
-        base = resplit(state.inner, guide, guided.params) if seeded else state.memory.split
+        base = from_centre(state.inner, guide, guided.params) if seeded else state.memory.split
         values = sight(state.inner, state.memory, base, guide, guided.params, rounds, mean_field=mean_field)
         return Observation(values, jnp.ones(MOVES if numbered else AGENCY + 1, bool))
 
@@ -191,21 +190,9 @@ def nothing_remembered(split: Float[Array, " project"]) -> Memory:
     return Memory(split, jnp.zeros(len(split) // AGENCY), nothing, nothing, nothing)
 
 
-def resplit(inner: State, guide: Guide, params: Params) -> Float[Array, " project"]:
-    """What agencies make of the centre's split without having learned anything, from the delivery that they see.
-
-    Where returns are e K log(1 + x / K) and x is the best split, e / (x + K) is the same for all projects that get
-    something; delivery makes e exp(s) of e, so that the best split of an agency's part among these is the water-filling
-    of effects in proportion to (1 + x / K) exp(s).
-    """
-    share, room, local, on = (
-        each.reshape(-1, AGENCY) for each in (guide.share, params.room_seen, inner.local_seen, guide.on)
-    )
-    there = (share > LEAST) & (on > 0.0)
-    high = jnp.where(there, jnp.inf, 0.0).astype(share.dtype)
-    budget = jnp.where(there, share, 0.0).sum(-1)
-    split = jax.vmap(water_filled, (0, 0, 0, None, 0))((1.0 + share / room) * jnp.exp(local), room, budget, 0.0, high)
-    return jnp.where(there.any(-1, keepdims=True), split, share).reshape(-1)
+def from_centre(inner: State, guide: Guide, params: Params) -> Float[Array, " project"]:
+    """The centre's split as agencies re-split it without having learned anything."""
+    return tilted(guide.share, params.room_seen, inner.local_seen, guide.on)
 
 
 def working(split: Float[Array, " project"], on: Float[Array, " project"]) -> Float[Array, " project"]:

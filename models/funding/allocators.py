@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from bayesalloc.models.funding import bandit, bomara, gradient, tilt
+from bayesalloc.models.funding import bandit, blackbox, bomara, gradient, tilt
 from bayesalloc.models.funding.world import World
 from bayesalloc.stepping import Deciding
 
@@ -11,6 +11,7 @@ ALLOCATORS: Mapping[str, Callable[[World], Deciding]] = {
     "bandit_agencies": lambda world: Deciding(bandit.per_agency, bandit.TUNED["per_agency"]),
     "pg_own": lambda world: Deciding(gradient.own, gradient.TUNED["own"]),
     "pg_total": lambda world: Deciding(gradient.total, gradient.TUNED["total"]),
+    "blackbox": lambda world: Deciding(blackbox.black_box(world)),
     "thompson": lambda world: Deciding(bomara.optimiser(world, sampled=True)),
     "bo_no_spillovers": lambda world: Deciding(bomara.optimiser(world, spillovers=False)),
     "tilt": lambda world: Deciding(tilt.tilting(world)),

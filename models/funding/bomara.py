@@ -153,13 +153,19 @@ def optimiser(
         return jnp.asarray(np.asarray(share, np.float32)), Memory(prior, history, share, learned, number)
 
     def told(memory: Memory, happened: Any) -> Memory:
-        number, history = memory.rounds, memory.history.with_room(memory.rounds + 1)
-        history.amount[:, number] = np.where(np.asarray(happened.on), np.asarray(happened.share), 0.0)
-        history.log_report[:, number] = np.asarray(happened.log_report)
-        history.arrival[:, number] = np.asarray(happened.arrival)
-        return memory._replace(history=history, rounds=number + 1)
+        history = with_round(memory.history, memory.rounds, happened)
+        return memory._replace(history=history, rounds=memory.rounds + 1)
 
     return Hosted(start, act, told)
+
+
+def with_round(history: History, number: int, happened: Any) -> History:
+    """The history with what happened in a round, in the same arrays where they have room for it."""
+    history = history.with_room(number + 1)
+    history.amount[:, number] = np.where(np.asarray(happened.on), np.asarray(happened.share), 0.0)
+    history.log_report[:, number] = np.asarray(happened.log_report)
+    history.arrival[:, number] = np.asarray(happened.arrival)
+    return history
 
 
 def _drawn(learned: Learned, key: Array) -> Spreads:

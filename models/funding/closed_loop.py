@@ -22,10 +22,10 @@ from bayesalloc.models.funding.agencies import (
     AGENCY,
     Memory,
     agencies,
+    from_centre,
     gains,
     nothing_remembered,
     remembered,
-    resplit,
     sight,
     split_by,
     working,
@@ -110,7 +110,7 @@ def closed_loop(
     study = jax.jit(jax.vmap(partial(ppo.study, task), in_axes=(0, 0, 0, None, 0)))
 
     def seen(inner: Any, own: Memory, guide: Guide, params: Any) -> tuple[Array, Array]:
-        base = resplit(inner, guide, params)
+        base = from_centre(inner, guide, params)
         return sight(inner, own, base, guide, params, rounds, mean_field=mean_field), base
 
     observed = jax.jit(jax.vmap(seen))

@@ -1,19 +1,22 @@
 """Agencies that adapt without learning, in `altruism.py`: each re-splits what Bayesian optimisation gives to it.
 
-An agency alone sees the delivery s of its projects. Where returns are e K log(1 + x / K), the best amounts have the
-same e / (x + K); delivery makes e exp(s) of e, and so (x + K) exp(s) of x + K. So of each agency's budget its projects
-get amounts in proportion to (x + K) exp(s) - K, or nothing where that is below zero.
+An agency alone sees the delivery s of its projects. Where returns are e K log(1 + x / K) and x is the best split,
+e / (x + K) is the same for all projects that get something; delivery makes e exp(s) of e. So the best split of an
+agency's budget among these is the water-filling of first-dollar effects in proportion to (1 + x / K) exp(s). Amounts in
+proportion to (x + K) exp(s) - K would forget that the level of e / (x + K) changes too.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from bayesalloc.impact.rules import in_proportion
+from bayesalloc.impact.waterfill import water_filled
 from bayesalloc.models.funding.bomara import Memory, optimiser
 from bayesalloc.models.funding.world import AGENCY, World
 from bayesalloc.stepping import Hosted, Standing
+
+LEAST = 1e-6  # share of the budget below which the centre gives a project nothing
 
 
 def tilting(world: World) -> Hosted:
@@ -32,21 +35,22 @@ def tilting(world: World) -> Hosted:
     return Hosted(centre.start, act, centre.told)
 
 
-def tilted(
-    share: Float[Array, " project"], room: Array, local: Array, on: Bool[Array, " project"]
-) -> Float[Array, " project"]:
+def tilted(share: Float[Array, " project"], room: Array, local: Array, on: Array) -> Float[Array, " project"]:
     """What the agencies make of their budgets.
 
     Args:
         share: what the centre gives to each project.
         room: K as seen.
         local: s as seen.
-        on: which projects can work.
+        on: whether each project can work.
     """
 
     def agency(share: Array, room: Array, local: Array, on: Array) -> Array:
-        wanted = on * jnp.maximum((share + room) * jnp.exp(local) - room, 0.0)
-        return jnp.where(wanted.sum() > 0.0, in_proportion(wanted, on, share.sum()), share)  # or as it was
+        there = (share > LEAST) & (on > 0)
+        high = jnp.where(there, jnp.inf, 0.0).astype(share.dtype)
+        budget = jnp.where(there, share, 0.0).sum()
+        split = water_filled((1.0 + share / room) * jnp.exp(local), room, budget, 0.0, high)
+        return jnp.where(there.any(), split, share)
 
     return jax.vmap(agency)(*(each.reshape(-1, AGENCY) for each in (share, room, local, on))).ravel()
 

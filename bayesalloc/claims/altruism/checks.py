@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from bayesalloc.claims.altruism.published import Claim, Published, Setting
@@ -20,17 +21,17 @@ def measurable(rounds: int) -> list[str]:
 def judged(published: Published, settings: Sequence[Setting], found: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     """Every allocator and every claim in every setting, as plain objects for JSON."""
     rounds = {data.sizes["round"] for data in found.values()}.pop()
-    measured = [*dict.fromkeys(name for data in found.values() for name in data["allocator"].values.tolist())]
+    names = {setting: data["allocator"].values.tolist() for setting, data in found.items()}
     record: dict[str, Any] = {
         "rounds": rounds,
         "interval": published.interval,
-        "missing": sorted(set(published.allocators) - set(measured)),
+        "missing": sorted(set(published.allocators).difference(*names.values())),
         "settings": {},
         "claims": [],
     }
     treated = [name for name in dict.fromkeys(name for claim in published.claims for name in claim.of)]
     for setting in settings:
-        data = found[setting.name]
+        data, measured = found[setting.name], names[setting.name]
         record["settings"][setting.name] = {
             "worlds": data.sizes["world"],
             "allocators": {name: summary(data.sel(allocator=name), published.interval) for name in measured},
@@ -60,6 +61,11 @@ def summary(data: xr.Dataset, probability: float) -> dict[str, Any]:
         "turnover": float(data["turnover"].values[:, last].mean()),
         "variance": float(data["variance"].values.mean()),
         "converged": converged(share),
+        "slopes": {
+            str(name): with_interval(slope, probability)
+            for name, slope in zip(data["regression"].values, data["slope"].values.T, strict=True)
+            if np.isfinite(slope).all()
+        },
     }
 
 

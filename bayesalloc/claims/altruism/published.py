@@ -35,13 +35,22 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings and claims, the probability of the intervals that decide, and what only a full run measures."""
+    """All settings and claims, and the probability of the intervals that decide.
+
+    `full_only` are allocators that only a full run measures, `first_only` those that only the first setting has.
+    """
 
     model: str
     interval: float
     full_only: list[str]
+    first_only: list[str]
     settings: list[Setting]
     claims: list[Claim]
+
+    def measured(self, setting: Setting, there: Sequence[str], *, full: bool) -> list[str]:
+        """Which of the allocators that there are a run measures in a setting."""
+        out = {*([] if full else self.full_only), *([] if setting == self.settings[0] else self.first_only)}
+        return [name for name in there if name not in out]
 
     def only(self, names: Sequence[str] | None) -> list[Setting]:
         """The settings of these names; all for None.

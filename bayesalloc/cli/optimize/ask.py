@@ -42,7 +42,7 @@ def ask(
                 )
             designing.ask(state, say, folder)
             return
-        from bayesalloc.impact import explaining, foreseeing, proposing
+        from bayesalloc.impact import explaining, fairness, foreseeing, proposing
         from bayesalloc.impact.state import asked, locked, save
         from bayesalloc.report import funding as documents
 
@@ -75,6 +75,8 @@ def ask(
             foreseeing.value_of_round(known, understanding, proposal.amount),
             [] if sweep is None else list(foreseeing.sweep(known, sweep)),
             explaining.curves(understanding, proposal),
+            fairness.people(understanding),
+            fairness.fairness(understanding, proposal),
         )
         files = folder.files("report.html", allocation="allocation.csv")
         result = documents.as_json(str(state), made, understanding, reasons, files)
