@@ -3,7 +3,8 @@
     python design.py [--out results/design.json]
 
 For each set of free numbers: whether there are terms under which nobody is likely to refuse (5 %) and nobody gains by
-not complying, at no loss of social welfare; the proof in words where there are none; seconds, with compilation.
+not complying, at no loss of social welfare; the proof in words where there are none, and what was searched; seconds,
+with compilation.
 """
 
 import argparse
@@ -19,12 +20,18 @@ from bayesalloc.impact.design import affine, designing
 from bayesalloc.impact.design.designing import Design, Problem
 from bayesalloc.report.design import proof
 
-RANGES = {"cost_sharing": (0.05, 0.4), "verification.payment": (-20.0, 20.0), "credits.shares": (0.0, 0.5)}
+RANGES = {
+    "cost_sharing": (0.05, 0.4),
+    "verification.payment": (-20.0, 20.0),
+    "credits.shares": (0.0, 0.5),
+    "market.price": (0.0, 0.02),
+}
 FREE = {
     "fees": ["verification.payment"],
     "fees and shares of the credits": ["verification.payment", "credits.shares"],
     "fees and cost shares": ["verification.payment", "cost_sharing"],
-    "fees, cost shares and shares of the credits": [*RANGES],
+    "fees, cost shares and shares of the credits": ["verification.payment", "cost_sharing", "credits.shares"],
+    "all these and the price": [*RANGES],  # the price is searched, as the shares of what it brings are free too
 }
 ASKED = ["would_refuse<=0.05", "deviation_gain<=0"]
 SEEDS = 20
@@ -59,12 +66,12 @@ def main() -> None:
         begun, processor = time.perf_counter(), time.process_time()
         free = {table: RANGES[table] for table in tables}
         problem = designing.posed(env, start, free, "social_welfare", ASKED, draws=500, horizon=20, seed=0)
-        designing.tried(problem)
+        problem = problem._replace(searched=designing.split(problem))
         design = designing.designed(problem)
         row = {
             "free": label,
             "ranges": free,
-            "status": design.solution.status,
+            "status": "searched" if design.search else design.solution.status,
             "margin": design.solution.margin,
             "in_words": proof(problem, design),
             "conflict": [each.text for each in design.solution.conflict],

@@ -10,6 +10,7 @@ from bayesalloc.impact.design.affine import FUTURES
 from bayesalloc.impact.design.constraints import DEVIATE, REFUSE, Constraint
 from bayesalloc.impact.design.designing import OFF, Design, Doubt, Problem, measured
 from bayesalloc.impact.design.margins import CAUTION
+from bayesalloc.impact.design.searching import Search
 from bayesalloc.report import comparison, html, terms
 from bayesalloc.report.tables import Sheet, document, for_json
 from bayesalloc.report.words import listing, number, percent, top_places, with_unit, words
@@ -33,19 +34,26 @@ def as_json(state: str, problem: Problem, design: Design, files: Mapping[str, st
             "state": state,
             "mechanism": files["mechanism"],
             "feasible": solution.found,
-            "optimal": solution.status == "optimal",
+            "optimal": solution.status == "optimal" and design.search is None,
             "confirmed": _confirmed(problem, design),
-            "proof": {
+            "proof": None
+            if design.search
+            else {
                 "status": solution.status,
-                "in_words": " ".join(proof(problem, design)),
-                "maximise": problem.maximise,
-                "value": design.effects.outcome(problem.maximise, solution.values) if solution.found else None,
+                **_answer(problem, design),
                 "bound": solution.bound,
-                "margin": solution.margin,
-                "cautious": solution.cautious,
                 "conflict": [each.text for each in solution.conflict],
-                "draws": problem.draws,
-                "futures": FUTURES,
+            },
+            "search": design.search
+            and {
+                **_answer(problem, design),
+                "numbers": problem.searched,
+                "points": len(design.search.points),
+                "kept": _kept(design.search),
+                "so_far": design.search.so_far,
+                "missed": {
+                    each.text: by for each, by in zip(problem.constraints, design.search.best.missed, strict=True) if by
+                },
             },
             "numbers": {
                 each.name: {
@@ -78,6 +86,25 @@ def as_json(state: str, problem: Problem, design: Design, files: Mapping[str, st
     )
 
 
+def _answer(problem: Problem, design: Design) -> dict[str, Any]:
+    """What is said of terms however they were found."""
+    solution = design.solution
+    return {
+        "in_words": " ".join(proof(problem, design)),
+        "maximise": problem.maximise,
+        "value": design.effects.outcome(problem.maximise, solution.values) if solution.found else None,
+        "margin": solution.margin,
+        "cautious": solution.cautious,
+        "draws": problem.draws,
+        "futures": FUTURES,
+    }
+
+
+def _kept(search: Search) -> int:
+    """At how many points what is asked could be kept."""
+    return sum(point.solution.found for point in search.points)
+
+
 def write(problem: Problem, design: Design, folder: Path, seed: int) -> None:
     """Writes the mechanism file and the page: the design, then its effects beside the mechanisms that there are."""
     (folder / f"{design.mechanism.name}.toml").write_text(terms.toml(design.mechanism, problem.free.schema), "utf-8")
@@ -94,7 +121,7 @@ def sentences(problem: Problem, design: Design) -> list[str]:
     found, start = proof(problem, design), problem.free.mechanism.name
     if not design.solution.found:
         return found
-    if design.solution.margin > 0:
+    if design.solution.margin > 0 and problem.linear.numbers:
         margin = with_unit(number(design.solution.margin), _unit(problem))
         found.append(f"The agents' limits could be kept by up to {margin}; half of it is given up to change less.")
     broken = [_said(problem, each, design.fresh[each.text]) for each in problem.constraints if not _fresh(design, each)]
@@ -116,7 +143,11 @@ def sentences(problem: Problem, design: Design) -> list[str]:
         others = "in all other cases" if fragile else "in every case"
         found.append(f"If a response is {100 * OFF:.0f} % less or more than assumed, they are kept {others}.")
     lost = [_case(doubt) for doubt in design.doubts if not doubt.found]
-    return [*found, f"No terms would be found with {listing(lost)}."] if lost else found
+    if lost:
+        found.append(f"No terms would be found with {listing(lost)}.")
+    if design.doubts and design.search:
+        found.append(f"Terms anew are sought with the same {listing(design.search.names)}.")
+    return found
 
 
 def _case(doubt: Doubt) -> str:
@@ -124,7 +155,9 @@ def _case(doubt: Doubt) -> str:
 
 
 def proof(problem: Problem, design: Design) -> list[str]:
-    """What the programme proves, in words."""
+    """What the programme proves, or the search found, in words."""
+    if design.search:
+        return _found(problem, design, design.search)
     solution, unit = design.solution, _unit(problem)
     within = f"within the ranges of the {len(problem.free.numbers)} free numbers, in {problem.draws} draws"
     if solution.status == "infeasible":
@@ -154,14 +187,41 @@ def proof(problem: Problem, design: Design) -> list[str]:
         found = [f"{words(problem.maximise).capitalize()} is {size}, and no terms could bring more {within}."]
     else:
         found = [f"{words(problem.maximise).capitalize()} is {size}; more than {number(solution.bound)} cannot be."]
-    if any(each.private for each in problem.constraints) and not solution.cautious:
-        found.append(f"No terms keep {CAUTION:g} standard errors from the limits: chance may carry these over them.")
-    return found
+    return [*found, *_care(problem, design)]
+
+
+def _care(problem: Problem, design: Design) -> list[str]:
+    if design.solution.cautious or not any(each.private for each in problem.constraints):
+        return []
+    none = "Of the points tried none has terms that" if design.search else "No terms"
+    return [f"{none} keep {CAUTION:g} standard errors from the limits: chance may carry these over them."]
+
+
+def _found(problem: Problem, design: Design, search: Search) -> list[str]:
+    """What a search found, which proves nothing."""
+    names = [f"{name} ({why})" for name, why in problem.searched.items()]
+    solved = "; at each, a programme found the best of the other numbers" if problem.linear.numbers else ""
+    tried = f"{len(search.points)} points"
+    how = f"A Gaussian process searched {listing(names)}: {tried} were tried in {problem.draws} draws{solved}."
+    if not design.solution.found:
+        missed = [
+            _said(problem, each, each.value(design.solution.values, design.effects))
+            for each, by in zip(problem.constraints, search.best.missed, strict=True)
+            if by
+        ]
+        none = f"None was found among {tried} that keeps what was asked, which is no proof that there is none."
+        nearest = f"At the nearest, whose terms are in the file, {listing(missed)}." if missed else ""
+        return [none, *([nearest] if nearest else []), how]
+    value = design.effects.outcome(problem.maximise, design.solution.values)
+    size = with_unit(number(value), _outcome_unit(problem))
+    kept = f", of which {_kept(search)} could keep what was asked" if problem.constraints else ""
+    best = f"{words(problem.maximise).capitalize()} is {size}, the most among {tried}{kept}; more is not ruled out."
+    return [best, how, *_care(problem, design)]
 
 
 def sheets(problem: Problem, design: Design, name: Any) -> list[Sheet]:
     """The terms, what was asked of them, and how they move."""
-    solution, free = design.solution, problem.free
+    solution, free, search = design.solution, problem.free, design.search
     rows = []
     for each, value in zip(free.numbers, solution.values, strict=True):
         before = free.mechanism.number(each.name)
@@ -177,6 +237,7 @@ def sheets(problem: Problem, design: Design, name: Any) -> list[Sheet]:
         )
         rows.append([each.text, *(_shown(problem, each, value) for value in values)])
     found += [Sheet("What was asked", ["constraint", free.mechanism.name, "design", "fresh"], rows)] if rows else []
+    found += [_steps(problem, search, name)] if search and solution.found else []
     if design.doubts:
         rows = []
         places = top_places(doubt.objective for doubt in design.doubts)
@@ -191,6 +252,16 @@ def sheets(problem: Problem, design: Design, name: Any) -> list[Sheet]:
         header = ["response", "these terms", "terms anew", words(problem.maximise)]
         found.append(Sheet(f"If people respond by {100 * OFF:.0f} % otherwise", header, rows, keys=3))
     return found
+
+
+def _steps(problem: Problem, search: Search, name: Any) -> Sheet:
+    """The points at which the best so far was found."""
+    rows, so_far = [], search.so_far
+    places = top_places(value for value in so_far if value is not None) + 1
+    for i, (point, best) in enumerate(zip(search.points, so_far, strict=True)):
+        if best is not None and (not i or best != so_far[i - 1]):
+            rows.append([str(i + 1), *map(number, point.searched), number(best, places)])
+    return Sheet("The best so far", ["point", *map(name, search.names), words(problem.maximise)], rows)
 
 
 def _section(problem: Problem, design: Design) -> Iterator[str]:
@@ -246,8 +317,12 @@ def question(problem: Problem) -> tuple[list[str], Sequence[Sheet]]:
     said = [
         f"{problem.env.name}: terms are to be designed, from {free.mechanism.name}, under which"
         f" {words(problem.maximise)} is largest{f', subject to {listing(problem.asked)}' if problem.asked else ''}.",
-        "Payoffs are linear in every free number, and none enters the dynamics.",
     ]
+    if problem.searched:
+        names = [f"{name} ({why})" for name, why in problem.searched.items()]
+        said.append(f"A Gaussian process is to search {listing(names)}; payoffs are linear in all other free numbers.")
+    else:
+        said.append("Payoffs are linear in every free number, and none enters the dynamics.")
     rows = [[each.name, number(each.low), number(each.high), number(each.start), each.unit] for each in free.numbers]
     return said, [Sheet("Free", ["number", "from", "to", "now", "unit"], rows)]
 
@@ -262,6 +337,7 @@ def question_json(state: str, problem: Problem, files: Mapping[str, str]) -> dic
             "maximise": problem.maximise,
             "constraints": [each.text for each in problem.constraints],
             "free": {each.name: [each.low, each.high] for each in problem.free.numbers},
+            "searched": problem.searched,
             "draws": problem.draws,
             "horizon": problem.horizon,
             "seed": problem.seed,

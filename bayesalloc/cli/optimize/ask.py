@@ -23,7 +23,7 @@ def ask(
     """Propose what to fund next, with the reasons, what to expect of it, and how sure that is; or design a mechanism.
 
     Asking again before anything is told gives the same proposal. Of a mechanism's design there is one answer: its
-    terms, or the proof that there are none.
+    terms, or the proof that there are none; or what a search found, where it needs one.
 
     Args:
         state: The state file of `start`.

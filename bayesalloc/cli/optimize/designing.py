@@ -34,7 +34,7 @@ class Options:
 
 
 def start(model: str, given: Options, state: Path, seed: int, say: Any, files: dict[str, str]) -> None:
-    """Begin a design: a state file with its question, in whose numbers payoffs are found to be linear."""
+    """Begin a design: a state file with its question, and which of its numbers have to be searched."""
     draws = defaults.COMPARED_DRAWS if given.draws is None else given.draws
     horizon = defaults.HORIZON if given.horizon is None else given.horizon
     limits.counted(draws=draws, horizon=horizon)

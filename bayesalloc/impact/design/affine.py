@@ -1,7 +1,8 @@
-"""Payoffs as functions of a mechanism's numbers: simulated on common random numbers, and shown to be linear.
+"""Payoffs as linear functions of a mechanism's numbers, simulated on common random numbers.
 
 A number that only says who pays what never enters the dynamics. The trajectories are then the same whatever it is, and
-in each draw every payoff is a constant plus a slope for each number: two simulated mechanisms say it exactly.
+in each draw every payoff is a constant plus a slope for each number: two simulated mechanisms say it exactly. Which
+numbers are such is seen in `splitting`.
 """
 
 import itertools
@@ -14,16 +15,12 @@ from jaxtyping import Array, Float
 
 from bayesalloc.effects.environments import incentive_arms, summed_up
 from bayesalloc.environment import Environment, alike, stack
-from bayesalloc.errors import InputError, listed
 from bayesalloc.impact.design.free import Free
 from bayesalloc.mechanism import Mechanism
 from bayesalloc.simulate import hold, rollout
 
 FUTURES = 8  # of each draw
-TRIED = 64  # draws on which linearity is tried
 ROUNDING = 3e-5  # of the size of a quantity: what float32 leaves of it
-DEVIATION = "gain from not complying"
-ONLY = "a design is found for numbers on which payoffs depend linearly; a search over others is not built"
 
 
 class Simulated(NamedTuple):
@@ -57,6 +54,18 @@ class Affine(NamedTuple):
         """The mean of an outcome at values of the free numbers."""
         constant, slope = self.outcomes[name]
         return float(constant + slope @ values)
+
+    def among(self, places: Sequence[int], count: int) -> "Affine":
+        """The same as functions of `count` numbers, of which its own have these places: others move nothing."""
+
+        def widened(slope: Float[np.ndarray, "*row number"]) -> Float[np.ndarray, "*row wide"]:
+            wide = np.zeros((*slope.shape[:-1], count))
+            wide[..., list(places)] = slope
+            return wide
+
+        outcomes = {name: (constant, widened(slope)) for name, (constant, slope) in self.outcomes.items()}
+        pairs = ((constant, widened(slope)) for constant, slope in (self.gain, self.deviation))
+        return Affine(outcomes, *pairs)
 
 
 def simulated(
@@ -107,26 +116,26 @@ def outcome_names(env: Environment) -> list[str]:
 def affine(
     env: Environment, free: Free, key: Array, others: Mapping[str, float], *, draws: int, horizon: int
 ) -> Affine:
-    """Payoffs and outcomes as linear functions of the free numbers, which `tried` has found them to be.
+    """Payoffs and outcomes as linear functions of the free numbers, which `splitting.split` has found them to be.
 
     Args:
         env: the environment.
-        free: the free numbers.
+        free: the free numbers; there may be none.
         key: a key; the same gives the same trajectories.
         others: numbers of the mechanism that are set too, by name.
         draws: of the parameters.
         horizon: periods.
     """
-    centre, steps = free.centre(), [step for _, step in directions(free)]
+    centre = free.centre()
+    steps = [step for _, step in directions(free, centre)]
     moved = [free.set(centre + step, others) for step in steps]
     found = simulated(env, [free.set(centre, others), *moved], key, draws=draws, horizon=horizon)
-    along = np.stack(steps)
+    along = np.reshape(steps, (len(steps), len(centre)))
 
     def of(values: Float[np.ndarray, "point ..."]) -> tuple[Any, Any]:
-        change = (values[1:] - values[0]).reshape(len(steps), -1)
+        change = values[1:] - values[0]
         change = np.where(np.abs(change) > ROUNDING * np.abs(values).max(initial=0.0), change, 0.0)
-        slope = np.linalg.pinv(along) @ change
-        slope = np.moveaxis(slope.reshape(-1, *values.shape[1:]), 0, -1)
+        slope = np.moveaxis(np.tensordot(np.linalg.pinv(along), change, 1), 0, -1)
         return values[0] - slope @ centre, slope
 
     means = {name: of(values.mean(1)) for name, values in found.outcomes.items()}
@@ -134,19 +143,21 @@ def affine(
     return Affine(outcomes, of(found.gain), of(found.deviation))
 
 
-def directions(free: Free, *, back: bool = False) -> list[tuple[int, Float[np.ndarray, " number"]]]:
-    """A step in each free number, to the end of its range: from the centre up, or back.
+def directions(
+    free: Free, at: Float[np.ndarray, " number"], *, back: bool = False
+) -> list[tuple[int, Float[np.ndarray, " number"]]]:
+    """A step in each free number, to the end of its range: from values up, or back.
 
     Where numbers sum to something, the one with the widest range makes up for each of the others.
     """
-    centre, found = free.centre(), []
+    found = []
     partners = {
         i: max(members, key=lambda j: free.high[j] - free.low[j]) for members, _ in free.tables() for i in members
     }
-    above, below = free.high - centre, centre - free.low
+    above, below = free.high - at, at - free.low
     room, against, sign = (below, above, -1.0) if back else (above, below, 1.0)
-    for i in range(len(centre)):
-        step, partner = np.zeros(len(centre)), partners.get(i)
+    for i in range(len(at)):
+        step, partner = np.zeros(len(at)), partners.get(i)
         if partner == i:
             continue
         size = room[i] if partner is None else min(room[i], against[partner])
@@ -155,38 +166,3 @@ def directions(free: Free, *, back: bool = False) -> list[tuple[int, Float[np.nd
             step[partner] = -sign * size
         found.append((i, step))
     return found
-
-
-def tried(env: Environment, free: Free, key: Array, *, horizon: int) -> None:
-    """See that every payoff and outcome is linear in each free number, and in all together.
-
-    Raises:
-        InputError: naming a number that moves the dynamics, or in which something is not linear.
-    """
-    centre, up, down = free.centre(), directions(free), directions(free, back=True)
-    # All move at once, each by another part of its step, which together stay in the ranges.
-    crowd = [max(1, sum(other.table == free.numbers[i].table for other in free.numbers) - 1) for i, _ in up]
-    parts = [
-        (0.75 + 0.25 * np.cos(k)) / (n if free.numbers[i].table else 1)
-        for k, (n, (i, _)) in enumerate(zip(crowd, up, strict=True))
-    ]
-    together = centre + sum((part * step for part, (_, step) in zip(parts, up, strict=True)), np.zeros(len(centre)))
-    points = [centre, *(centre + step for _, step in (*up, *down)), together]
-    found = simulated(env, [free.set(at) for at in points], key, draws=TRIED, horizon=horizon, futures=1)
-    unit = env.outcomes[env.payoff].unit if env.payoff else ""
-    for quantity, values in {**found.outcomes, "gain over refusing": found.gain, DEVIATION: found.deviation}.items():
-        error = ROUNDING * (np.abs(values).max(initial=0.0) + np.abs(found.gain).max(initial=0.0))
-        outcome = env.outcomes.get(quantity.split(".")[0])
-        dynamic = outcome is not None and bool(env.payoff) and outcome.unit != unit
-        ahead, behind = values[1 : 1 + len(up)] - values[0], values[1 + len(up) : -1] - values[0]
-        for (i, step), there, (_, step_back), back in zip(up, ahead, down, behind, strict=True):
-            if dynamic and max(np.abs(there).max(), np.abs(back).max()) > error:
-                raise InputError(f"--free {free.numbers[i].name}: enters the dynamics, as it moves {quantity}; {ONLY}")
-            if np.abs(there / step[i] - back / step_back[i]).max(initial=0.0) * np.abs(step[i]) > 2 * error:
-                raise InputError(f"--free {free.numbers[i].name}: {quantity} is not linear in it; {ONLY}")
-        predicted = sum((part * there for part, there in zip(parts, ahead, strict=True)), values[0])
-        if np.abs(predicted - values[-1]).max(initial=0.0) > error:
-            raise InputError(
-                f"--free: {quantity} is not linear in {listed(number.name for number in free.numbers)} together, as"
-                " where a price and the shares of what it brings are free: free fewer of them"
-            )

@@ -71,6 +71,14 @@ class Constraint(NamedTuple):
         found = constant + slope @ values
         return float((found < -ROUNDING).mean()) if self.chance else float(self.sign * found)
 
+    def excess(self, values: np.ndarray, effects: Affine) -> float:
+        """By how much it is missed: of a probability, what the agent would have to gain more in enough draws."""
+        if self.kept(self.value(values, effects)):
+            return 0.0
+        constant, slope = self.function(effects)
+        found = constant + slope @ values
+        return float(-np.sort(found)[self.allowed(len(found))] if self.chance else found - self.bound)
+
     def kept(self, value: float) -> bool:
         """Whether a value of it keeps it, but for rounding."""
         return self.sign * value - self.bound <= ROUNDING * max(1.0, abs(self.bound))

@@ -1,7 +1,7 @@
 """The numbers of a mechanism that a contract may set: which are free, between what, and what their tables sum to."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -79,6 +79,12 @@ class Free(NamedTuple):
         for table, total in self.sums.items():
             yield [i for i, number in enumerate(self.numbers) if number.table == table], total
 
+    def of(self, names: Collection[str]) -> "Free":
+        """Only the numbers with these names; a table that sums to something must be among them whole, or not at all."""
+        numbers = tuple(number for number in self.numbers if number.name in names)
+        tables = {number.table for number in numbers}
+        return self._replace(numbers=numbers, sums={k: total for k, total in self.sums.items() if k in tables})
+
     def set(self, values: Iterable[float], others: Mapping[str, float] | None = None) -> Mechanism:
         """The mechanism with these values of the free numbers, and `others` by name.
 
@@ -103,6 +109,17 @@ class Free(NamedTuple):
             rounded[members[int(room.argmax())]] += rest
         return np.round(rounded, 10) + 0.0
 
+    def nearest(self, values: Float[np.ndarray, " number"]) -> Float[np.ndarray, " number"]:
+        """What lies in the ranges and keeps the sums, nearest to the values."""
+        found = np.clip(values, self.low, self.high)
+        for members, total in self.tables():
+            # Each sum is a rising, piecewise linear function of what is added to all that it is made of.
+            added = np.unique(np.r_[self.low[members] - values[members], self.high[members] - values[members]])
+            moved = np.clip(values[members] + added[:, None], self.low[members], self.high[members])
+            shift = np.interp(total, moved.sum(1), added)
+            found[members] = np.clip(values[members] + shift, self.low[members], self.high[members])
+        return found
+
     def centre(self) -> Float[np.ndarray, " number"]:
         """Values that keep the sums, as far from the ends of the ranges as can be, as a share of the ranges.
 
@@ -110,6 +127,8 @@ class Free(NamedTuple):
             InputError: where the ranges do not allow a sum.
         """
         n, width = len(self.numbers), self.high - self.low
+        if not n:
+            return np.zeros(0)
         sums = [(np.isin(np.arange(n), members).astype(float), total) for members, total in self.tables()]
         found = linprog(
             [*np.zeros(n), -1.0],  # values, and the least share of a range that is left on either side

@@ -46,6 +46,12 @@ class Solution(NamedTuple):
         """Whether there are values that keep the constraints."""
         return not np.isnan(self.bound)
 
+    def among(self, places: list[int], given: Float[np.ndarray, " number"]) -> "Solution":
+        """The same as one of more numbers, of which its own have these places and the others are given."""
+        values = given.copy()
+        values[places] = self.values
+        return self._replace(values=values)
+
 
 class _Kept(NamedTuple):
     """What is not to be lost: the objective, and in which doubtful draws no agent may refuse."""
@@ -54,14 +60,21 @@ class _Kept(NamedTuple):
     refusing: list[Any]
 
 
-def solve(programme: Programme) -> Solution:
-    """The best mechanism within the constraints, or which of them are in each other's way."""
+def solve(programme: Programme, *, explained: bool = True) -> Solution:
+    """The best mechanism within the constraints, or which of them are in each other's way.
+
+    Args:
+        programme: what is to be solved; its free numbers may be none.
+        explained: whether to find the conflict where there is no solution, which takes many programmes.
+    """
     free, effects = programme.free, programme.effects
+    if not free.numbers:
+        return _only(programme)
     status, values, refusing, bound = best(programme)
     if values is None:
         nearest, margin = _linear(programme, None) or (free.centre(), np.nan)
         nearest, _ = _linear(programme, None, margin - SAME * max(1.0, abs(margin))) or (nearest, margin)
-        conflict = irreducible(programme) if status == "infeasible" else ()
+        conflict = irreducible(programme) if explained and status == "infeasible" else ()
         return Solution(status, nearest, np.nan, cautious=False, margin=margin, conflict=conflict)
     tightened = (each.tightened(values, effects, CAUTION) for each in programme.constraints)
     asked, careful = programme, programme._replace(constraints=tuple(tightened))
@@ -77,6 +90,28 @@ def solve(programme: Programme) -> Solution:
             values = chosen
             break
     return Solution(status, values, bound, cautious=cautious, margin=margin, conflict=())
+
+
+def _only(programme: Programme) -> Solution:
+    """Where there is nothing to choose: whether what there is keeps the constraints."""
+    values, effects, limits = np.zeros(0), programme.effects, programme.constraints
+    careful = (each.tightened(values, effects, CAUTION) for each in limits)
+    found, cautious = (all(not each.excess(values, effects) for each in of) for of in (limits, careful))
+    bound = effects.outcome(programme.maximise, values) if found else np.nan
+    status = "optimal" if found else "infeasible"
+    return Solution(status, values, bound, cautious=cautious, margin=_margin(values, programme), conflict=())
+
+
+def _margin(values: Float[np.ndarray, " number"], programme: Programme) -> float:
+    """By how much values keep all agents' constraints."""
+    rooms: list[float] = []
+    for each in programme.constraints:
+        if each.private:
+            constant, slope = each.function(programme.effects)
+            found = constant + slope @ values
+            worst = max(1, each.allowed(len(programme.effects.gain[0])))
+            rooms.append(float(np.sort(found)[:worst].mean() if each.chance else each.bound - found))
+    return min(rooms, default=0.0)
 
 
 def _linear(

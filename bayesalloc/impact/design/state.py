@@ -16,7 +16,7 @@ from bayesalloc.library import load_mechanism, load_model
 from bayesalloc.mechanism import parse_mechanism
 
 
-class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is to be designed; see `bayesalloc.impact.design.designing.Problem`.
 
     Attributes:
@@ -30,6 +30,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         draws: of the parameters.
         horizon: periods.
         seed: of the random numbers.
+        searched: the free numbers that have to be searched, and why; see `splitting.split`.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     draws: int
     horizon: int
     seed: int
+    searched: dict[str, str] = {}
 
     def problem(self) -> designing.Problem:
         """The question, of its model as it is now.
@@ -61,6 +63,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             draws=self.draws,
             horizon=self.horizon,
             seed=self.seed,
+            searched=self.searched,
         )
 
 
@@ -83,7 +86,7 @@ def begun(
     horizon: int,
     seed: int,
 ) -> State:
-    """A new state, of a question that has an answer: see `bayesalloc.impact.design.designing.tried`.
+    """A new state, of a question that has an answer; which numbers have to be searched is found here.
 
     Args:
         model: its name, or the path of its file.
@@ -106,7 +109,7 @@ def begun(
     question = Question(
         model, start.name, table, dict(start.notes), dict(free), maximise, subject_to, draws, horizon, seed
     )
-    designing.tried(question.problem())
+    question = msgspec.structs.replace(question, searched=designing.split(question.problem()))
     return State(DESIGN, question, hashed(question))
 
 
