@@ -7,7 +7,7 @@ round, and hear nothing of any centre.
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -238,6 +238,7 @@ def furnished(plan: Plan, run: ppo.Run, params: Params, guide: Guide) -> ppo.Run
     return run._replace(copies=run.copies._replace(params=guided, observation=observation, state=state))
 
 
+@cache
 def course(plan: Plan) -> Course:
     """The plan's training run."""
     return Course(
@@ -251,6 +252,7 @@ def course(plan: Plan) -> Course:
     )
 
 
+@cache
 def value_course(plan: ValuePlan) -> Course:
     """The same of the other kind of plan."""
     config, episodes = plan.config, Episodes(plan.environment, plan.rounds)
