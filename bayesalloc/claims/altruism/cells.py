@@ -37,7 +37,7 @@ from bayesalloc.stepping import Deciding, Hosted, played
 
 BATCH = 4  # worlds that an allocator is measured on at once
 REGISTRY = "bayesalloc.models.funding.allocators"
-FOLLOWED = ("bayesalloc.models.", "bayesalloc.impact.")  # code of which a change makes another version
+FOLLOWED = tuple(f"bayesalloc.{room}." for room in ("models", "impact", "agents"))  # a change is another version
 DIMS = {
     "impact": ("round",),
     "share_of_oracle": ("round",),
