@@ -9,12 +9,11 @@ from bayesalloc.agents.ppo import Config
 from bayesalloc.agents.recurrent import ActorCritic
 from bayesalloc.models.altruism import World, consortium
 from bayesalloc.models.funding.bomara import fund
-from bayesalloc.models.funding.closed_loop import HEAD, closed_loop
+from bayesalloc.models.funding.closed_loop import FEATURES, HEAD, closed_loop, online
 from bayesalloc.stepping import played
 
 KEY, WORLDS, ROUNDS = jax.random.key(6), 2, 5
 WORLD = World(n_projects=30, delay=2.0)
-FEATURES = 11 * 10 + 3 + 11
 LEARNING = Config(rollout=2, minibatches=1, environments=1, epochs=2, learning_rate=0.01)
 
 
@@ -44,7 +43,7 @@ def test_agencies_that_have_learned_nothing_resplit_what_the_centre_gives(env, a
 def test_it_learns_in_each_world_by_itself(env, actor):
     """Networks change after every `rollout` rounds, and a world has the same rounds whatever others there are."""
     seen = []
-    policy = closed_loop(WORLD, actor, rounds=ROUNDS, eta=0.5, learning=LEARNING)
+    policy = online(WORLD, rounds=ROUNDS, eta=0.5, learning=LEARNING)
     watched = policy._replace(told=lambda *given: seen.append(policy.told(*given)) or seen[-1])
     both = shares(env, watched)
     assert np.allclose(both.sum(-1), 1.0, atol=1e-5) and [each.updates for each in seen] == [0, 0, 1, 1, 2]

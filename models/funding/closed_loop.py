@@ -13,9 +13,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bayesalloc.agents import ppo
-from bayesalloc.agents.actors import Actor, Lived, look
+from bayesalloc.agents.actors import Actor, Lived, look, untrained
 from bayesalloc.agents.heads import Continuous
 from bayesalloc.agents.ppo import Config, Learner, Way
+from bayesalloc.agents.recurrent import ActorCritic
 from bayesalloc.models.funding import bomara
 from bayesalloc.models.funding.agencies import (
     AGENCY,
@@ -34,7 +35,9 @@ from bayesalloc.models.funding.reports import arrived
 from bayesalloc.models.funding.world import World
 from bayesalloc.stepping import Hosted, Standing
 
-HEAD = Continuous(AGENCY + 1)
+HEAD = Continuous(AGENCY + 1, deviation=0.25)  # so that trying costs little: a move is at most a fifth
+FEATURES = 12 * AGENCY + 4  # that an agency sees
+ONLINE = Config(environments=1, minibatches=1, rollout=20)  # learned from by the ten agencies of one world
 
 
 class Turn(NamedTuple):
@@ -177,6 +180,12 @@ def closed_loop(
         return running._replace(centre=centre.told(running.centre, happened))
 
     return Hosted(start, act, told)
+
+
+def online(world: World, *, rounds: int = 500, eta: float = 1.0, learning: Config = ONLINE) -> Hosted:
+    """The closed loop of agencies that have learned nothing before; arguments as in `closed_loop`."""
+    actor = untrained(lambda key: ActorCritic(FEATURES, HEAD, key), FEATURES, 1, jax.random.key(0))
+    return closed_loop(world, actor, rounds=rounds, eta=eta, learning=learning)
 
 
 @jax.jit
