@@ -4,7 +4,9 @@ The structured impact function alone (no agencies) against the rules that do not
 numbers; its share of what one who knows everything would do; and, after 20 and 60 rounds, how often the 89 % intervals
 of projects' effects and of the proposal's impact hold the truth.
 
-    python benchmarks/funding.py --worlds 40 --rounds 61 [--setting free]
+    python benchmarks/funding.py --worlds 24 --rounds 61 --seeds 201 202 203 204 [--setting free]
+
+There are as many worlds of each seed; all are taken together.
 """
 
 import argparse
@@ -55,21 +57,31 @@ def intervals(found: list[dict]):
             low, high = jnp.quantile(believed.draws.log_effect, jnp.array([TAIL, 1 - TAIL]), axis=1)
             inside = (truth.log_effect >= low) & (truth.log_effect <= high)
             ends = jnp.quantile(of_draws, jnp.array([TAIL, 1 - TAIL]), axis=1)
-        covers = np.asarray((true >= ends[0]) & (true <= ends[1]))
-        by_world = np.asarray(inside).mean(1)
-        funded = np.asarray(inside)[now.share > 1e-3]
+        funded = now.share > 1e-3
+        held = np.asarray(inside)
         found.append(
             {
-                "round": now.round,
-                "effect": by_world.mean(),
-                "effect_error": by_world.std(ddof=1) / len(by_world) ** 0.5,
-                "effect_of_funded": funded.mean(),
-                "impact": covers.mean(),
-                "impact_error": covers.std(ddof=1) / len(covers) ** 0.5,
+                "round": np.full(len(held), now.round),
+                "impact": np.asarray((true >= ends[0]) & (true <= ends[1])),
+                "effect": held.mean(1),
+                "effect of funded": (held & funded).sum(1) / funded.sum(1),
             }
         )
 
     return watch
+
+
+def coverage(found: list[dict]) -> list[dict]:
+    """How often intervals hold the truth, and the standard error over worlds."""
+    together = {name: np.concatenate([each[name] for each in found]) for name in found[0]} if found else {"round": []}
+    rows = []
+    for number in np.unique(together["round"]):
+        row = {"round": int(number), "worlds": int((together["round"] == number).sum())}
+        for name in ("impact", "effect", "effect of funded"):
+            held = together[name][together["round"] == number]
+            row |= {name: round(float(held.mean()), 3), f"{name}, error": round(held.std(ddof=1) / len(held) ** 0.5, 3)}
+        rows.append(row)
+    return rows
 
 
 def interval(gains: np.ndarray) -> list[float]:
@@ -84,34 +96,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=61)
     parser.add_argument("--setting", choices=SETTINGS, default="default")
     parser.add_argument("--kappa", type=float, default=0.0)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
     world = World(**SETTINGS[options.setting])
-    env, key = consortium(world), jax.random.key(options.seed)
+    env, keys = consortium(world), [jax.random.key(seed) for seed in options.seeds]
     names = (*RULES, "oracle")
     arms = stack(env.alike(list(env.arms(names).values())))
-    of_rules = ba.rollout(
-        env,
-        ba.hold,
-        key,
-        arms=arms,
-        replicates=options.worlds,
-        horizon=options.rounds,
-        collect=lambda outcomes: (outcomes.share_of_oracle, outcomes.impact),
-    )
-    shares, impact = (np.asarray(each) for each in of_rules)
+    size = {"replicates": options.worlds, "horizon": options.rounds}
+    of_rules = [
+        ba.rollout(env, ba.hold, key, arms=arms, collect=lambda out: (out.share_of_oracle, out.impact), **size)
+        for key in keys
+    ]
+    shares, impact = (np.concatenate(each) for each in zip(*of_rules, strict=True))
     covered: list[dict] = []
-    begun = time.perf_counter()
-    done = fund(
-        world,
-        env,
-        key,
-        worlds=options.worlds,
-        rounds=options.rounds,
-        kappa=options.kappa,
-        watch=intervals(covered),
-    )
+    begun, watch = time.perf_counter(), intervals(covered)
+    chosen = {"worlds": options.worlds, "rounds": options.rounds, "kappa": options.kappa, "watch": watch}
+    done = jax.tree.map(lambda *parts: np.concatenate(parts), *[fund(world, env, key, **chosen) for key in keys])
     seconds = time.perf_counter() - begun
     last = slice(max(0, options.rounds - 50), options.rounds)
     at = [number for number in (20, 60, options.rounds) if number <= options.rounds]
@@ -126,13 +127,13 @@ def main() -> None:
             table[name]["structured is above it by, %"] = interval(gain)
     result = {
         "setting": options.setting,
-        "worlds": options.worlds,
+        "worlds": options.worlds * len(keys),
         "rounds": options.rounds,
         "kappa": options.kappa,
         "seconds": round(seconds),
         "turnover": round(float(done.turnover[:, last].mean()), 3),
         "table": table,
-        "intervals": [{name: round(float(value), 3) for name, value in row.items()} for row in covered],
+        "intervals": coverage(covered),
     }
     text = json.dumps(result, indent=1)
     print(text)

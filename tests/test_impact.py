@@ -34,6 +34,7 @@ from bayesalloc.impact.returns import Edges
 from bayesalloc.impact.rounds import Row, read_rounds
 from bayesalloc.impact.state import Question, asked, begun, load
 from bayesalloc.impact.structured import Prior, Reports, Spreads, basis, believe, double_precision, reached
+from bayesalloc.impact.totals import Total
 from bayesalloc.records import Table
 from tests.conftest import REAL_DATA
 
@@ -129,11 +130,14 @@ def dense(prior, reports, spreads):
 def test_the_posterior_is_that_of_a_dense_reference(monkeypatch):
     monkeypatch.setattr(structured, "NEWTON", 1)
     prior, reports = some_world()
-    belief = jax.jit(lambda *given: believe(*given, KINDS, REGIONS))(prior, reports, SPREADS)
+    belief = jax.jit(lambda *given: believe(*given, KINDS, REGIONS, structured.groups_in(prior)))(
+        prior, reports, SPREADS
+    )
     mean, spread, density = dense(prior, reports, SPREADS)
-    latents = len(belief.mean)
-    assert np.allclose(belief.mean, mean[:latents], atol=1e-7)
-    assert np.allclose(np.linalg.inv(belief.root.T @ belief.root), spread[:latents, :latents], atol=1e-7)
+    which = [*range(PROJECTS), *range(PROJECTS + REGIONS, len(mean) - 2 * PROJECTS)]  # c, theta, weights of r
+    found, covariance, _ = structured.moments(belief, KINDS)
+    assert np.allclose(found, mean[which], atol=1e-7)
+    assert np.allclose(covariance, spread[np.ix_(which, which)], atol=1e-7)
     assert math.isclose(float(belief.log_evidence), density, abs_tol=1e-6)
 
     # Draws: a mean of mirrored draws is exact; covariances of 40,000 err by about sqrt(2 / 20,000) = 1 % of variances.
@@ -154,19 +158,20 @@ def test_rounds_without_reports_and_a_project_that_is_never_funded_change_nothin
             for field, fill in zip(reports, (0.1, 0.0, jnp.nan, False), strict=True)
         )
     )
-    one, other = (learning._believe(prior, each, SPREADS, KINDS, REGIONS) for each in (reports, padded))
-    assert np.allclose(one.mean, other.mean, atol=1e-12)
+    one, other = (learning.belief(prior, each, [], SPREADS, KINDS, REGIONS) for each in (reports, padded))
+    assert np.allclose(one.effect, other.effect, atol=1e-12)
     assert np.isclose(one.log_evidence, other.log_evidence, atol=1e-10)
 
 
 def test_the_derivative_by_the_spreads_is_right_and_the_mode_is_one():
     prior, reports = some_world(3)
+    given = (prior, reports, KINDS, REGIONS, None, structured.groups_in(prior))
     at = jnp.log(jnp.array([0.9, 0.6, 0.8, 0.7, 0.3, 0.4, 0.2]))
 
     def value(where):
-        return -learning._descent(where, prior, reports, KINDS, REGIONS)[0]
+        return -learning._descent(where, *given)[0]
 
-    slope = -learning._descent(at, prior, reports, KINDS, REGIONS)[1]
+    slope = -learning._descent(at, *given)[1]
     for place in range(len(at)):
         step = jnp.zeros(len(at)).at[place].set(1e-5)
         assert np.isclose(slope[place], (value(at + step) - value(at - step)) / 2e-5, rtol=1e-4, atol=1e-6)
@@ -199,18 +204,19 @@ def test_a_total_teaches_what_importance_sampling_says():
     nothing = reports._replace(there=jnp.zeros_like(reports.there))
     spreads = SPREADS._replace(shock=np.float64(0.01), intervention=np.float64(0.4), estimate=np.float64(0.3))
     prior = prior._replace(stated=jnp.full(PROJECTS, 0.1))
-    before = learning._believe(prior, nothing, spreads, KINDS, REGIONS)
+    before = learning.belief(prior, nothing, [], spreads, KINDS, REGIONS)
     amount = jnp.full(PROJECTS, 1.0 / PROJECTS)
     draws = DRAW(before, prior, jax.random.key(2), 100_000, KINDS)
     totals = np.log(np.asarray(structured.impacts(draws, amount, prior.edges).sum(1)))
     told = totals.mean() + 1.5 * totals.std()
     weight = np.exp(-0.5 * ((told - totals) / 0.2) ** 2)
     wanted = (np.asarray(draws.log_effect) * weight[:, None]).sum(0) / weight.sum()
-    after = learning._with_total(before, prior, spreads, amount, jnp.array(told), jnp.array(0.2), KINDS)
+    total = Total(amount, jnp.array(told), jnp.array(0.2))
+    after = learning.belief(prior, nothing, [total], spreads, KINDS, REGIONS)
     spread = np.asarray(draws.log_effect).std(0)
-    moved = (wanted - np.asarray(before.mean[:PROJECTS])) / spread
+    moved = (wanted - np.asarray(before.effect)) / spread
     assert np.abs(moved).max() > 0.2  # a total does teach something
-    assert np.abs((np.asarray(after.mean[:PROJECTS]) - wanted) / spread).max() < 0.08
+    assert np.abs((np.asarray(after.effect) - wanted) / spread).max() < 0.08
 
 
 # The search and its limits
@@ -565,7 +571,7 @@ def test_what_is_told_is_learned_from_once():
         telling.told(state, understanding.projects, ask=ask.id, reports=many)
     after, _ = proposing.understand(state)
     place = [n for n in understanding.projects.names if n != "museum"].index(name)
-    assert float(after.belief.mean[place]) > float(understanding.belief.mean[place]) + 0.3
+    assert float(after.belief.effect[place]) > float(understanding.belief.effect[place]) + 0.3
     state, warnings = telling.told(state, understanding.projects, ask=ask.id, impact=9.0)
     assert "not learned from" not in "".join(warnings)
     with pytest.raises(InputError, match="told already"):
@@ -599,7 +605,7 @@ def test_another_allocation_may_be_told_and_that_is_said():
     assert state.rounds == 2 and "was not proposed" in warnings[0]
     before, _ = proposing.understand(begun(question(), [Row(1, "cash", 100.0, 5.0)]))
     after, _ = proposing.understand(state)
-    assert not np.allclose(before.belief.mean, after.belief.mean)  # a total is learned from
+    assert not np.allclose(before.belief.effect, after.belief.effect)  # a total is learned from
 
 
 # Public files

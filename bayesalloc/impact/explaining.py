@@ -203,7 +203,7 @@ def implied_beliefs(u: Understanding) -> dict[str, float]:
     funded = share > 0
     if not funded.any():
         return {}
-    believed = np.asarray(u.belief.mean[: len(share)]) + np.log(1000.0 / u.budget)
+    believed = np.asarray(u.belief.effect) + np.log(1000.0 / u.budget)
     implied = np.log1p(share / room)
     implied = np.exp(implied + (believed - implied)[funded].mean())
     names = np.array(u.projects.names)[u.which]

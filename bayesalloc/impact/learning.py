@@ -8,7 +8,7 @@ before reports have shown how much estimates err.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import minimize
 
-from bayesalloc.impact.structured import Belief, Prior, Reports, Spreads, believe
-from bayesalloc.impact.totals import with_total
+from bayesalloc.impact.structured import Belief, Prior, Reports, Spreads, believe, groups_in
+from bayesalloc.impact.totals import Total, stacked, with_totals
 
 # Scale of each half-normal prior, on the log scale of impact.
 SCALES = Spreads(*map(float, (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.2)))  # pyright: ignore[reportArgumentType] plain numbers
@@ -29,18 +29,24 @@ LEAST_CURVED = 1.0  # a direction of which nothing is known is as wide as its pr
 
 
 def log_density(
-    log_spreads: Float[Array, " spread"], prior: Prior, reports: Reports, n_kinds: int, n_regions: int
+    log_spreads: Float[Array, " spread"],
+    prior: Prior,
+    reports: Reports,
+    n_kinds: int,
+    n_regions: int,
+    totals: Total | None = None,
+    n_groups: tuple[int, int] | None = None,
 ) -> Array:
     """Log posterior density of the logarithms of the spreads, up to a constant."""
     spreads = jnp.exp(log_spreads)
-    belief = believe(prior, reports, Spreads(*spreads), n_kinds, n_regions)
+    belief = _believe(prior, reports, totals, Spreads(*spreads), n_kinds, n_regions, n_groups)
     halves = -0.5 * (spreads / jnp.array(SCALES)) ** 2 + log_spreads
     return belief.log_evidence + halves.sum()
 
 
-@partial(jax.jit, static_argnums=(3, 4))
-def _descent(log_spreads: Array, prior: Prior, reports: Reports, n_kinds: int, n_regions: int) -> tuple[Array, Array]:
-    return jax.value_and_grad(lambda at: -log_density(at, prior, reports, n_kinds, n_regions))(log_spreads)
+@partial(jax.jit, static_argnums=(3, 4, 6))
+def _descent(log_spreads: Array, *given: Any) -> tuple[Array, Array]:
+    return jax.value_and_grad(lambda at: -log_density(at, *given))(log_spreads)
 
 
 class Learned(NamedTuple):
@@ -55,7 +61,14 @@ class Learned(NamedTuple):
     points: Spreads
 
 
-def learned(prior: Prior, reports: Reports, n_kinds: int, n_regions: int, start: Spreads | None = None) -> Learned:
+def learned(
+    prior: Prior,
+    reports: Reports,
+    n_kinds: int,
+    n_regions: int,
+    start: Spreads | None = None,
+    totals: Sequence[Total] = (),
+) -> Learned:
     """The posterior of the spreads.
 
     Args:
@@ -64,10 +77,12 @@ def learned(prior: Prior, reports: Reports, n_kinds: int, n_regions: int, start:
         n_kinds: number of kinds of spill-overs.
         n_regions: number of regions.
         start: where to begin the search; default: the priors' scales.
+        totals: what was reported of all projects together.
     """
+    given = (prior, reports, n_kinds, n_regions, stacked(totals), groups_in(prior))
 
     def descent(at: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = _descent(jnp.asarray(at), prior, reports, n_kinds, n_regions)
+        value, slope = _descent(jnp.asarray(at), *given)
         return float(value), np.asarray(slope, float)
 
     begin = np.log(np.array(SCALES if start is None else start, float))
@@ -77,12 +92,13 @@ def learned(prior: Prior, reports: Reports, n_kinds: int, n_regions: int, start:
     step = 1e-3 * np.eye(len(mode))
     curvature = np.array([(descent(mode + each)[1] - descent(mode - each)[1]) / 2e-3 for each in step])
     values, axes = np.linalg.eigh((curvature + curvature.T) / 2)
-    root = WIDER * axes / np.sqrt(np.maximum(values, LEAST_CURVED))
+    # The symmetric root: where curvatures are alike, single axes are of any direction, by the last digit.
+    root = WIDER * (axes / np.sqrt(np.maximum(values, LEAST_CURVED))) @ axes.T
     draws = np.random.default_rng(0)
     half = draws.normal(size=(PROPOSED // 2, len(mode)))
     normals = np.concatenate([half, -half])
-    proposed = np.clip(mode + normals @ root.T, *bounds[0]).round(DIGITS)
-    density = _densities(jnp.asarray(proposed), prior, reports, n_kinds, n_regions)
+    proposed = np.clip(mode + normals @ root, *bounds[0]).round(DIGITS)
+    density = _densities(jnp.asarray(proposed), *given)
     weight = np.asarray(density) + 0.5 * (normals**2).sum(1)
     weight = np.exp(weight - weight.max())
     places = (np.arange(POINTS) + 0.5) / POINTS
@@ -90,31 +106,27 @@ def learned(prior: Prior, reports: Reports, n_kinds: int, n_regions: int, start:
     return Learned(*(Spreads(*map(jnp.asarray, np.exp(each).T)) for each in (mode, chosen)))
 
 
-@partial(jax.jit, static_argnums=(3, 4))
-def _densities(at: Array, prior: Prior, reports: Reports, n_kinds: int, n_regions: int) -> Array:
-    return jax.lax.map(lambda each: log_density(each, prior, reports, n_kinds, n_regions), at)
-
-
-class Total(NamedTuple):
-    """What was reported of all projects together: amounts in budgets, the logarithm of the impact, and its error.
-
-    `error` is its standard deviation on the log scale; NaN where unknown.
-    """
-
-    amount: Float[Array, " project"]
-    log_impact: Float[Array, ""]
-    error: Float[Array, ""]
+@partial(jax.jit, static_argnums=(3, 4, 6))
+def _densities(at: Array, *given: Any) -> Array:
+    return jax.lax.map(lambda each: log_density(each, *given), at)
 
 
 def belief(
     prior: Prior, reports: Reports, totals: Sequence[Total], spreads: Spreads, n_kinds: int, n_regions: int
 ) -> Belief:
-    """What is believed after the reports of projects and after totals, one after another."""
-    found = _believe(prior, reports, spreads, n_kinds, n_regions)
-    for total in totals:
-        found = _with_total(found, prior, spreads, *total, n_kinds)
-    return found
+    """What is believed after the reports of projects, and after totals."""
+    return _believe(prior, reports, stacked(totals), spreads, n_kinds, n_regions, groups_in(prior))
 
 
-_believe = jax.jit(believe, static_argnums=(3, 4))
-_with_total = jax.jit(with_total, static_argnums=6)
+@partial(jax.jit, static_argnums=(4, 5, 6))
+def _believe(
+    prior: Prior,
+    reports: Reports,
+    totals: Total | None,
+    spreads: Spreads,
+    n_kinds: int,
+    n_regions: int,
+    n_groups: tuple[int, int] | None,
+) -> Belief:
+    found = believe(prior, reports, spreads, n_kinds, n_regions, n_groups)
+    return found if totals is None else with_totals(found, prior, spreads, totals, n_kinds)

@@ -16,7 +16,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from bayesalloc.impact import acquisition, learning
 from bayesalloc.impact.learning import Learned
-from bayesalloc.impact.structured import Draws, Prior, Reports, Spreads, believe, double_precision, draw
+from bayesalloc.impact.structured import Draws, Prior, Reports, Spreads, believe, double_precision, draw, groups_in
 from bayesalloc.impact.waterfill import water_filled
 
 DRAWS = 128
@@ -66,7 +66,6 @@ def nothing_yet(worlds: int, rounds: int, projects: int) -> History:
     return History(np.zeros(shape), np.zeros(shape), np.full(shape, np.iinfo(np.int64).max))
 
 
-@partial(jax.jit, static_argnames=("n_kinds", "n_regions", "n_draws"))
 def plan(
     prior: Prior,
     reports: Reports,
@@ -94,9 +93,26 @@ def plan(
         n_regions: number of regions.
         n_draws: of the posterior, that mu and sigma are taken over.
     """
+    sizes = (n_kinds, n_regions, groups_in(prior))
+    return _plan(prior, reports, spreads, on, last, keys, kappa, sizes, n_draws)
+
+
+@partial(jax.jit, static_argnums=(7, 8))
+def _plan(
+    prior: Prior,
+    reports: Reports,
+    spreads: Spreads,
+    on: Array,
+    last: Array,
+    keys: Array,
+    kappa: Array,
+    sizes: tuple[int, int, tuple[int, int]],
+    n_draws: int,
+) -> Array:
+    n_kinds = sizes[0]
 
     def one(prior: Prior, reports: Reports, spreads: Spreads, on: Array, last: Array, key: Array) -> Array:
-        belief = believe(prior, reports, spreads, n_kinds, n_regions)
+        belief = believe(prior, reports, spreads, *sizes)
         draws = jax.tree.map(lambda leaf: leaf[:n_draws], draw(belief, prior, key, n_draws + n_draws % 2, n_kinds))
         world = acquisition.World(draws, jnp.broadcast_to(on.astype(last.dtype), draws.log_effect.shape), prior.edges)
         high = on.astype(last.dtype)
@@ -109,7 +125,7 @@ def plan(
             first_dollar = jnp.maximum(jax.grad(worth)(amount), 0.0) * (1.0 + amount / prior.room)
             return 0.5 * (amount + water_filled(first_dollar, prior.room, 1.0, 0.0, high))
 
-        start = water_filled(jnp.exp(belief.mean[: len(last)]), prior.room, 1.0, 0.0, high)
+        start = water_filled(jnp.exp(belief.effect), prior.room, 1.0, 0.0, high)
         kept = last * high
         kept = jnp.where(kept.sum() > 0, kept / jnp.maximum(kept.sum(), 1e-30), start)
         return jax.lax.fori_loop(0, STEPS, step, 0.5 * (start + kept))
@@ -125,15 +141,22 @@ def learned_each(
     def of(index: int) -> Learned:
         with double_precision():  # a thread of its own starts in single
             mine, told = jax.tree.map(lambda leaf: leaf[index], (prior, reports))
-            return learning.learned(mine, told, n_kinds, n_regions, None if before is None else before[index].mode)
+            start = None if before is None else before[index].mode
+            return learning.learned(mine, told, n_kinds, n_regions, start)
 
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(of, range(len(prior.estimate))))
 
 
-@partial(jax.jit, static_argnames=("n_kinds", "n_regions", "n_draws"))
 def draws_of(
-    prior: Prior, reports: Reports, points: Spreads, keys: Array, *, n_kinds: int, n_regions: int, n_draws: int
+    prior: Prior,
+    reports: Reports,
+    points: Spreads,
+    keys: Array,
+    *,
+    n_kinds: int,
+    n_regions: int,
+    n_draws: int,
 ) -> acquisition.World:
     """Draws of what is believed in each world, as many at each of its points of the spreads.
 
@@ -146,11 +169,18 @@ def draws_of(
         n_regions: number of regions.
         n_draws: at each point; even.
     """
+    return _draws_of(prior, reports, points, keys, (n_kinds, n_regions, groups_in(prior)), n_draws)
+
+
+@partial(jax.jit, static_argnums=(4, 5))
+def _draws_of(
+    prior: Prior, reports: Reports, points: Spreads, keys: Array, sizes: tuple[int, int, tuple[int, int]], n_draws: int
+) -> acquisition.World:
 
     def one(prior: Prior, reports: Reports, points: Spreads, key: Array) -> acquisition.World:
         def at(given: tuple[Spreads, Array]) -> Draws:
-            belief = believe(prior, reports, given[0], n_kinds, n_regions)
-            return draw(belief, prior, given[1], n_draws, n_kinds)
+            belief = believe(prior, reports, given[0], *sizes)
+            return draw(belief, prior, given[1], n_draws, sizes[0])
 
         keys = jax.random.split(key, len(points.noise))
         draws = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), jax.lax.map(at, (points, keys)))

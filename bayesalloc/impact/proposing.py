@@ -16,6 +16,7 @@ from bayesalloc.impact.rounds import amounts_of, kinds_of, prior_of, reports_of,
 from bayesalloc.impact.search import Found, best
 from bayesalloc.impact.state import State
 from bayesalloc.impact.structured import Belief, Prior, Reports, Spreads, double_precision, draw
+from bayesalloc.impact.totals import Total
 
 MOST_DRAWS, DRAWN = 512, 100_000  # draws of the posterior; and most draws x projects
 BEST_OF = 64  # draws for which the best allocation is searched, for the HyperScore and the value of knowing
@@ -47,7 +48,7 @@ class Understanding(NamedTuple):
     which: np.ndarray
     prior: Prior
     reports: Reports
-    totals: list[learning.Total]
+    totals: list[Total]
     spreads: Spreads
     belief: Belief
     world: acquisition.World
@@ -91,11 +92,12 @@ def understand(state: State) -> tuple[Understanding, State]:
         prior = prior_of(projects, question.budget)
         reports = reports_of(state.rows, projects, question.budget)
         n_kinds, n_regions = len(kinds_of(projects)), int(prior.region.max()) + 1
+        totals = totals_of(state.rows, projects, question.budget)
         known = _known(state)
         if known is None or due(state):
-            known = learning.learned(prior, reports, n_kinds, n_regions, None if known is None else known.mode)
+            start = None if known is None else known.mode
+            known = learning.learned(prior, reports, n_kinds, n_regions, start, totals)
             state = _with(state, known)
-        totals = totals_of(state.rows, projects, question.budget)
         each = [jax.tree.map(lambda leaf, at=at: leaf[at], known.points) for at in range(learning.POINTS)]
         beliefs = [learning.belief(prior, reports, totals, spreads, n_kinds, n_regions) for spreads in each]
         belief = learning.belief(prior, reports, totals, known.mode, n_kinds, n_regions)
@@ -212,7 +214,7 @@ def _starts(u: Understanding) -> list[np.ndarray]:
     """Allowed allocations to search from: near the one that stands, the plain knapsack, and those of single draws."""
     room, n = room_of(u), len(u.which)
     worths = [np.ones(n), np.zeros(n)]
-    worths[1][u.which] = np.asarray(jnp.exp(u.belief.mean[: int(u.which.sum())]))
+    worths[1][u.which] = np.asarray(jnp.exp(u.belief.effect))
     starts = [filled(worth, room, u.bounds) for worth in worths]
     if u.standing is not None:
         nearest = best_first_order(np.zeros(n), u.bounds)

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from bayesalloc.errors import InputError, listed
-from bayesalloc.impact.learning import Total
 from bayesalloc.impact.projects import Projects
 from bayesalloc.impact.returns import Edges
 from bayesalloc.impact.structured import Prior, Reports
+from bayesalloc.impact.totals import Total
 from bayesalloc.records import Table
 
 COLUMNS = {
@@ -107,13 +107,14 @@ def prior_of(projects: Projects, budget: float) -> Prior:
         for column, edge in enumerate(edges):
             source[row, column], kind[row, column], there[row, column] = place[edge.source], kinds.index(edge.kind), 1
     groups = {name: [labels[i] for i in which] for name, labels in projects.groups.items()}
-    interventions = [label or f"alone {index}" for index, label in enumerate(groups["intervention"])]
     return Prior(
         estimate=jnp.asarray(np.log(projects.effect[which] * budget / 1000.0)),
         stated=jnp.asarray(projects.error[which]),
         room=jnp.asarray(projects.room[which] / budget),
         domain=_indices(groups["domain"]),
-        intervention=_indices(interventions),
+        intervention=jnp.where(
+            jnp.array([label != "" for label in groups["intervention"]]), _indices(groups["intervention"]), -1
+        ),
         region=_indices(groups["region"]),
         edges=Edges(jnp.asarray(source), jnp.asarray(kind), jnp.asarray(there.astype(bool))),
     )

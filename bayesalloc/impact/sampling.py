@@ -19,8 +19,8 @@ from numpyro.infer import MCMC, NUTS, init_to_median
 from bayesalloc.impact import learning
 from bayesalloc.impact.proposing import Understanding, kinds_and_regions
 from bayesalloc.impact.rounds import kinds_of
-from bayesalloc.impact.structured import Spreads, believe, double_precision, draw
-from bayesalloc.impact.totals import with_total
+from bayesalloc.impact.structured import Belief, Spreads, believe, double_precision, draw
+from bayesalloc.impact.totals import stacked, with_totals
 from bayesalloc.inference.trees import group
 
 CHAINS, WARMUP, DRAWS = 4, 500, 500
@@ -47,21 +47,22 @@ def sampled(
     """
     n_kinds, n_regions = kinds_and_regions(u)
 
+    def given(spreads: Spreads) -> Belief:
+        belief = believe(u.prior, u.reports, spreads, n_kinds, n_regions)
+        return belief if totals is None else with_totals(belief, u.prior, spreads, totals, n_kinds)
+
     def model() -> None:
         spreads = [
             numpyro.sample(name, dist.HalfNormal(scale))
             for name, scale in zip(Spreads._fields, learning.SCALES, strict=True)
         ]
-        belief = believe(u.prior, u.reports, Spreads(*map(jnp.asarray, spreads)), n_kinds, n_regions)
-        numpyro.factor("evidence", belief.log_evidence)
+        numpyro.factor("evidence", given(Spreads(*map(jnp.asarray, spreads))).log_evidence)
 
     def rest(key: Array, spreads: Spreads) -> tuple[Array, ...]:
-        belief = believe(u.prior, u.reports, spreads, n_kinds, n_regions)
-        for total in u.totals:
-            belief = with_total(belief, u.prior, spreads, *total, n_kinds)
-        return tuple(leaf[0] for leaf in draw(belief, u.prior, key, 2, n_kinds))
+        return tuple(leaf[0] for leaf in draw(given(spreads), u.prior, key, 2, n_kinds))
 
     with double_precision():
+        totals = stacked(u.totals)
         kernel = NUTS(model, init_strategy=init_to_median, dense_mass=True)
         mcmc = MCMC(
             kernel,

@@ -32,7 +32,6 @@ DOMAINS = 3.0  # standard deviation of the domains' means around the mean of all
 STRENGTH = 0.2  # standard deviation of a spill-over's strength; the largest seen is a multiplier of 2.5 (Egger 2022)
 KNOTS, LENGTH = np.array([0.15, 0.4, 0.8, 1.3, 2.0, 2.8, 3.8, 5.0]), 1.5  # of the residual, in log(1 + x / K)
 NEWTON = 3  # linearisations of the spill-overs
-JITTER = 1e-10
 
 
 def double_precision() -> AbstractContextManager[None]:
@@ -47,7 +46,7 @@ class Prior(NamedTuple):
         estimate: m, the logarithm of the estimated impact of a whole budget at the first dollar's effect.
         stated: standard deviation of its error that is stated with it; 0 where none is.
         room: K, as it is seen.
-        domain, intervention, region: index of each project's.
+        domain, intervention, region: index of each project's; -1 for an intervention of its own.
         edges: the spill-overs.
     """
 
@@ -98,22 +97,52 @@ class Spreads(NamedTuple):
     residual: Float[Array, ""]
 
 
-class Belief(NamedTuple):
-    """A normal distribution of (c, theta, weights of r, mean shock of each region), and of kappa and b given them.
+class Told(NamedTuple):
+    """What totals have taught, as the mean of `seen` applied to (c, theta, weights of r), with an error.
 
     Attributes:
-        mean: of c, theta, r and the regions' shocks, in this order.
-        root: R, upper triangular with R^T R the precision.
-        own_mean, own_slope, own_root: of a project's (b, kappa) given its (c + shock, theta, r) = v: the mean is
-            `own_mean` - `own_slope` v, and `own_root` the lower root of the covariance.
-        log_evidence: logarithm of the density of estimates and reports.
+        seen: the weights.
+        value: what was observed.
+        variance: of the error.
+        gain: what the observed values add to the shared unknowns of a `Belief`.
+        effect_gain: the same of c.
     """
 
-    mean: Float[Array, " latent"]
-    root: Float[Array, "latent latent"]
-    own_mean: Float[Array, "project 2"]
-    own_slope: Float[Array, "project 2 shared"]
-    own_root: Float[Array, "project 2 2"]
+    seen: Float[Array, "total unknown"]
+    value: Float[Array, " total"]
+    variance: Float[Array, " total"]
+    gain: Float[Array, "shared total"]
+    effect_gain: Float[Array, "project total"]
+
+
+class Belief(NamedTuple):
+    """A normal distribution of what projects share, and of (c, kappa) of each given that.
+
+    What is shared are deviations of domains, of interventions and of interventions' estimates (each in as many places
+    as there are groups), the mean shock of each region, theta, and the weights of r, in this order. A project's own
+    is independent of others' given its part of them.
+
+    Attributes:
+        effect: mean of c.
+        shared: mean of the shared unknowns, totals left aside.
+        root: R, upper triangular with R^T R their precision, totals left aside.
+        part: places of each project's domain, intervention, the latter's estimates, and region among them.
+        slope: c and kappa are `level` - `slope` (its part, theta, weights of r, c) + `scale` normals; c does not depend
+            on itself.
+        level: see there.
+        scale: see there.
+        told: what totals have taught beyond that.
+        log_evidence: logarithm of the density of estimates, reports and totals.
+    """
+
+    effect: Float[Array, " project"]
+    shared: Float[Array, " shared"]
+    root: Float[Array, "shared shared"]
+    part: Int[Array, "project 4"]
+    slope: Float[Array, "project 2 seen"]
+    level: Float[Array, "project 2"]
+    scale: Float[Array, "project 2"]
+    told: Told
     log_evidence: Float[Array, ""]
 
 
@@ -165,22 +194,23 @@ def impacts(
     return jax.vmap(one)(draws)
 
 
-def pooled(prior: Prior, spreads: Spreads) -> tuple[Array, Array, Array]:
-    """Mean and covariance of c given the estimates, and the log density of the estimates."""
-    same = [(group[:, None] == group) * 1.0 for group in (prior.domain, prior.intervention)]
-    own = jnp.eye(len(prior.estimate))
-    centre = prior.estimate.mean()
-    effects = DOMAINS**2 * same[0] + spreads.intervention**2 * same[1] + spreads.project**2 * own
-    errors = spreads.estimate**2 * (0.5 * same[1] + 0.5 * own) + jnp.diag(prior.stated**2)
-    root = jnp.linalg.cholesky(effects + errors + JITTER * own)
-    half = jax.scipy.linalg.solve_triangular(root, effects, lower=True)
-    deviation = jax.scipy.linalg.solve_triangular(root, prior.estimate - centre, lower=True)
-    density = -0.5 * deviation @ deviation - jnp.log(jnp.diag(root)).sum()
-    return centre + half.T @ deviation, effects - half.T @ half, density
+def groups_in(prior: Prior) -> tuple[int, int]:
+    """Number of domains and of interventions: of known projects, in any number of worlds."""
+    return 1 + int(np.asarray(prior.domain).max()), 1 + max(0, int(np.asarray(prior.intervention).max()))
 
 
-def believe(prior: Prior, reports: Reports, spreads: Spreads, n_kinds: int, n_regions: int) -> Belief:
+def believe(
+    prior: Prior,
+    reports: Reports,
+    spreads: Spreads,
+    n_kinds: int,
+    n_regions: int,
+    n_groups: tuple[int, int] | None = None,
+) -> Belief:
     """The posterior, given the spreads.
+
+    What is a project's own is eliminated first, so that the time it takes grows with the number of projects, and with
+    the cube only of what they share.
 
     Args:
         prior: the projects.
@@ -188,9 +218,11 @@ def believe(prior: Prior, reports: Reports, spreads: Spreads, n_kinds: int, n_re
         spreads: the standard deviations.
         n_kinds: number of kinds of spill-overs.
         n_regions: number of regions.
+        n_groups: see `groups_in`, which is the default; where projects are traced, it is to be given.
     """
-    centre, covariance, density = pooled(prior, spreads)
-    n = len(centre)
+    n = len(prior.room)
+    n_domains, n_interventions = groups_in(prior) if n_groups is None else n_groups
+    centre = prior.estimate.mean()
     ratio = reports.amount / prior.room
     growth = jnp.log1p(ratio)
     safe = jnp.where(reports.there, growth, 1.0)
@@ -205,94 +237,122 @@ def believe(prior: Prior, reports: Reports, spreads: Spreads, n_kinds: int, n_re
     left = spreads.shock**2 - of_region
     noise = jnp.where(jnp.isnan(reports.error), spreads.noise, jnp.nan_to_num(reports.error)) ** 2
 
-    shared = jnp.concatenate([1.0 / jnp.full(n_kinds, STRENGTH**2), 1.0 / jnp.full(len(KNOTS), spreads.residual**2)])
-    regional = jnp.full(n_regions, 1.0 / of_region)
-    belongs = jnp.concatenate([jnp.eye(n), (prior.region[:, None] == jnp.arange(n_regions)) * 1.0], 1)
-    own = jnp.diag(jnp.array([1.0 / spreads.bias**2, 1.0 / ROOM_ERROR**2]))
-    prior_root = jnp.linalg.cholesky(covariance + JITTER * jnp.eye(n))
-    prior_precision = jax.scipy.linalg.cho_solve((prior_root, True), jnp.eye(n))
-    log_prior = -2.0 * jnp.log(jnp.diag(prior_root)).sum() + jnp.log(shared).sum() + jnp.log(regional).sum()
+    of_groups = [DOMAINS**2, spreads.intervention**2, 0.5 * spreads.estimate**2]
+    sizes = [n_domains, n_interventions, n_interventions, n_regions, n_kinds, len(KNOTS)]
+    variances = [*of_groups, of_region, STRENGTH**2, spreads.residual**2]
+    shared_prior = jnp.concatenate([jnp.full(size, 1.0 / each) for size, each in zip(sizes, variances, strict=True)])
+    tail = sum(sizes[:4])  # where theta and the weights of r begin
+    alone = prior.intervention < 0
+    intervention = n_domains + jnp.maximum(prior.intervention, 0)
+    region = tail - n_regions + prior.region
+    part = jnp.stack([prior.domain, intervention, intervention + n_interventions, region], 1)
+
+    # Columns: domain, intervention, its estimates, region's shock; theta; weights of r; b, kappa, c; target.
+    m = 4 + n_kinds + len(KNOTS)
+    reported = jnp.array([0, 0, 0, 1, *range(2, 2 + m - 4), 1, m - 2, 1, m - 1])  # of what is reported, 0 for none
+    together, zeros, ones = jnp.where(alone, 0.0, 1.0), jnp.zeros(n), jnp.ones(n)
+    blank = [zeros] * (n_kinds + len(KNOTS))
+    pooling = jnp.stack([-ones, -together, zeros, zeros, *blank, zeros, zeros, ones, zeros], 1)
+    estimating = jnp.stack([zeros, zeros, together, zeros, *blank, zeros, zeros, ones, prior.estimate - centre], 1)
+    pooling_variance = spreads.project**2 + (1.0 - together) * spreads.intervention**2
+    estimating_variance = (1.0 - 0.5 * together) * spreads.estimate**2 + prior.stated**2
+    own = jnp.zeros(m + 4).at[m].set(1.0 / spreads.bias**2).at[m + 1].set(1.0 / ROOM_ERROR**2)
+    known = jnp.diag(own) + sum(
+        row[:, :, None] * row[:, None] / variance[:, None, None]
+        for row, variance in ((pooling, pooling_variance), (estimating, estimating_variance))
+    )
+    log_prior = -jnp.log(pooling_variance).sum() - jnp.log(estimating_variance).sum() + jnp.log(shared_prior).sum()
+    log_prior = log_prior - 2.0 * n * (jnp.log(spreads.bias) + math.log(ROOM_ERROR))
 
     def update(strength: Array) -> Belief:
         spilled = touched @ strength
         factor = jnp.maximum(1.0 + spilled, 0.1)
         target = reports.log_impact - curve - centre - (jnp.log(factor) - spilled / factor)
         ones = jnp.ones_like(target)[..., None]
-        columns = jnp.concatenate(
-            [ones, touched / factor[..., None], weights, ones, slope[..., None], target[..., None]], -1
-        )
+        columns = jnp.concatenate([ones, touched / factor[..., None], weights, slope[..., None], target[..., None]], -1)
         gram, log_scale = _whitened(columns, noise, reports.there, left)
-        m = 1 + n_kinds + len(KNOTS)  # seen by all; then the project's own two, then the target
-        own_precision = own + gram[:, m : m + 2, m : m + 2]
-        own_covariance, log_own = _inverse_of_pairs(own_precision)
-        cross = own_covariance @ gram[:, m : m + 2, :m]
-        own_mean = (own_covariance @ gram[:, m : m + 2, -1:])[..., 0]
-        common = gram[:, :m, :m] - jnp.einsum("jpa,jpb->jab", gram[:, m : m + 2, :m], cross)
-        pull = gram[:, :m, -1] - jnp.einsum("jpa,jp->ja", gram[:, m : m + 2, :m], own_mean)
+        gram = jnp.pad(gram, ((0, 0), (1, 0), (1, 0)))[:, reported][:, :, reported] + known
+        gram, _, pivot_bias = _without(gram, m)
+        gram, of_room, pivot_room = _without(gram, m + 1)
+        gram, of_effect, pivot_effect = _without(gram, m + 2)
 
-        top = belongs.T * common[:, 0, 0] @ belongs
-        side = belongs.T @ common[:, 0, 1:]
-        precision = jnp.block([[top, side], [side.T, common[:, 1:, 1:].sum(0)]])
-        precision = precision.at[:n, :n].add(prior_precision)
-        precision = precision + jnp.diag(jnp.concatenate([jnp.zeros(n), regional, shared]))
-        towards = jnp.concatenate([belongs.T @ pull[:, 0], pull[:, 1:].sum(0)])
+        precision = jnp.diag(shared_prior)
+        precision = precision.at[part[:, :, None], part[:, None]].add(gram[:, :4, :4])
+        side = jnp.zeros((tail, m - 4)).at[part].add(gram[:, :4, 4:m])
+        precision = precision.at[:tail, tail:].add(side).at[tail:, :tail].add(side.T)
+        precision = precision.at[tail:, tail:].add(gram[:, 4:m, 4:m].sum(0))
+        towards = jnp.zeros(len(precision)).at[part].add(gram[:, :4, -1]).at[tail:].add(gram[:, 4:m, -1].sum(0))
         root = jnp.linalg.cholesky(precision, upper=True)
         solved = jax.scipy.linalg.solve_triangular(root, towards, trans="T")
-        mean = jax.scipy.linalg.solve_triangular(root, solved)
-        own_pull = jnp.einsum("jp,jp->", own_mean, gram[:, m : m + 2, -1])
-        log_own = log_own.sum() + 2.0 * n * (jnp.log(spreads.bias) + math.log(ROOM_ERROR))
-        evidence = (
-            density
-            + log_scale
-            - 0.5 * gram[:, -1, -1].sum()
-            + 0.5 * (solved @ solved + own_pull)
-            - jnp.log(jnp.diag(root)).sum()
-            + 0.5 * (log_prior - log_own)
-        )
-        mean = mean.at[:n].add(centre)
-        # The project's own given c + shock - centre: as the mean at the centre, less the slope times the deviation.
-        own_mean = own_mean + cross[:, :, 0] * centre[:, None]
-        own_root = _root_of_pairs(own_covariance)
-        return Belief(mean, root, own_mean, cross, own_root, evidence)
+        shared = jax.scipy.linalg.solve_triangular(root, solved)
+        pivots = jnp.stack([pivot_bias, pivot_room, pivot_effect])
+        evidence = log_scale - 0.5 * gram[:, -1, -1].sum() + 0.5 * solved @ solved
+        evidence = evidence + 0.5 * (log_prior - jnp.log(pivots).sum()) - jnp.log(jnp.diag(root)).sum()
+        level = jnp.stack([of_effect[:, -1] + centre, of_room[:, -1] + of_room[:, m + 2] * centre], 1)
+        slopes = jnp.stack([of_effect, of_room], 1)[:, :, jnp.array([*range(m), m + 2])]
+        slopes = slopes.at[:, 0, -1].set(0.0)
+        of_part = jnp.concatenate([shared[part], jnp.broadcast_to(shared[tail:], (n, m - 4))], 1)
+        effect = level[:, 0] - (slopes[:, 0, :-1] * of_part).sum(1)
+        scale = 1.0 / jnp.sqrt(jnp.stack([pivot_effect, pivot_room], 1))
+        shapes = (0, n + m - 4), (0,), (0,), (len(shared), 0), (n, 0)
+        return Belief(effect, shared, root, part, slopes, level, scale, Told(*map(jnp.zeros, shapes)), evidence)
 
-    def again(strength: Array, _: None) -> tuple[Array, Belief]:
-        belief = update(strength)
-        return belief.mean[n + n_regions : n + n_regions + n_kinds], belief
-
-    _, beliefs = jax.lax.scan(again, jnp.zeros(n_kinds), length=NEWTON if n_kinds else 1)
-    return jax.tree.map(lambda leaf: leaf[-1], beliefs)
+    strength = jnp.zeros(n_kinds)
+    for _ in range(NEWTON - 1 if n_kinds else 0):
+        strength = update(strength).shared[tail : tail + n_kinds]
+    return update(strength)
 
 
 def draw(belief: Belief, prior: Prior, key: Array, n_draws: int, n_kinds: int) -> Draws:
     """Draws from the posterior; the first half of them mirrors the second around the mean."""
-    n, latents = len(prior.room), len(belief.mean)
-    n_regions = latents - n - n_kinds - len(KNOTS)
-    keys = jax.random.split(key)
-    normals = jax.random.normal(keys[0], (n_draws // 2, latents)), jax.random.normal(keys[1], (n_draws // 2, n, 2))
-    latent_noise, own_noise = (jnp.concatenate([each, -each]).astype(belief.mean.dtype) for each in normals)
-    latent = belief.mean + jax.scipy.linalg.solve_triangular(belief.root, latent_noise.T).T
-    effect, shocks, shared = jnp.split(latent, [n, n + n_regions], 1)
-    seen = jnp.concatenate([(effect + shocks[:, prior.region])[..., None], jnp.repeat(shared[:, None], n, 1)], -1)
-    own = belief.own_mean - jnp.einsum("jpa,sja->sjp", belief.own_slope, seen)
-    own = own + jnp.einsum("jpa,sja->sjp", belief.own_root, own_noise)
-    room = prior.room * jnp.exp(own[..., 1])
-    return Draws(effect, room, shared[:, :n_kinds], shared[:, n_kinds:])
+    n, size, told = len(prior.room), len(belief.shared), belief.told
+    tail = size - n_kinds - len(KNOTS)
+    keys = jax.random.split(key, 3)
+    shapes = (size,), (n, 2), (len(told.value),)
+    normals = (jax.random.normal(key, (n_draws // 2, *shape)) for key, shape in zip(keys, shapes, strict=True))
+    mirrored = (jnp.concatenate([each, -each]).astype(belief.shared.dtype) for each in normals)
+    shared_noise, own_noise, told_noise = mirrored
+    own_noise = own_noise * belief.scale
+    shared = belief.shared + jax.scipy.linalg.solve_triangular(belief.root, shared_noise.T).T
+
+    def own(which: int, effect: Array) -> Array:
+        *parts, itself = jnp.moveaxis(belief.slope[:, which], 1, 0)
+        of_groups = sum(slope * shared[:, belief.part[:, at]] for at, slope in enumerate(parts[:4]))
+        of_all = shared[:, tail:] @ jnp.stack(parts[4:])
+        return belief.level[:, which] - of_groups - of_all - itself * effect + own_noise[..., which]
+
+    effect = own(0, jnp.zeros(n))
+    # What totals add: a draw is moved by what it says of them, with their error, and what they are, are apart.
+    said = jnp.concatenate([effect, shared[:, tail:]], 1) @ told.seen.T + told_noise * jnp.sqrt(told.variance)
+    effect = effect + (told.value - said) @ told.effect_gain.T
+    shared = shared + (told.value - said) @ told.gain.T
+    room = prior.room * jnp.exp(own(1, effect))
+    return Draws(effect, room, shared[:, tail : tail + n_kinds], shared[:, tail + n_kinds :])
 
 
-def _inverse_of_pairs(matrix: Float[Array, "project 2 2"]) -> tuple[Array, Float[Array, " project"]]:
-    """Inverses and log determinants of symmetric 2 x 2 matrices, without a call of LAPACK for each."""
-    (a, b), (_, d) = matrix.transpose(1, 2, 0)
-    determinant = a * d - b * b
-    adjugate = jnp.stack([jnp.stack([d, -b], -1), jnp.stack([-b, a], -1)], -1)
-    return adjugate / determinant[:, None, None], jnp.log(determinant)
+def moments(belief: Belief, n_kinds: int) -> tuple[Array, Array, Array]:
+    """Mean and covariance of (c, theta, weights of r), and the covariance of what is shared with them; without totals.
+
+    Args:
+        belief: the posterior.
+        n_kinds: number of kinds of spill-overs.
+    """
+    n, size = len(belief.effect), len(belief.shared)
+    tail = size - n_kinds - len(KNOTS)
+    of_shared = jnp.zeros((n, size)).at[jnp.arange(n)[:, None], belief.part].add(-belief.slope[:, 0, :4])
+    of_shared = of_shared.at[:, tail:].add(-belief.slope[:, 0, 4:-1])
+    of_shared = jnp.concatenate([of_shared, jnp.eye(size)[tail:]])
+    half = jax.scipy.linalg.solve_triangular(belief.root, of_shared.T, trans="T")
+    own = jnp.concatenate([belief.scale[:, 0] ** 2, jnp.zeros(size - tail)])
+    mean = jnp.concatenate([belief.effect, belief.shared[tail:]])
+    return mean, half.T @ half + jnp.diag(own), jax.scipy.linalg.solve_triangular(belief.root, half)
 
 
-def _root_of_pairs(matrix: Float[Array, "project 2 2"]) -> Float[Array, "project 2 2"]:
-    """Lower Cholesky roots of symmetric 2 x 2 matrices."""
-    (a, b), (_, d) = matrix.transpose(1, 2, 0)
-    first = jnp.sqrt(a)
-    below = b / first
-    return jnp.stack([jnp.stack([first, 0.0 * a], -1), jnp.stack([below, jnp.sqrt(d - below**2)], -1)], -2)
+def _without(gram: Float[Array, "project column column"], place: int) -> tuple[Array, Array, Float[Array, " project"]]:
+    """Sums of products after one unknown is eliminated; its row, which says what it is given the others; its pivot."""
+    pivot = gram[:, place, place]
+    row = gram[:, place] / pivot[:, None]
+    return gram - pivot[:, None, None] * row[:, :, None] * row[:, None], row, pivot
 
 
 def _of_mean(n_rounds: Array) -> Array:
