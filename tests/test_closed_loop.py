@@ -27,8 +27,8 @@ def actor():
     return untrained(lambda key: ActorCritic(FEATURES, HEAD, key, units=8), FEATURES, 1, KEY)
 
 
-def shares(env, policy, worlds=WORLDS):
-    return played(env, policy, KEY, replicates=worlds, horizon=ROUNDS, collect=lambda happened: happened.share)
+def shares(env, policy):
+    return played(env, policy, KEY, replicates=WORLDS, horizon=ROUNDS, collect=lambda happened: happened.share)
 
 
 def test_agencies_that_have_learned_nothing_resplit_what_the_centre_gives(env, actor):
@@ -41,7 +41,7 @@ def test_agencies_that_have_learned_nothing_resplit_what_the_centre_gives(env, a
 
 
 def test_it_learns_in_each_world_by_itself(env, actor):
-    """Networks change after every `rollout` rounds, and a world has the same rounds whatever others there are."""
+    """Networks change after every `rollout` rounds, each by what happened in its world."""
     seen = []
     policy = online(WORLD, rounds=ROUNDS, eta=0.5, learning=LEARNING)
     watched = policy._replace(told=lambda *given: seen.append(policy.told(*given)) or seen[-1])
@@ -50,5 +50,4 @@ def test_it_learns_in_each_world_by_itself(env, actor):
     first, last = (seen[k].learner.actor.network.act.weights[0] for k in (0, -1))
     assert not np.asarray(first).any() and np.abs(np.asarray(last)).max((1, 2)).min() > 1e-4
     assert not np.allclose(last[0], last[1])
-    np.testing.assert_allclose(shares(env, policy, 1)[0], both[0], atol=1e-4)
     assert np.abs(both - shares(env, closed_loop(WORLD, actor, rounds=ROUNDS, eta=0.5))).max() > 1e-3
