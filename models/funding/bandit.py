@@ -14,8 +14,8 @@ from jaxtyping import Array, ArrayLike, Float
 
 from bayesalloc.environment import Observation
 from bayesalloc.impact.returns import saturating
-from bayesalloc.impact.rules import RULES, in_proportion
-from bayesalloc.models.funding.seeing import Sight, seen
+from bayesalloc.impact.rules import in_proportion
+from bayesalloc.models.funding.seeing import Sight, first_split, seen
 from bayesalloc.models.funding.world import AGENCY
 from bayesalloc.simulate import Remembering
 
@@ -48,10 +48,7 @@ class Running(NamedTuple):
 def start(bandit: Bandit, observation: Observation) -> Running:
     """Before any report."""
     sight = seen(observation.values)
-    everywhere = jnp.ones_like(sight.on, bool)
-    knapsack = RULES["knapsack"](sight.effect_expected, sight.room, everywhere, 1.0)
-    spread = jnp.asarray(bandit.spread)
-    base = (1.0 - spread) * knapsack + spread * in_proportion(sight.room, everywhere, 1.0)
+    base = first_split(sight, bandit.spread)
     ratio = sight.effect_expected * saturating(base, sight.room) / jnp.maximum(base, 1e-12)
     expected = jnp.log(jnp.where(base > 0.0, ratio, sight.effect_expected))
     return Running(expected, jnp.zeros_like(expected), expected, base)

@@ -28,8 +28,8 @@ from jaxtyping import Array, ArrayLike, Float
 
 from bayesalloc.environment import Observation
 from bayesalloc.impact.returns import saturating
-from bayesalloc.impact.rules import RULES, in_proportion
-from bayesalloc.models.funding.seeing import Sight, seen
+from bayesalloc.impact.rules import in_proportion
+from bayesalloc.models.funding.seeing import Sight, first_split, seen
 from bayesalloc.simulate import Remembering
 
 RING = 64  # rounds whose deviations are remembered
@@ -64,10 +64,7 @@ class Climbing(NamedTuple):
 def start(gradient: Gradient, observation: Observation) -> Climbing:
     """Before any report."""
     sight = seen(observation.values)
-    everywhere = jnp.ones_like(sight.on, bool)
-    knapsack = RULES["knapsack"](sight.effect_expected, sight.room, everywhere, 1.0)
-    spread = jnp.asarray(gradient.spread)
-    base = (1.0 - spread) * knapsack + spread * in_proportion(sight.room, everywhere, 1.0)
+    base = first_split(sight, gradient.spread)
     expected = sight.effect_expected * saturating(base, sight.room)
     unit = expected.sum()
     logit = jnp.log(jnp.maximum(base, 1e-12))

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
+from bayesalloc.impact.rules import RULES, in_proportion
 from bayesalloc.models.funding.reports import Arrived
 from bayesalloc.models.funding.world import AGENCY, EDGES, Params
 
@@ -73,6 +74,18 @@ def seen(values: Float[Array, " values"]) -> Sight:
 
 def _whole(value: Array) -> Int[Array, "..."]:
     return value.astype(jnp.int32)
+
+
+def first_split(sight: Sight, spread: ArrayLike) -> Float[Array, " project"]:
+    """What learners begin with: the knapsack's split of all projects, with a part of the money by room.
+
+    Args:
+        sight: before any report.
+        spread: that part, in [0, 1], in proportion to the room seen, so that no project begins with nothing.
+    """
+    everywhere, spread = jnp.ones_like(sight.on, bool), jnp.asarray(spread)
+    knapsack = RULES["knapsack"](sight.effect_expected, sight.room, everywhere, 1.0)
+    return (1.0 - spread) * knapsack + spread * in_proportion(sight.room, everywhere, 1.0)
 
 
 def agencies(values: Float[Array, " values"]) -> Agencies:
