@@ -4,7 +4,7 @@ Bayesian optimisation alone is recorded once in worlds to train in and in others
 (as `bayesalloc train altruism --preset ...`) and then act in the second, without chance; what the centre proposes there
 stays what it was, on the same random numbers. Gains in impact are over Bayesian optimisation alone, paired by world.
 
-    python benchmarks/funding_agencies.py --local 0.6 --keep /tmp/paths
+    python benchmarks/funding_agencies.py --local 0.6 --keep paths
 """
 
 import argparse

@@ -130,8 +130,7 @@ def test_a_gated_unit_by_hand():
     assert isinstance(cell, Gated)
     given = np.asarray(cell.inputs(jax.nn.relu(network.embed(x))), float)
     remembered = h @ np.asarray(cell.weights, float)
-    logistic = lambda value: 1 / (1 + np.exp(-value))  # noqa: E731
-    reset, keep = logistic(given[:3] + remembered[:3]), logistic(given[3:6] + remembered[3:6])
+    reset, keep = (1 / (1 + np.exp(-given[part] - remembered[part])) for part in (slice(3), slice(3, 6)))
     new = np.tanh(given[6:] + reset * (remembered[6:] + np.asarray(cell.bias)))
     np.testing.assert_allclose(found, (1 - keep) * new + keep * h, rtol=1e-5)
     fresh = network(memory, x[None], jnp.ones(1, bool))[0]

@@ -24,6 +24,14 @@ def in_proportion(
     return jnp.asarray(budget) * weight / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)
 
 
+def spread_by_room(
+    split: Float[Array, " project"], room: Float[Array, " project"], part: ArrayLike
+) -> Float[Array, " project"]:
+    """A split of a budget of 1, with a part of the money in proportion to room instead: no project gets nothing."""
+    part = jnp.asarray(part)
+    return (1.0 - part) * split + part * in_proportion(room, jnp.ones_like(room, bool), 1.0)
+
+
 def _top(effect: Array, weight: Array, on: Array, budget: ArrayLike) -> Array:
     count = max(1, round(TOP * len(effect)))
     least = jax.lax.top_k(jnp.where(on, effect, -jnp.inf), count)[0][-1]

@@ -36,7 +36,7 @@ NEWTON = 3  # linearisations of the spill-overs
 
 def double_precision() -> AbstractContextManager[None]:
     """A context in which JAX computes in double precision."""
-    return jax.enable_x64(True)  # noqa: FBT003 the argument has no name that all versions of JAX share
+    return jax.enable_x64(True)  # noqa: FBT003 JAX's versions share no name for it
 
 
 class Prior(NamedTuple):

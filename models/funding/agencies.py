@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from bayesalloc.environment import Environment, Observation, Outcome
-from bayesalloc.impact.rules import in_proportion
+from bayesalloc.impact.rules import spread_by_room
 from bayesalloc.models.altruism import State, consortium
 from bayesalloc.models.funding.guiding import UNKNOWN, Guide, believed_impact, uninformed
 from bayesalloc.models.funding.reports import Arrived, arrived
@@ -119,8 +119,7 @@ def agencies(
     def initial(guided: Guided) -> Acting:
         split = in_round(guided.guide, 0).share
         if not seeded:
-            everywhere = in_proportion(guided.params.room_seen, jnp.ones_like(split, bool), 1.0)
-            split = (1.0 - SPREAD) * split + SPREAD * everywhere
+            split = spread_by_room(split, guided.params.room_seen, SPREAD)
         return Acting(funding.initial(guided.params), nothing_remembered(split))
 
     def step(state: Acting, action: Array, guided: Guided) -> tuple[Acting, Acted]:

@@ -27,7 +27,7 @@ from bayesalloc.agents.networks import Dense
 from bayesalloc.agents.recurrent import ActorCritic
 from bayesalloc.environment import Observation
 from bayesalloc.impact.returns import Edges
-from bayesalloc.impact.rules import in_proportion
+from bayesalloc.impact.rules import spread_by_room
 from bayesalloc.models.altruism import State
 from bayesalloc.models.funding.agencies import (
     MOVES,
@@ -124,9 +124,7 @@ def alone(learner: Learner, spread: Callable[[Any], ArrayLike]) -> Remembering:
     def start(arm: Any, observation: Observation) -> Alone:
         told = seen(observation.values)
         guide, state, params = _told(told, 0)
-        part = jnp.asarray(spread(arm))
-        everywhere = in_proportion(told.room, jnp.ones_like(told.on, bool), 1.0)
-        own = nothing_remembered((1.0 - part) * guide.share + part * everywhere)
+        own = nothing_remembered(spread_by_room(guide.share, told.room, spread(arm)))
         values = sight(state, own, own.split, guide, params, HORIZON, mean_field=True)
         return Alone(own, believed_impact(guide.share, guide, params.edges), learner.start(arm, *values.shape))
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from bayesalloc.impact.rules import RULES, in_proportion
+from bayesalloc.impact.rules import RULES, spread_by_room
 from bayesalloc.models.funding.reports import Arrived
 from bayesalloc.models.funding.world import AGENCY, EDGES, Params
 
@@ -83,9 +83,8 @@ def first_split(sight: Sight, spread: ArrayLike) -> Float[Array, " project"]:
         sight: before any report.
         spread: that part, in [0, 1], in proportion to the room seen, so that no project begins with nothing.
     """
-    everywhere, spread = jnp.ones_like(sight.on, bool), jnp.asarray(spread)
-    knapsack = RULES["knapsack"](sight.effect_expected, sight.room, everywhere, 1.0)
-    return (1.0 - spread) * knapsack + spread * in_proportion(sight.room, everywhere, 1.0)
+    knapsack = RULES["knapsack"](sight.effect_expected, sight.room, jnp.ones_like(sight.on, bool), 1.0)
+    return spread_by_room(knapsack, sight.room, spread)
 
 
 def agencies(values: Float[Array, " values"]) -> Agencies:
