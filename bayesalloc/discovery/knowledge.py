@@ -182,7 +182,7 @@ def binding(
         known.forbidden[:] = (known.forbidden | said | known.required.T) & ~known.required
         np.fill_diagonal(known.forbidden, val=False)
         return known
-    around = [names[edge[0]] for edge in [*circle, circle[0]]]
+    around = [str(names[edge[0]]) for edge in [*circle, circle[0]]]
     raise InputError(f"{where}: the required edges are a circle: {quoted(' -> '.join(around))}")
 
 
