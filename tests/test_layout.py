@@ -13,7 +13,7 @@ FLOORS = [
     {"intervene", "ancestry", "environment", "mechanism", "checking", "library", "simulate", "stepping", "episodes"},
     {"inference"},
     {"effects"},
-    {"agents"},
+    {"agents", "discovery"},
     {"allocators", "impact"},
     {"claims"},
     {"runs"},

@@ -1,0 +1,255 @@
+"""Books: a table of numbers, a row for each unit and period, as a user keeps them; what is wrong with them is said."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from bayesalloc.discovery import identities
+from bayesalloc.errors import InputError, listed, quoted
+from bayesalloc.records import Table
+
+UNIT, PERIOD = "unit", "period"  # columns that are no variables
+LEAST_ROWS = 5
+MOST_LEVELS = 50  # values of a discrete variable
+ALIKE = 0.5  # correlation of consecutive periods, in the middle of the columns, above which it is said
+SEPARATORS = {";": "a semicolon", "\t": "a tab", "|": "a bar"}
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_DATE = re.compile(r"[0-9]{4}[-/.][0-9]{1,2}([-/.][0-9]{1,2})?([ T].*)?|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4}")
+_QUARTER = re.compile(r"[0-9]{4}[- ]?[QqMmWw][0-9]{1,2}|[QqWw][0-9]{1,2}[-/ ]?[0-9]{4}")
+_DAY = re.compile(r"(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])?")
+_CALENDAR = re.compile(r"(^|[^a-z])(years?|dates?|days?|months?|weeks?|quarters?|time|timestamp)($|[^a-z])")
+
+
+class Books(NamedTuple):
+    """A table that causes can be looked for in.
+
+    Attributes:
+        names: the variables, in the order of the file's columns.
+        values: NaN where a cell is empty; of discrete variables a label's place in `labels`.
+        units: who a row is about; None where no column says so.
+        periods: when; likewise.
+        labels: variable -> its values, where variables are discrete; else empty.
+        closed: sets of variables whose (weighted) sum never changes. What one gains the others lose, so that no
+            edge among them can be told, also where one of them is left out.
+        left_out: column -> why it is no variable here.
+        warnings: sentences on all of that.
+    """
+
+    names: tuple[str, ...]
+    values: Float[np.ndarray, "row variable"]
+    units: tuple[str, ...] | None = None
+    periods: tuple[str, ...] | None = None
+    labels: dict[str, tuple[str, ...]] = {}
+    closed: tuple[tuple[str, ...], ...] = ()
+    left_out: dict[str, str] = {}
+    warnings: tuple[str, ...] = ()
+
+    def column(self, name: str) -> Float[np.ndarray, " row"]:
+        """A variable's values.
+
+        Raises:
+            InputError: where there is no such variable; a column that was left out is refused with its reason.
+        """
+        if name in self.left_out:
+            raise InputError(f"'{quoted(name)}' cannot be used: {self.left_out[name]}")
+        if name not in self.names:
+            raise InputError(f"there is no variable '{quoted(name)}'; there are {quoted(', '.join(self.names))}")
+        return self.values[:, self.names.index(name)]
+
+
+def read_books(path: str | Path | Table, *, discrete: bool = False) -> Books:
+    """The books in a CSV file; other columns than `unit` and `period` are variables, and an empty cell is missing.
+
+    Left out, with a warning that names them, are columns that never change, that repeat another, or that others add
+    up to. An estimate from fewer rows than variables, or from consecutive rows that are alike, is warned of.
+
+    Args:
+        path: the file, or its table.
+        discrete: whether a variable's cells are labels; else they are numbers.
+
+    Raises:
+        InputError: naming the file, the line, the column, the value and what is allowed.
+    """
+    table = path if isinstance(path, Table) else Table(path)
+    if len(table.columns) == 1 and (found := [mark for mark in SEPARATORS if mark in next(iter(table.columns))]):
+        raise InputError(f"{table.path}: columns are separated by {SEPARATORS[found[0]]}; it must be a comma")
+    if "" in table.columns:
+        raise InputError(f"{table.path}: column {list(table.columns).index('') + 1} has no name in the header")
+    units = tuple(table.labels(UNIT)) if UNIT in table.columns else None
+    periods = tuple(table.labels(PERIOD)) if PERIOD in table.columns else None
+    if periods:
+        _once(table, units, periods)
+    names = [name for name in table.columns if name not in (UNIT, PERIOD)]
+    if len(names) < 2:
+        raise InputError(f"{table.path}: has {len(names)} columns of variables; there must be at least 2")
+    labels: dict[str, tuple[str, ...]] = {}
+    if discrete:
+        columns = []
+        for name in names:
+            labels[name] = _levels(table, name)
+            place = {label: float(i) for i, label in enumerate(labels[name])}
+            columns.append([place.get(cell, np.nan) for cell in table.cells(name)])
+    else:
+        columns = [_numbers(table, name) for name in names]
+    books = Books(tuple(names), np.array(columns).T, units, periods, labels)
+    if len(table) < LEAST_ROWS:
+        raise InputError(f"{table.path}: has {len(table)} rows; nothing can be told from fewer than {LEAST_ROWS}")
+    return _told(books, table.path)
+
+
+def from_columns(
+    columns: Mapping[str, Sequence[float] | np.ndarray],
+    units: Sequence[str] | None = None,
+    periods: Sequence[str] | None = None,
+) -> Books:
+    """Books of numbers that are at hand already, checked as a file's are.
+
+    Args:
+        columns: variable -> values, NaN where missing.
+        units: who each row is about.
+        periods: when.
+    """
+    values = np.stack([np.asarray(column, float) for column in columns.values()], axis=1)
+    when = None if periods is None else tuple(periods)
+    return _told(Books(tuple(columns), values, None if units is None else tuple(units), when), "the books")
+
+
+def _once(table: Table, units: Sequence[str] | None, periods: Sequence[str]) -> None:
+    rows: dict[tuple[str, str], int] = {}
+    for index, row in enumerate(zip(units or [""] * len(periods), periods, strict=True)):
+        if row in rows:
+            whose = f"of unit '{row[0]}' " if units else ""
+            hint = "" if units else f"; where several units report, a column '{UNIT}' must name them"
+            raise table.error(index, PERIOD, f"'{row[1]}' {whose}stands in line {table.row(rows[row])} already{hint}")
+        rows[row] = index
+
+
+def _levels(table: Table, name: str) -> tuple[str, ...]:
+    """A discrete variable's labels, sorted, as numbers where they are."""
+    found = sorted(set(table.cells(name)) - {""}, key=lambda text: (not _NUMBER.fullmatch(text), text))
+    if len(found) > MOST_LEVELS:
+        raise InputError(
+            f"{table.path}, column '{name}': has {len(found)} different values; a discrete variable has at most"
+            f" {MOST_LEVELS}"
+        )
+    return tuple(found)
+
+
+def _numbers(table: Table, name: str) -> list[float]:
+    cells = table.cells(name)
+    values = [float(cell) if _NUMBER.fullmatch(cell) else np.nan for cell in cells]
+    for index, (cell, value) in enumerate(zip(cells, values, strict=True)):
+        if cell and not np.isfinite(value):
+            raise table.error(index, name, f"is '{quoted(cell)}'; {_advice(cell)}")
+    there = [cell for cell in cells if cell]
+    dated = _CALENDAR.search(name.lower().replace("_", " "))
+    if there and (
+        all(_DAY.fullmatch(cell) for cell in there)
+        or (dated and all(re.fullmatch("(19|20)[0-9]{2}", cell) for cell in there))
+        or (dated and len(there) > 2 and (np.diff([float(cell) for cell in there]) > 0).all())
+    ):
+        raise table.error(
+            cells.index(there[0]),
+            name,
+            f"is {there[0]}, a date as a number; call the column '{PERIOD}' if it says when a row was, or leave it out",
+        )
+    return values
+
+
+def _advice(cell: str) -> str:
+    """What to write instead of a cell that is no number."""
+    if cell.endswith("%"):
+        return "a number must stand without its percent sign, and the whole column in one unit"
+    if _DATE.fullmatch(cell) or _QUARTER.fullmatch(cell):
+        return f"a date is no number: call the column '{PERIOD}' if it says when a row was, or leave it out"
+    if re.fullmatch(r"[+-]?[0-9]+,[0-9]{1,2}|[+-]?[0-9]+,[0-9]{4,}", cell):
+        return f"the decimal mark must be a point: {cell.replace(',', '.')}"
+    if re.fullmatch(r"[+-]?[0-9]{1,3}([,' \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}][0-9]{3})+(\.[0-9]*)?", cell):
+        return f"a number must stand without thousands separators: {re.sub(r'[^0-9.+-]', '', cell)}"
+    return "it must be a number (empty if missing)"
+
+
+def _told(books: Books, path: str | Path) -> Books:
+    """The books without the columns that say nothing, and with sentences on what to beware of."""
+    left_out: dict[str, str] = {}
+    warnings: list[str] = []
+    for name, column in zip(books.names, books.values.T, strict=True):
+        there = column[~np.isnan(column)]
+        if not len(there):
+            left_out[name] = "it is empty"
+        elif there.min() == there.max():
+            given = books.labels[name][0] if name in books.labels else f"{there[0]:g}"
+            left_out[name] = f"it is {given} in every row"
+    changing = _without(books, left_out)
+    found = [] if books.labels or not changing.names else identities.found(changing.names, changing.values)
+    for identity in found:
+        if identity.left_out:
+            left_out[identity.left_out] = identity.sentence
+        else:
+            warnings.append(f"{path}: {identity.sentence}, so no edge among them can be told")
+    warnings = [f"{path}: column '{quoted(name)}' is left out: {why}" for name, why in left_out.items()] + warnings
+    kept = _without(books, left_out)
+    if len(kept.names) < 2:
+        raise InputError(
+            f"{path}: fewer than 2 columns are left; not used: "
+            + "; ".join(f"'{quoted(name)}' ({why})" for name, why in left_out.items())
+        )
+    warnings += _few(kept, path) + _alike(kept, path)
+    closed = tuple(identity.members for identity in found if not identity.left_out)
+    return kept._replace(closed=closed, left_out=left_out, warnings=tuple(warnings))
+
+
+def _without(books: Books, left_out: dict[str, str]) -> Books:
+    keep = [i for i, name in enumerate(books.names) if name not in left_out]
+    names = tuple(books.names[i] for i in keep)
+    return books._replace(
+        names=names, values=books.values[:, keep], labels={n: v for n, v in books.labels.items() if n in names}
+    )
+
+
+def _few(books: Books, path: str | Path) -> list[str]:
+    """What can still be told from few rows."""
+    rows, variables = books.values.shape
+    said = []
+    if rows < variables:
+        said.append(
+            f"{path}: {rows} rows are fewer than the {variables} variables: only strong links can be told, and with at"
+            f" most {max(rows - 4, 0)} variables held fixed; what isn't found may still be there"
+        )
+    there = (~np.isnan(books.values)).sum(0)
+    if sparse := [name for name, count in zip(books.names, there, strict=True) if count < LEAST_ROWS]:
+        said.append(
+            f"{path}: fewer than {LEAST_ROWS} cells, so that nothing can be told: {listed(map(quoted, sparse))}"
+        )
+    return said
+
+
+def _alike(books: Books, path: str | Path) -> list[str]:
+    """A warning where consecutive periods of a unit are alike, as levels are: tests take rows for independent."""
+    if books.periods is None or books.labels:
+        return []
+    units = np.array(books.units or ("",) * len(books.periods))
+    if max(Counter(units.tolist()).values()) < 3:
+        return []
+    order = np.argsort(units, kind="stable")
+    same = units[order][1:] == units[order][:-1]
+    before, after = books.values[order][:-1][same], books.values[order][1:][same]
+    there = ~np.isnan(before + after)
+    middle = [
+        np.corrcoef(a[t], b[t])[0, 1]
+        for a, b, t in zip(before.T, after.T, there.T, strict=True)
+        if t.sum() > 2 and np.ptp(a[t]) > 0 and np.ptp(b[t]) > 0
+    ]
+    if not middle or np.median(middle) <= ALIKE:
+        return []
+    return [
+        f"{path}: a row is much like that of the period before (correlation {np.median(middle):.2f} in the middle"
+        " of the columns), and the tests take rows for independent: too many edges; give changes, or surprises"
+        " against the plan"
+    ]
