@@ -111,7 +111,7 @@ REFUSED = {
     "no horizon": (["compare", "--horizon", "0"], ["horizon", "0", "at least 2"]),
     "seed text": (["compare", "--seed", "abc"], ["--seed", "abc"]),
     "seed too large": (["compare", *TINY, "--seed", "99999999999999999999"], ["seed"]),
-    "unknown model": (["compare", "watershet"], ["'watershet'", "altruism, cooperation, srap, srap_sequence"]),
+    "unknown model": (["compare", "watershet"], ["'watershet'", "altruism, budget, cooperation, srap, srap_sequence"]),
     "missing model file": (["compare", "own.py"], ["own.py", "no such file"]),
     "unknown mechanism": (["compare", "--mechanisms", "cost_sharing", "taxes"], ["'taxes'", "credit_trading"]),
     "mechanism given twice": (["compare", "--mechanisms", "cost_sharing", "cost_sharing"], ["cost_sharing", "two"]),
