@@ -48,10 +48,11 @@ def measure(projects: int, seed: int) -> dict[str, float]:
         spreads = loop.stacked([learned.mode])
         on, last = jnp.asarray(np.asarray(standing.state.on)), jnp.asarray(np.asarray(happened.share, float))
         given = (prior, reports, spreads, on, last, jax.random.split(key, 1), jnp.asarray(0.0))
-        jax.block_until_ready(loop.plan(*given, **sizes))
+        given = (*given, jnp.zeros((1, len(KINDS))))
+        jax.block_until_ready(loop.plan(*given, n_regions=world.n_regions))
         for _ in range(3):
             start = time.perf_counter()
-            jax.block_until_ready(loop.plan(*given, **sizes))
+            jax.block_until_ready(loop.plan(*given, n_regions=world.n_regions))
             planning.append(time.perf_counter() - start)
         for _ in range(3 if projects < 1000 else 1):
             start = time.perf_counter()

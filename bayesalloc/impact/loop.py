@@ -16,7 +16,17 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from bayesalloc.impact import acquisition, learning
 from bayesalloc.impact.learning import Learned
-from bayesalloc.impact.structured import Draws, Prior, Reports, Spreads, believe, double_precision, draw, groups_in
+from bayesalloc.impact.structured import (
+    Draws,
+    Prior,
+    Reports,
+    Spreads,
+    believe,
+    double_precision,
+    draw,
+    groups_in,
+    strengths,
+)
 from bayesalloc.impact.waterfill import water_filled
 
 DRAWS = 128
@@ -74,12 +84,12 @@ def plan(
     last: Float[Array, "world project"],
     keys: Array,
     kappa: Float[Array, ""],
+    around: Float[Array, "world kind"],
     *,
-    n_kinds: int,
     n_regions: int,
     n_draws: int = DRAWS,
-) -> Float[Array, "world project"]:
-    """The allocation with the largest mu + kappa sigma in each world.
+) -> tuple[Float[Array, "world project"], Float[Array, "world kind"]]:
+    """The allocation with the largest mu + kappa sigma in each world, and the expected strengths of spill-overs.
 
     Args:
         prior: the projects of each world.
@@ -89,15 +99,15 @@ def plan(
         last: the last allocation.
         keys: one for each world.
         kappa: weight of the standard deviation of the impact.
-        n_kinds: number of kinds of spill-overs.
+        around: strengths that spill-overs are linearised around: what was expected of them in the round before.
         n_regions: number of regions.
         n_draws: of the posterior, that mu and sigma are taken over.
     """
-    sizes = (n_kinds, n_regions, groups_in(prior))
-    return _plan(prior, reports, spreads, on, last, keys, kappa, sizes, n_draws)
+    sizes = (around.shape[1], n_regions, groups_in(prior))
+    return _plan(prior, reports, spreads, on, last, keys, around, kappa, sizes, n_draws)
 
 
-@partial(jax.jit, static_argnums=(7, 8))
+@partial(jax.jit, static_argnums=(8, 9))
 def _plan(
     prior: Prior,
     reports: Reports,
@@ -105,14 +115,17 @@ def _plan(
     on: Array,
     last: Array,
     keys: Array,
+    around: Array,
     kappa: Array,
     sizes: tuple[int, int, tuple[int, int]],
     n_draws: int,
-) -> Array:
+) -> tuple[Array, Array]:
     n_kinds = sizes[0]
 
-    def one(prior: Prior, reports: Reports, spreads: Spreads, on: Array, last: Array, key: Array) -> Array:
-        belief = believe(prior, reports, spreads, *sizes)
+    def one(
+        prior: Prior, reports: Reports, spreads: Spreads, on: Array, last: Array, key: Array, around: Array
+    ) -> tuple[Array, Array]:
+        belief = believe(prior, reports, spreads, *sizes, around)
         draws = jax.tree.map(lambda leaf: leaf[:n_draws], draw(belief, prior, key, n_draws + n_draws % 2, n_kinds))
         world = acquisition.World(draws, jnp.broadcast_to(on.astype(last.dtype), draws.log_effect.shape), prior.edges)
         high = on.astype(last.dtype)
@@ -128,9 +141,9 @@ def _plan(
         start = water_filled(jnp.exp(belief.effect), prior.room, 1.0, 0.0, high)
         kept = last * high
         kept = jnp.where(kept.sum() > 0, kept / jnp.maximum(kept.sum(), 1e-30), start)
-        return jax.lax.fori_loop(0, STEPS, step, 0.5 * (start + kept))
+        return jax.lax.fori_loop(0, STEPS, step, 0.5 * (start + kept)), strengths(belief, n_kinds)
 
-    return jax.vmap(one)(prior, reports, spreads, on, last, keys)
+    return jax.vmap(one)(prior, reports, spreads, on, last, keys, around)
 
 
 def learned_each(
@@ -178,8 +191,10 @@ def _draws_of(
 ) -> acquisition.World:
 
     def one(prior: Prior, reports: Reports, points: Spreads, key: Array) -> acquisition.World:
+        around = strengths(believe(prior, reports, jax.tree.map(lambda leaf: leaf[0], points), *sizes), sizes[0])
+
         def at(given: tuple[Spreads, Array]) -> Draws:
-            belief = believe(prior, reports, given[0], *sizes)
+            belief = believe(prior, reports, given[0], *sizes, around)
             return draw(belief, prior, given[1], n_draws, sizes[0])
 
         keys = jax.random.split(key, len(points.noise))

@@ -206,6 +206,7 @@ def believe(
     n_kinds: int,
     n_regions: int,
     n_groups: tuple[int, int] | None = None,
+    around: Float[Array, " kind"] | None = None,
 ) -> Belief:
     """The posterior, given the spreads.
 
@@ -219,6 +220,7 @@ def believe(
         n_kinds: number of kinds of spill-overs.
         n_regions: number of regions.
         n_groups: see `groups_in`, which is the default; where projects are traced, it is to be given.
+        around: strengths of spill-overs that these are linearised around; default: their own estimate.
     """
     n = len(prior.room)
     n_domains, n_interventions = groups_in(prior) if n_groups is None else n_groups
@@ -297,10 +299,16 @@ def believe(
         shapes = (0, n + m - 4), (0,), (0,), (len(shared), 0), (n, 0)
         return Belief(effect, shared, root, part, slopes, level, scale, Told(*map(jnp.zeros, shapes)), evidence)
 
-    strength = jnp.zeros(n_kinds)
-    for _ in range(NEWTON - 1 if n_kinds else 0):
-        strength = update(strength).shared[tail : tail + n_kinds]
-    return update(strength)
+    if around is None:
+        steps = NEWTON - 1 if n_kinds else 0
+        around = jax.lax.fori_loop(0, steps, lambda _, at: strengths(update(at), n_kinds), jnp.zeros(n_kinds))
+    return update(around)
+
+
+def strengths(belief: Belief, n_kinds: int) -> Float[Array, " kind"]:
+    """Expected strength of each kind of spill-over, totals left aside."""
+    tail = len(belief.shared) - n_kinds - len(KNOTS)
+    return belief.shared[tail : tail + n_kinds]
 
 
 def draw(belief: Belief, prior: Prior, key: Array, n_draws: int, n_kinds: int) -> Draws:

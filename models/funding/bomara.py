@@ -70,11 +70,13 @@ class Believing(NamedTuple):
     history: History
     learned: list[Learned]
 
-    def draws(self, key: Array, n_draws: int) -> Believed:
-        """Draws of what is believed in each world."""
+    def draws(self, key: Array, n_draws: int, *, at_mode: bool = False) -> Believed:
+        """Draws of what is believed in each world: as many at each point of the spreads, or at their mode alone."""
         with double_precision():
             keys = jax.random.split(key, len(self.share))
             points = stacked([each.points for each in self.learned])
+            if at_mode:
+                points = jax.tree.map(lambda leaf: leaf[:, None], stacked([each.mode for each in self.learned]))
             reports = self.history.reports(self.round)
             sizes = {"n_kinds": len(KINDS), "n_regions": int(np.asarray(self.prior.region).max()) + 1}
             return draws_of(self.prior, reports, points, keys, n_draws=n_draws, **sizes)
@@ -101,11 +103,15 @@ def prior_of(world: World, params: Params) -> Prior:
 
 
 class Memory(NamedTuple):
-    """What the centre remembers: see `Believing`; `history` has room for more than the `rounds` there were."""
+    """What the centre remembers: see `Believing`; `history` has room for more than the `rounds` there were.
+
+    `strength` is what was expected of spill-overs in the last round.
+    """
 
     prior: Prior
     history: History
     share: Float[Array, "world project"]
+    strength: Float[Array, "world kind"]
     learned: list[Learned] | None = None
     rounds: int = 0
 
@@ -127,7 +133,6 @@ def optimiser(
         spillovers: whether to know that projects affect each other.
         watch: called before the money of each round is given.
     """
-    sizes = {"n_kinds": len(KINDS), "n_regions": world.n_regions}
     n_draws = 1 if sampled else DRAWS
 
     def start(standing: Standing) -> Memory:
@@ -136,21 +141,23 @@ def optimiser(
             edges = prior.edges
             prior = prior._replace(edges=edges._replace(there=edges.there & spillovers))
             share = jnp.full(prior.estimate.shape, 1.0 / world.n_projects)
-        return Memory(prior, nothing_yet(len(share), LEAST_ROUNDS, world.n_projects), share)
+            strength = jnp.zeros((len(share), len(KINDS)))
+        return Memory(prior, nothing_yet(len(share), LEAST_ROUNDS, world.n_projects), share, strength)
 
     def act(memory: Memory, standing: Standing) -> tuple[Array, Memory]:
-        prior, history, share, learned, number = memory
+        prior, history, share, strength, learned, number = memory
         with double_precision():
             reports = history.reports(number)
             if number in LEARN_AT or learned is None:
-                learned = learned_each(prior, reports, learned, **sizes)
+                learned = learned_each(prior, reports, learned, len(KINDS), world.n_regions)
             keys = jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, OWN), number))(standing.noise_key)
             spreads = stacked([_drawn(*pair) if sampled else pair[0].mode for pair in zip(learned, keys, strict=True)])
             on = jnp.asarray(np.asarray(standing.state.on))
-            share = plan(prior, reports, spreads, on, share, keys, jnp.asarray(kappa), n_draws=n_draws, **sizes)
+            given = (prior, reports, spreads, on, share, keys, jnp.asarray(kappa), strength)
+            share, strength = plan(*given, n_regions=world.n_regions, n_draws=n_draws)
             if watch is not None:
                 watch(Believing(number, standing.params, on, np.asarray(share), prior, history, learned))
-        return jnp.asarray(np.asarray(share, np.float32)), Memory(prior, history, share, learned, number)
+        return jnp.asarray(np.asarray(share, np.float32)), Memory(prior, history, share, strength, learned, number)
 
     def told(memory: Memory, happened: Any) -> Memory:
         history = with_round(memory.history, memory.rounds, happened)

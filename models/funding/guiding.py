@@ -19,7 +19,7 @@ from bayesalloc.impact.structured import KNOTS, Draws, double_precision, impacts
 from bayesalloc.models.funding.bomara import Believing, Funded, fund
 from bayesalloc.models.funding.world import KINDS, Params, World
 
-POINT_DRAWS = 8  # at each point of the spreads, that expectations are taken over
+DRAWS = 64  # that expectations are taken over, at the most probable spreads
 UNKNOWN = -1.0
 
 
@@ -61,7 +61,7 @@ def _in_short(believed: Believed) -> tuple[Draws, Array]:
 def handed_on(now: Believing, rng_key: Array) -> Guide:
     """What agencies are told before the money of a round is given, in single precision; a leading axis of worlds."""
     with double_precision():
-        belief, doubt = _in_short(now.draws(rng_key, POINT_DRAWS))
+        belief, doubt = _in_short(now.draws(rng_key, DRAWS, at_mode=True))
     guide = Guide(jnp.asarray(now.share), now.on, doubt, belief)
     return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float32)), guide)
 
