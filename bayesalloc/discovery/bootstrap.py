@@ -1,0 +1,93 @@
+"""How sure a graph is: the same search in many resampled tables, how often they agree, and what most of them say."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import special
+from scipy.sparse import csgraph
+
+from bayesalloc.discovery.books import Books
+from bayesalloc.discovery.graph import Graph
+
+FEW_UNITS = 20
+CLUSTERED = 0.1  # share of the variables in which units differ (at 1 %) from which rows of a unit are kept together
+
+
+class Confidence(NamedTuple):
+    """Shares of the graphs of resampled tables.
+
+    Attributes:
+        present: in which two variables are joined.
+        directed: `[i, j]`: of these, in which the edge is i -> j.
+    """
+
+    present: Float[np.ndarray, "node node"]
+    directed: Float[np.ndarray, "node node"]
+
+
+def resampled(books: Books, count: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "sample row"], list[str]]:
+    """How often each row stands in each of `count` tables drawn with replacement, and sentences on how they were drawn.
+
+    Where the rows of a unit are alike, whole units are drawn.
+    """
+    rows = len(books.values)
+    if books.units is None or not _clustered(books):
+        return rng.multinomial(rows, np.full(rows, 1 / rows), count).astype(float), []
+    units, unit = np.unique(np.array(books.units), return_inverse=True)
+    drawn = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), count).astype(float)
+    said = ["rows of one unit are alike: tables were resampled by unit, but single tests take rows for independent"]
+    if len(units) < FEW_UNITS:
+        said.append(f"{len(units)} units are few to resample by: confidence is rough")
+    return drawn[:, unit], said
+
+
+def _clustered(books: Books) -> bool:
+    """Whether units differ by more than chance in more than a few variables (analysis of variance)."""
+    units, unit = np.unique(np.array(books.units), return_inverse=True)
+    differ = []
+    for column in books.values.T:
+        there = ~np.isnan(column)
+        size = np.bincount(unit[there], minlength=len(units))
+        groups, n = int((size > 0).sum()), int(there.sum())
+        if groups < 2 or n <= groups:
+            continue
+        mean = np.bincount(unit[there], column[there], len(units)) / np.maximum(size, 1)
+        between = (size * (mean - column[there].mean()) ** 2).sum() / (groups - 1)
+        within = ((column[there] - mean[unit[there]]) ** 2).sum() / (n - groups)
+        differ.append(within == 0 or special.fdtrc(groups - 1, n - groups, between / within) < 0.01)
+    return bool(differ) and float(np.mean(differ)) > CLUSTERED
+
+
+def confidence(adjacency: Bool[np.ndarray, "sample node node"]) -> Confidence:
+    """How often edges and directions are there."""
+    joined = adjacency | adjacency.swapaxes(1, 2)
+    present = joined.mean(0)
+    arrows = (adjacency & ~adjacency.swapaxes(1, 2)).mean(0)
+    return Confidence(present, np.divide(arrows, present, out=np.zeros_like(arrows), where=present > 0))
+
+
+def consensus(nodes: tuple[str, ...], sure: Confidence) -> tuple[Graph, int]:
+    """What most graphs say, and how many directions were taken back since they were in a circle.
+
+    Pairs that more than half of them join; directed as most of those that join it do, if more of them have that
+    direction than none or the other. In a circle the least sure direction is taken back.
+    """
+    joined = sure.present > 0.5
+    against = sure.directed.T
+    most = against > np.maximum(sure.directed, 1 - sure.directed - against)
+    adjacency = joined & ~(joined & most)
+    undone = 0
+    while (circling := _circling(adjacency)).any():
+        sureness = np.where(circling, sure.present * sure.directed, np.inf)
+        weakest = sureness == sureness.min()
+        adjacency |= weakest.T
+        undone += int(weakest.sum())
+    return Graph(nodes, adjacency), undone
+
+
+def _circling(adjacency: Bool[np.ndarray, "node node"]) -> Bool[np.ndarray, "node node"]:
+    """The directed edges that are in a circle of such."""
+    arrows = adjacency & ~adjacency.T
+    _, part = csgraph.connected_components(arrows, directed=True, connection="strong")
+    return arrows & (part[:, None] == part)

@@ -1,0 +1,130 @@
+"""Causes from books: the whole search, from a table and what is known to a graph and how sure it is."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from bayesalloc import limits
+from bayesalloc.discovery import bootstrap as boot
+from bayesalloc.discovery.books import Books
+from bayesalloc.discovery.bootstrap import Confidence
+from bayesalloc.discovery.colliders import Rule
+from bayesalloc.discovery.graph import Graph
+from bayesalloc.discovery.independence import Discrete, Gaussian
+from bayesalloc.discovery.knowledge import Knowledge, Office, binding
+from bayesalloc.discovery.moments import Missing, moments
+from bayesalloc.discovery.orienting import Oriented
+from bayesalloc.discovery.pc import Search, pc
+
+Test = Literal["fisherz", "chisq"]
+
+SEPARATING = 16_000_000  # places for separating sets that are kept at once
+
+
+class Settings(NamedTuple):
+    """How it is searched.
+
+    Attributes:
+        alpha: the probability of finding a dependence that is not there, in one test.
+        test: `fisherz` of numbers whose relations are linear, `chisq` (the likelihood ratio G2) of labels.
+        rule: how colliders are judged.
+        missing: how gaps are dealt with by `fisherz`; `chisq` leaves out rows test by test.
+        false_discoveries: whether alpha is the share of wrong edges among those found instead.
+    """
+
+    alpha: float = 0.01
+    test: Test = "fisherz"
+    rule: Rule = "maxp"
+    missing: Missing = "pairwise"
+    false_discoveries: bool = False
+
+
+USUAL = Settings()
+
+
+class Found(NamedTuple):
+    """What a search finds.
+
+    Attributes:
+        graph: of the books; where tables were resampled, what most of their graphs say.
+        samples: a graph for each resampled table, over the same nodes; one, of the books, where none was.
+        confidence: how often these agree; None where none was resampled.
+        tests: how many tests of independence were made in all.
+        warnings: sentences, those on the books first.
+    """
+
+    graph: Graph
+    samples: Bool[np.ndarray, "sample node node"]
+    confidence: Confidence | None
+    tests: int
+    warnings: tuple[str, ...]
+
+
+def discover(
+    books: Books,
+    office: Office | None = None,
+    settings: Settings = USUAL,
+    *,
+    bootstrap: int = 0,
+    seed: int = 0,
+    where: str | Path = "knowledge",
+) -> Found:
+    """Who causes whom, as far as books and knowledge can tell.
+
+    Args:
+        books: the table; of labels where the test is `chisq`.
+        office: what is known beside it.
+        settings: how it is searched.
+        bootstrap: number of resampled tables; without any, nothing is said of how sure the graph is.
+        seed: of their draws.
+        where: whose knowledge it is, in messages.
+
+    Raises:
+        InputError: for knowledge that contradicts itself, or an alpha or a count that cannot be.
+
+    >>> from bayesalloc.discovery.books import from_columns
+    >>> a, b, noise = np.random.default_rng(0).normal(size=(3, 500))
+    >>> discover(from_columns({"a": a, "b": b, "effect": a + b + noise})).graph.directed
+    [('a', 'effect'), ('b', 'effect')]
+    """
+    limits.probability("alpha", settings.alpha)
+    limits.counted(bootstrap=bootstrap)
+    known = binding(office or Office(), books.names, books.closed, books.left_out, where)
+    if not bootstrap:
+        search = _searched(books, None, known, settings)
+        graph = Graph(books.names, search.oriented.adjacency[0])
+        said = _given_up(search.oriented)
+        return Found(graph, search.oriented.adjacency, None, search.tests, (*books.warnings, *said))
+    weights, said = boot.resampled(books, bootstrap, np.random.default_rng(seed))
+    step = max(SEPARATING // len(books.names) ** 3, 1)
+    parts = [_searched(books, weights[i : i + step], known, settings) for i in range(0, bootstrap, step)]
+    samples = np.concatenate([part.oriented.adjacency for part in parts])
+    sure = boot.confidence(samples)
+    graph, undone = boot.consensus(books.names, sure)
+    if undone:
+        said.append(f"what most tables say was in a circle: {undone} directions, the least sure, were taken back")
+    return Found(graph, samples, sure, sum(part.tests for part in parts), (*books.warnings, *said))
+
+
+def _searched(
+    books: Books, weights: Float[np.ndarray, "sample row"] | None, known: Knowledge, settings: Settings
+) -> Search:
+    if settings.test == "chisq":
+        test = Discrete(books.values, weights)
+    else:
+        test = Gaussian(moments(books.values, settings.missing, weights))
+    return pc(test, settings.alpha, known, settings.rule, false_discoveries=settings.false_discoveries)
+
+
+def _given_up(oriented: Oriented) -> list[str]:
+    """What contradicted itself in the one graph of the books."""
+    said = []
+    if conflicts := int(oriented.conflicts[0]):
+        said.append(f"{conflicts} pairs of causes that meet contradict stronger ones and were given up")
+    if cycles := int(oriented.cycles[0]):
+        said.append(f"{cycles} pairs of causes that meet would have closed a circle; the weakest were given up")
+    if undone := int(oriented.undone[0]):
+        said.append(f"{undone} directions that follow from what is known were in a circle and were taken back")
+    return said
