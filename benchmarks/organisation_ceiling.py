@@ -81,7 +81,7 @@ def training(steps: int, replicates: int) -> list[dict[str, object]]:
 def speed(replicates: int) -> dict[str, float]:
     """Steps a CPU second: random moves, as a learner's, and the two arms of a comparison; without compiling."""
     moves = jax.random.randint(MAKING, (1, 20, 20), 0, 3)
-    arms = stack(list(environment.arms(None).values()))
+    arms, collect = stack(list(environment.arms(None).values())), jax.vmap(jax.vmap(environment.reward))
     found = {}
     for name, policy, given in (("moves", schedule, moves), ("arms", ba.hold, arms)):
         n_arms = len(jax.tree.leaves(given)[0])
@@ -94,7 +94,7 @@ def speed(replicates: int) -> dict[str, float]:
                 arms=given,
                 replicates=replicates,
                 horizon=20,
-                collect=jax.vmap(jax.vmap(environment.reward)),
+                collect=collect,
                 average=True,
             )
             jax.block_until_ready(means)
