@@ -32,6 +32,7 @@ class Estimate(NamedTuple):
         identified: share of the graphs in which all that may be adjusted for gives the same effect.
         sets: what was adjusted for, with its share of the draws, the largest first.
         means: the effect by each of these.
+        spread: standard deviation of each variable.
         undecided: for each variable, neighbours that may be cause or effect of the treatment, where that matters.
     """
 
@@ -41,6 +42,7 @@ class Estimate(NamedTuple):
     identified: Float[np.ndarray, " node"]
     sets: list[tuple[tuple[str, ...], float]]
     means: Float[np.ndarray, "set node"]
+    spread: Float[np.ndarray, " node"]
     undecided: list[list[str]]
 
     def on(self, outcome: str, interval: float = 0.89) -> Difference:
@@ -74,7 +76,9 @@ def evidence(books: Books, samples: int, seed: int = 0) -> Evidence:
     """
     if books.labels:
         raise InputError("effects are of numbers; these books are of labels")
-    weights, said = boot.resampled(books, samples, np.random.default_rng(seed)) if samples > 1 else (None, [])
+    weights, said = (
+        boot.resampled(books, samples, np.random.default_rng(seed), halves=True) if samples > 1 else (None, [])
+    )
     clustered = bool(said)
     spread = np.nanstd(books.values, axis=0)
     return Evidence(books, moments(books.values, "em", weights if clustered else None), spread, clustered)
@@ -142,5 +146,6 @@ def effects_of(
         identified(samples, node).mean(0),
         [(tuple(names[i] for i in chosen), shares[chosen]) for chosen in ordered],
         np.concatenate(means),
+        given.spread,
         [[names[i] for i in undecided(samples, node, outcome)] for outcome in range(len(names))],
     )

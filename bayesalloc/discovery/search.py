@@ -32,6 +32,7 @@ class Settings(NamedTuple):
         rule: how colliders are judged.
         missing: how gaps are dealt with by `fisherz`; `chisq` leaves out rows test by test.
         false_discoveries: whether alpha is the share of wrong edges among those found instead.
+        halves: whether resampled tables are random halves, see `bootstrap.resampled`.
     """
 
     alpha: float = 0.01
@@ -39,6 +40,7 @@ class Settings(NamedTuple):
     rule: Rule = "maxp"
     missing: Missing = "pairwise"
     false_discoveries: bool = False
+    halves: bool = False
 
 
 USUAL = Settings()
@@ -97,7 +99,7 @@ def discover(
         graph = Graph(books.names, search.oriented.adjacency[0])
         said = _given_up(search.oriented)
         return Found(graph, search.oriented.adjacency, None, search.tests, (*books.warnings, *said))
-    weights, said = boot.resampled(books, bootstrap, np.random.default_rng(seed))
+    weights, said = boot.resampled(books, bootstrap, np.random.default_rng(seed), halves=settings.halves)
     step = max(SEPARATING // len(books.names) ** 3, 1)
     parts = [_searched(books, weights[i : i + step], known, settings) for i in range(0, bootstrap, step)]
     samples = np.concatenate([part.oriented.adjacency for part in parts])
