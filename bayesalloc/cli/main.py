@@ -7,6 +7,7 @@ from cyclopts import App, CycloptsError
 
 from bayesalloc import __version__
 from bayesalloc.cli.allocate import allocate
+from bayesalloc.cli.budget import budget
 from bayesalloc.cli.compare import compare
 from bayesalloc.cli.counterfactual import counterfactual
 from bayesalloc.cli.effect import effect
@@ -25,7 +26,7 @@ app = App(
     version=__version__,
     help="What would happen to the common good if resources were shared out by another rule, and how sure are we?",
 )
-for command in (compare, fit, counterfactual, allocate, effect, train, reproduce, models, mechanisms, init):
+for command in (compare, fit, counterfactual, allocate, effect, budget, train, reproduce, models, mechanisms, init):
     app.command(command)
 app.command(optimize)
 

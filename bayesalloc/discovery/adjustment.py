@@ -32,7 +32,7 @@ def parent_sets(adjacency: Bool[np.ndarray, "node node"], node: int) -> list[Set
     sure = np.flatnonzero(arrows[:, node])
     open_ = np.flatnonzero(links[node])
     # A cause that is not joined to another cause would make a pair that meets.
-    possible = [each for each in open_ if joined[each, sure].all()]
+    possible = [int(each) for each in open_ if joined[each, sure].all()]
     sets: list[Set] = []
     for chosen in _cliques(possible, joined):
         others = np.setdiff1d(open_, chosen)

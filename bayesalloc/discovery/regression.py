@@ -18,7 +18,7 @@ class Slopes(NamedTuple):
 
     Attributes:
         mean: NaN of the regressors themselves.
-        root: L of the draws mean + L z sqrt(residual freedom / chi^2), with z normal, and chi^2 of `freedom`.
+        root: L of the covariance residual L L^T of the t distribution.
         residual: variance that is left, over `freedom`.
         freedom: degrees of freedom; where they are not positive, nothing can be told.
     """
@@ -54,16 +54,17 @@ def slopes(moments: Moments, regressors: Sequence[int], sample: int = 0) -> Slop
     return Slopes(mean, half, residual, freedom)
 
 
-def drawn(found: Slopes, count: int, rng: np.random.Generator) -> Float[np.ndarray, "draw regressor node"]:
-    """Draws of all slopes on every variable; of several variables they are independent of each other.
+def drawn(found: Slopes, count: int, rng: np.random.Generator) -> Float[np.ndarray, "draw node regressor"]:
+    """Draws of all slopes of every variable; of several variables they are independent of each other.
 
     Args:
         found: the posterior.
-        count: how many draws.
+        count: how many draws; 0: the mean, once.
         rng: their source.
     """
-    nodes = len(found.freedom)
-    normal = rng.normal(size=(count, found.root.shape[1], nodes))
-    chi = rng.chisquare(np.where(found.freedom > 0, found.freedom, np.nan), (count, nodes))
-    scale = np.sqrt(found.residual * found.freedom / chi)
-    return found.mean + np.einsum("kr,drn->dkn", found.root, normal) * scale[:, None]
+    if not count:
+        return found.mean.T[None]
+    normal = rng.normal(size=(count, len(found.freedom), found.root.shape[1]))
+    freedom = np.where(found.freedom > 0, found.freedom, np.nan)
+    scale = np.sqrt(found.residual * freedom / rng.chisquare(freedom, (count, len(freedom))))
+    return found.mean.T + scale[..., None] * (normal @ found.root.T)
