@@ -10,38 +10,43 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from bayesalloc.budgets.proposing import best, stakes
+from bayesalloc.budgets.proposing import judged, of_all, stakes, sure_ones
 from bayesalloc.budgets.question import Question
 from bayesalloc.discovery.books import Books
 from bayesalloc.discovery.effects import Evidence
 from bayesalloc.discovery.joint import TooFew, joint_effects
-from bayesalloc.discovery.moments import moments
+from bayesalloc.discovery.moments import Moments, moments
 
 SPLITS = 10  # each used both ways
 DRAWS = 100
+LEAST = (0.0, 0.7, 0.8, 0.9)  # probabilities that a change must at least help with
 
 
-class Optimism(NamedTuple):
+class Checked(NamedTuple):
     """What proposals from half of the books promise, and what the other half keeps; means over splits.
 
     Attributes:
-        promised: of each variable, in its own unit.
+        least: the probability that a change must help with, of LEAST, so that most is kept.
+        promised: of each variable, in its own unit, by proposals with that.
         kept: the same.
+        worth: what is kept of the weighted objectives less the price of causal risk, for each of LEAST.
     """
 
+    least: float
     promised: Float[np.ndarray, " variable"]
     kept: Float[np.ndarray, " variable"]
+    worth: Float[np.ndarray, " least"]
 
     @property
-    def of_all(self) -> Float[np.ndarray, " variable"]:
-        """What a proposal from all of the books is expected to promise too much."""
+    def too_much(self) -> Float[np.ndarray, " variable"]:
+        """What a proposal from all of the books is expected to promise too much of each variable."""
         return (self.promised - self.kept) / np.sqrt(2.0)
 
 
-def optimism(
+def checked(
     question: Question, books: Books, before: list[str], given: Evidence, price: float, rng: np.random.Generator
-) -> Optimism | None:
-    """How much too much is promised; None where half of the books is too little to make a proposal from.
+) -> Checked | None:
+    """How far proposals can be trusted; None where half of the books is too little to make one from.
 
     Args:
         question: of the office.
@@ -53,22 +58,34 @@ def optimism(
     """
     whole = np.array(books.units) if given.clustered and books.units else np.arange(len(books.values))
     kinds = np.unique(whole)
-    promised, kept = [], []
+    found = []
     for _ in range(SPLITS):
         first = np.isin(whole, rng.permutation(kinds)[: len(kinds) // 2])
-        weights = np.stack([first, ~first]).astype(float)
-        halves = given._replace(moments=moments(books.values, "pairwise", weights), clustered=False)
-        sides = [
-            halves._replace(moments=type(halves.moments)(*(part[side : side + 1] for part in halves.moments)))
-            for side in (0, 1)
-        ]
+        halves = moments(books.values, "pairwise", np.stack([first, ~first]).astype(float))
         try:
-            found = [joint_effects(side, question.decisions, before, rng, DRAWS) for side in sides]
+            joints = [
+                joint_effects(
+                    given._replace(moments=Moments(*(part[i : i + 1] for part in halves)), clustered=False),
+                    [name for name in question.decisions if name in books.names],
+                    before,
+                    rng,
+                    DRAWS,
+                )
+                for i in (0, 1)
+            ]
         except TooFew:
             return None
-        effects = [joint.draws.mean(0) * question.per_percent for joint in found]
+        joints = [of_all(joint, question) for joint in joints]
+        sides = [stakes(question, joint, given.spread) for joint in joints]
+        effects = [joint.draws.mean(0) * question.per_percent for joint in joints]
         for one, other in ((0, 1), (1, 0)):
-            change = best(question, stakes(question, found[one], given.spread), price=price).change
-            promised.append(effects[one] @ change)
-            kept.append(effects[other] @ change)
-    return Optimism(np.mean(promised, 0), np.mean(kept, 0))
+            for least in LEAST:
+                change = sure_ones(question, sides[one], least, price).change
+                worth = judged(sides[other], change, sides[other].weight, price).worth
+                found.append((least, effects[one] @ change, effects[other] @ change, worth))
+    by = {least: [each[1:] for each in found if each[0] == least] for least in LEAST}
+    promised, kept, worth = (
+        np.array([np.mean([each[part] for each in by[least]], axis=0) for least in LEAST]) for part in range(3)
+    )
+    best = int(np.argmax(worth))
+    return Checked(LEAST[best], promised[best], kept[best], worth)

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from bayesalloc import limits
-from bayesalloc.budgets.checking import Optimism, optimism
-from bayesalloc.budgets.proposing import LEAST, Point, Stakes, best, front, stakes
+from bayesalloc.budgets.checking import Checked, checked
+from bayesalloc.budgets.proposing import LEAST, Point, Stakes, front, helps, of_all, stakes, sure_ones, worths
 from bayesalloc.budgets.question import Question, question, without
 from bayesalloc.discovery.books import Books
 from bayesalloc.discovery.effects import evidence
@@ -83,8 +83,9 @@ class Proposal(NamedTuple):
         point: the changes.
         changes: one by one, the largest money first; those that are none are left out.
         expected: of objectives and of what is protected.
-        causal_risk: of the changes, by what is protected, corrected as `expected` is.
-        optimism: None where the books are too small to check proposals.
+        objectives: expected of each, corrected as `expected` is.
+        causal_risk: of the changes, by what is protected, corrected likewise.
+        trust: how far proposals can be; None where the books are too small to check proposals.
         front: other points, none of which another beats in all respects.
         heard: what comments changed.
         not_identified: decision, column, and why its effect cannot be told.
@@ -99,14 +100,20 @@ class Proposal(NamedTuple):
     point: Point
     changes: list[Change]
     expected: dict[str, Expected]
+    objectives: Float[np.ndarray, " objective"]
     causal_risk: dict[str, float]
-    optimism: Optimism | None
+    trust: Checked | None
     front: list[Point]
     heard: list[Heard]
     not_identified: list[tuple[str, str, str]]
     warnings: list[str]
     spread: Float[np.ndarray, " variable"]
     interval: float
+
+    @property
+    def worth(self) -> float:
+        """Weighted objectives less the price of causal risk, corrected; of no change it is 0."""
+        return float(self.point.weight @ self.objectives) - self.point.price * sum(self.causal_risk.values())
 
 
 def propose(
@@ -138,20 +145,22 @@ def propose(
     before = _before(books, office, asked, where)
     given, rng = evidence(books, RESAMPLED, seed), np.random.default_rng(seed)
     known = [name for name in asked.decisions if name in books.names]
-    joint = _of_all(joint_effects(given, known, before, rng), asked)
+    joint = of_all(joint_effects(given, known, before, rng), asked)
     at = stakes(asked, joint, given.spread)
-    point = best(asked, at, price=price)
-    too_much = optimism(asked, books, before, given, price, np.random.default_rng(seed))
+    trust = checked(asked, books, before, given, price, rng)
+    least = 0.0 if trust is None else trust.least
+    point = sure_ones(asked, at, least, price)
     total = joint.draws @ (point.change * asked.per_percent)
-    corrected = total - (0.0 if too_much is None else np.nan_to_num(too_much.of_all))
+    off = np.zeros(len(joint.names)) if trust is None else np.nan_to_num(trust.too_much)
+    corrected = total - off
     expected, risk = _expected(asked, joint, total, corrected, given.spread, interval)
-    warnings = [*books.warnings, *_warned(asked, before, too_much)]
+    warnings = [*books.warnings, *_warned(asked, before, trust)]
     heard = []
     for comment in office.comments:
         rest, change = without(office, comment), np.zeros(len(asked.decisions))
         if rest.weights or any(each.weights for each in rest.comments):  # else there would be no objective
             other = question(books, rest, where)
-            change = best(other, stakes(other, joint, given.spread), price=price).change
+            change = sure_ones(other, stakes(other, joint, given.spread), least, price).change
         differ = np.flatnonzero(np.abs(change - point.change) >= 10 * LEAST)
         heard.append(Heard(comment, {asked.decisions[i]: (float(change[i]), float(point.change[i])) for i in differ}))
     return Proposal(
@@ -161,8 +170,9 @@ def propose(
         point,
         _changes(asked, joint, at, point, interval),
         expected,
+        point.objectives - worths(asked, joint.names, off, given.spread),
         risk,
-        too_much,
+        trust,
         front(asked, at, price),
         heard,
         _not_identified(asked, joint),
@@ -193,26 +203,14 @@ def _before(books: Books, office: Office, asked: Question, where: str | Path) ->
     return early
 
 
-def _of_all(joint: Joint, asked: Question) -> Joint:
-    """With decisions that were left out of the books since others give them: nothing is told of those but transfers."""
-    draws = np.zeros((*joint.draws.shape[:2], len(asked.decisions)))
-    for place, name in enumerate(asked.decisions):
-        if name in joint.decisions:
-            draws[..., place] = joint.draws[..., joint.decisions.index(name)]
-    return joint._replace(draws=draws, decisions=asked.decisions)
-
-
 def _changes(asked: Question, joint: Joint, at: Stakes, point: Point, interval: float) -> list[Change]:
     found = []
-    worth = np.einsum("k,mkd->md", point.weight, at.gain) * point.change
-    harm = (at.risk.effect @ point.change - at.risk.tolerance).clip(0.0) @ at.risk.weight
+    probability = helps(at, point)
     for place in np.argsort(-np.abs(point.change * asked.base), kind="stable"):
         percent = float(point.change[place])
         if not percent:
             continue
         moved = joint.draws[..., place] * percent * asked.per_percent[place]
-        others = np.where(np.arange(len(point.change)) == place, 0.0, point.change)
-        spared = harm - (at.risk.effect @ others - at.risk.tolerance).clip(0.0) @ at.risk.weight
         wanted = [(name, 1.0 if goal.better == "higher" else -1.0) for name, goal in asked.goals.items() if goal.weight]
         found.append(
             Change(
@@ -221,7 +219,7 @@ def _changes(asked: Question, joint: Joint, at: Stakes, point: Point, interval: 
                 percent / 100.0 * float(asked.base[place]),
                 _causes(wanted, moved, joint, interval),
                 _causes([(each.variable, each.harm) for each in asked.protected], moved, joint, interval),
-                float((worth[:, place] - point.price * spared > 0).mean()),
+                float(probability[place]),
             )
         )
     return found
@@ -279,7 +277,7 @@ def _not_identified(asked: Question, joint: Joint) -> list[tuple[str, str, str]]
     return found
 
 
-def _warned(asked: Question, before: Sequence[str], too_much: Optimism | None) -> list[str]:
+def _warned(asked: Question, before: Sequence[str], trust: Checked | None) -> list[str]:
     said = [
         "this proposal is for one period: effects are those within a period; a change that is kept may do more later"
     ]
@@ -287,6 +285,6 @@ def _warned(asked: Question, before: Sequence[str], too_much: Optimism | None) -
         said.append("nothing comes before the decisions: whatever moved both them and results passes for their effect")
     if asked.balanced:
         said.append("decisions add up to a constant, so that only transfers between them can be told and are proposed")
-    if too_much is None:
+    if trust is None:
         said.append("the books are too small to check, in one half, what proposals from the other promise: expect less")
     return said

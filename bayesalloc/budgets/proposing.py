@@ -17,7 +17,7 @@ from scipy.sparse import csr_array, eye_array, hstack
 
 from bayesalloc.budgets.question import MONEY, Question, named
 from bayesalloc.discovery.joint import Joint
-from bayesalloc.discovery.risk import Attitude, Risk, risk_of
+from bayesalloc.discovery.risk import Risk, risk_of
 
 RISK_DRAWS = 200  # of the effects, in the programme
 LAMBDAS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -73,26 +73,47 @@ def stakes(question: Question, joint: Joint, spread: Float[np.ndarray, " variabl
         spread: standard deviation of each variable.
     """
     per_percent = joint.draws * question.per_percent
-    objectives, gains, weights = named(question.goals), [], []
-    total = question.base.sum()
-    for name in objectives:
-        if name == MONEY:
-            several = {each: goal for each, goal in question.goals.items() if goal.base is not None}
-            largest = max(goal.weight for goal in several.values())
-            money = -question.base / 100.0 * np.ones((len(joint.draws), 1))
-            for each, goal in several.items():
-                share = goal.weight / largest if largest > 0 else 0.0
-                worth = (goal.base or 0.0) / 100.0 * (1.0 if goal.better == "higher" else -1.0)
-                money = money + share * worth * per_percent[:, joint.names.index(each)]
-            gains.append(100.0 * money / total)
-            weights.append(largest)
-        else:
-            goal, place = question.goals[name], joint.names.index(name)
-            sign = 1.0 if goal.better == "higher" else -1.0
-            gains.append(sign * per_percent[:, place] / spread[place])
-            weights.append(goal.weight)
+    objectives = named(question.goals)
+    gain = worths(question, joint.names, per_percent.swapaxes(1, 2), spread).swapaxes(1, 2)
+    if MONEY in objectives:
+        gain[:, objectives.index(MONEY)] -= question.base / question.base.sum()
+    weights = [_weight(question, name) for name in objectives]
     risk = risk_of(joint._replace(draws=per_percent), question.protected, spread)
-    return Stakes(tuple(objectives), np.stack(gains, 1), np.array(weights) / np.sum(weights), risk)
+    return Stakes(tuple(objectives), gain, np.array(weights) / np.sum(weights), risk)
+
+
+def worths(
+    question: Question,
+    names: tuple[str, ...],
+    moved: Float[np.ndarray, "*batch variable"],
+    spread: Float[np.ndarray, " variable"],
+) -> Float[np.ndarray, "*batch objective"]:
+    """What movements of variables are worth to each objective, without what they cost.
+
+    Args:
+        question: of the office.
+        names: the variables.
+        moved: each in its own unit.
+        spread: standard deviation of each.
+    """
+    found = []
+    for name in named(question.goals):
+        total = np.zeros(moved.shape[:-1])
+        for each, goal in question.goals.items():
+            if (each == name) if goal.base is None else (name == MONEY):
+                place = names.index(each)
+                own = 1.0 / spread[place] if goal.base is None else goal.base / question.base.sum()
+                share = 1.0 if goal.base is None else goal.weight / (_weight(question, MONEY) or 1.0)
+                total = total + (1.0 if goal.better == "higher" else -1.0) * share * own * moved[..., place]
+        found.append(total)
+    return np.stack(found, -1)
+
+
+def _weight(question: Question, objective: str) -> float:
+    """The office's weight of an objective: of the money, the largest among its parts."""
+    if objective != MONEY:
+        return question.goals[objective].weight
+    return max(goal.weight for goal in question.goals.values() if goal.base is not None)
 
 
 def best(
@@ -148,6 +169,33 @@ def best(
     return judged(at, np.where(np.abs(change) < LEAST, 0.0, change), weight, price)
 
 
+def helps(at: Stakes, point: Point) -> Float[np.ndarray, " decision"]:
+    """The probability that each change is worth more than none of that decision, the others being made."""
+    worth = np.einsum("k,mkd->md", point.weight, at.gain) * point.change
+    moved = at.risk.effect * point.change
+    harm = moved.sum(-1) - at.risk.tolerance
+    spared = harm.clip(0.0)[..., None] - (harm[..., None] - moved).clip(0.0)
+    return (worth > point.price * np.einsum("v,mvd->md", at.risk.weight, spared)).mean(0)
+
+
+def sure_ones(question: Question, at: Stakes, least: float, price: float) -> Point:
+    """The best changes of decisions whose change helps at least so probably.
+
+    Args:
+        question: of the office.
+        at: what is at stake.
+        least: that probability.
+        price: lambda.
+    """
+    free = question.free
+    while True:
+        point = best(question._replace(free=free), at, price=price)
+        left = free & ((helps(at, point) >= least) | (point.change == 0))
+        if (left == free).all():
+            return point
+        free = left
+
+
 def judged(at: Stakes, change: Float[np.ndarray, " decision"], weight: np.ndarray, price: float) -> Point:
     """What is expected of changes."""
     return Point(change, weight, price, at.gain.mean(0) @ change, float(at.risk.parts(change).sum()))
@@ -175,6 +223,10 @@ def front(question: Question, at: Stakes, price: float) -> list[Point]:
     return [points[i] for i in sorted(first) if not beaten[i]]
 
 
-def causal_risk(at: Stakes, change: Float[np.ndarray, " decision"], attitude: Attitude = "mean") -> np.ndarray:
-    """The causal risk by what is protected."""
-    return at.risk.parts(change, attitude)
+def of_all(joint: Joint, question: Question) -> Joint:
+    """With decisions that were left out of the books since others give them: nothing is told of those but transfers."""
+    draws = np.zeros((*joint.draws.shape[:2], len(question.decisions)))
+    for place, name in enumerate(question.decisions):
+        if name in joint.decisions:
+            draws[..., place] = joint.draws[..., joint.decisions.index(name)]
+    return joint._replace(draws=draws, decisions=question.decisions)

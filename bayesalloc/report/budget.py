@@ -53,6 +53,8 @@ def as_json(found: Proposal, outturns: Sequence[Outturn] | None, files: Mapping[
                 | {"prob_harm": each.harmful}
                 for name, each in found.expected.items()
             },
+            "objectives": dict(zip(at.objectives, found.objectives, strict=True)),
+            "worth": found.worth,
             "causal_risk": sum(found.causal_risk.values()),
             "causal_risk_of": found.causal_risk,
             "front": [
@@ -94,7 +96,7 @@ def as_json(found: Proposal, outturns: Sequence[Outturn] | None, files: Mapping[
 
 def text(found: Proposal, outturns: Sequence[Outturn] | None) -> Group:
     """The same in a terminal."""
-    sheets = [changes_sheet(found), expected_sheet(found), front_sheet(found)]
+    sheets = [changes_sheet(found, brief=True), expected_sheet(found), front_sheet(found, all_weights=False)]
     return document(
         [*sentences(found), *_of_outturns(outturns)], sheets + ([outturns_sheet(outturns)] if outturns else [])
     )
@@ -122,13 +124,18 @@ def sentences(found: Proposal, name: Name = str) -> list[str]:
             said.append(
                 f"{'Of what is protected' if kind == 'protect' else 'Of what counts'}, {listing(moves[:SHOWN])}."
             )
-    if found.optimism is not None:
+    if found.trust is not None:
         worst = max(found.expected.values(), key=lambda each: abs(each.promised - each.effect.mean))
         which = next(key for key, each in found.expected.items() if each is worst)
         said.append(
             f"The books by themselves promise more: most of all {number(worst.promised, signed=True)} of"
             f" {name(which)}, of which {number(worst.promised - float(worst.effect.mean), signed=True)} is taken off,"
             " as half of the books does not bear out what the other half promises."
+        )
+    if found.worth <= 0:
+        said.append(
+            "With that taken off, these changes are worth less than none. Fewer changes (limits: departments), a higher"
+            " lambda or more rows would make a safer proposal."
         )
     for decision, outcome, why in found.not_identified:
         said.append(f"Your books cannot tell of {name(decision)}{f' and {name(outcome)}' if outcome else ''}: {why}.")
@@ -176,24 +183,29 @@ def _span(cause: Cause) -> str:
     return bracket(stats, "mean").replace("[", "(").replace("]", ")").replace(", ", " to ")
 
 
-def changes_sheet(found: Proposal, name: Name = str) -> Sheet:
-    """Every change with its money, its first reason and its first risk."""
-    rows = []
-    for change in found.changes:
-        first = [
-            f"{name(causes[0].variable)} {bracket(causes[0].effect._asdict(), 'mean', signed=True)}" if causes else ""
-            for causes in (change.reasons, change.risks)
+def changes_sheet(found: Proposal, name: Name = str, *, brief: bool = False) -> Sheet:
+    """Every change with its money, its first reason and its first risk; with `brief` without their intervals."""
+
+    def first(causes: Sequence[Cause]) -> str:
+        if not causes:
+            return ""
+        effect = causes[0].effect._asdict()
+        shown = number(effect["mean"], signed=True) if brief else bracket(effect, "mean", signed=True)
+        return f"{name(causes[0].variable)} {shown}"
+
+    rows = [
+        [
+            name(change.decision),
+            f"{number(change.percent, 1, signed=True)} %",
+            number(change.money, signed=True),
+            percent(change.helps, len(found.joint.draws)),
+            first(change.reasons),
+            first(change.risks),
         ]
-        rows.append(
-            [
-                name(change.decision),
-                f"{number(change.percent, 1, signed=True)} %",
-                number(change.money, signed=True),
-                percent(change.helps, len(found.joint.draws)),
-                *first,
-            ]
-        )
-    return Sheet("Proposed changes", ["decision", "change", "money", "helps", "since it moves", "at the risk of"], rows)
+        for change in found.changes
+    ]
+    header = ["decision", "change", "money", "helps", "since it moves", "at the risk of"]
+    return Sheet("Proposed changes", header, rows)
 
 
 def expected_sheet(found: Proposal, name: Name = str) -> Sheet:
@@ -214,13 +226,13 @@ def expected_sheet(found: Proposal, name: Name = str) -> Sheet:
     return Sheet("What all changes together do", header, rows)
 
 
-def front_sheet(found: Proposal, name: Name = str) -> Sheet:
-    """Other proposals, none of which another beats in all respects; as the books promise."""
+def front_sheet(found: Proposal, name: Name = str, *, all_weights: bool = True) -> Sheet:
+    """Other proposals that no other beats in all respects, as the books promise; or those of the office's weights."""
     objectives = found.at.objectives
     shown = sorted([*found.front, found.point], key=lambda point: (-point.weight[0], point.price, point is found.point))
     rows = []
     for point in shown:
-        if point is not found.point and _same(point, found.point):
+        if point is not found.point and (_same(point, found.point) or (_other(point, found) and not all_weights)):
             continue
         weights = " / ".join(f"{100 * each:.0f}" for each in point.weight)
         mark = "chosen" if point is found.point else ""
@@ -261,6 +273,10 @@ def _of_outturns(outturns: Sequence[Outturn] | None) -> list[str]:
 
 def _same(point: Point, other: Point) -> bool:
     return bool(np.allclose(point.change, other.change))
+
+
+def _other(point: Point, found: Proposal) -> bool:
+    return not np.allclose(point.weight, found.point.weight)
 
 
 def write(found: Proposal, outturns: Sequence[Outturn] | None, path: Path, *, books: str, seed: int) -> Path:
