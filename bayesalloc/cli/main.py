@@ -9,6 +9,7 @@ from bayesalloc import __version__
 from bayesalloc.cli.allocate import allocate
 from bayesalloc.cli.compare import compare
 from bayesalloc.cli.counterfactual import counterfactual
+from bayesalloc.cli.discover import discover
 from bayesalloc.cli.fit import fit
 from bayesalloc.cli.init import init
 from bayesalloc.cli.mechanisms import mechanisms
@@ -24,7 +25,7 @@ app = App(
     version=__version__,
     help="What would happen to the common good if resources were shared out by another rule, and how sure are we?",
 )
-for command in (compare, fit, counterfactual, allocate, train, reproduce, models, mechanisms, init):
+for command in (compare, fit, counterfactual, allocate, train, discover, reproduce, models, mechanisms, init):
     app.command(command)
 app.command(optimize)
 

@@ -10,6 +10,7 @@ Three rules judge by other sets:
 Where only sets of more than `HELD` variables make x and y independent, all judge by those that removed the edge.
 """
 
+from math import comb
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,12 +18,11 @@ from jaxtyping import Bool, Float, Int
 
 from bayesalloc.discovery.independence import Independence, score_of
 from bayesalloc.discovery.knowledge import NO_TIER, Knowledge
-from bayesalloc.discovery.skeleton import Skeleton, choices
+from bayesalloc.discovery.skeleton import CASES, EACH, MOST, Skeleton, choices
 
 Rule = Literal["maxp", "sepset", "majority"]
 
 HELD = 4  # most variables held fixed where all sets of neighbours are judged
-CASES = 200_000  # tests that are made at once
 
 
 class Colliders(NamedTuple):
@@ -136,6 +136,8 @@ def _surveyed(
     both = np.concatenate([pair, pair[:, [0, 2, 1]]])
     number = np.tile(np.arange(len(pair)), 2)
     width = degree[both[:, 0], both[:, 1]]
+    while most > 1 and sum(comb(int(d), k) for d in width for k in range(most + 1)) > max(MOST, EACH * samples):
+        most -= 1
     for neighbours in np.unique(width):
         rows = np.flatnonzero(width == neighbours)
         around = np.nonzero(joined[both[rows, 0], both[rows, 1]])[1].reshape(-1, neighbours)

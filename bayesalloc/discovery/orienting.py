@@ -10,6 +10,7 @@ from bayesalloc.discovery.colliders import Colliders
 from bayesalloc.discovery.knowledge import Knowledge
 
 ALIKE = 1e-9  # difference of strength that is rounding: one set may be the best for two colliders
+PATIENCE = 10  # colliders that are given up one by one; after that 2, 4, 8, ... at once
 
 
 class Oriented(NamedTuple):
@@ -62,7 +63,10 @@ def oriented(
             begun[s, x, z] = begun[s, y, z] = True
     ends = np.full(samples, fill_value=True)
     adjacency = known.copy()
+    tries = 0
     while ends.any():
+        at_once = 2 ** max(tries - PATIENCE, 0)
+        tries += 1
         (busy,) = np.nonzero(ends)
         adjacency[busy] = _followed(known[busy], found, kept, busy)
         rings = _on_cycles(adjacency[busy] & ~adjacency[busy].swapaxes(1, 2))
@@ -71,7 +75,8 @@ def oriented(
         for s, ring in zip(busy[rings.any(1)], rings[rings.any(1)], strict=True):
             inside = kept & (found.sample == s) & ring[found.middle] & (ring[found.one] | ring[found.other])
             if inside.any():
-                weakest = inside & (found.strength <= found.strength[inside].min() + ALIKE)
+                strength = np.sort(found.strength[inside])
+                weakest = inside & (found.strength <= strength[:at_once][-1] + ALIKE)
                 kept &= ~weakest
                 cycles[s] += int(weakest.sum())
                 continue
