@@ -220,6 +220,8 @@ def organisation(world: World = World()) -> Environment:
         observe=observe,
         reward=lambda quarter: jnp.stack([quarter.efficiency, quarter.risk, quarter.performance]),
         mechanism=decisions.schema,
+        check=decisions.check,
+        alike=decisions.alike,
     )
 
 

@@ -10,7 +10,9 @@ from hypothesis import given, settings, strategies as st
 from scipy import stats
 
 import bayesalloc as ba
+from bayesalloc.effects.arms import Arm
 from bayesalloc.environment import stack
+from bayesalloc.episodes import Episodes
 from bayesalloc.models import budget
 from bayesalloc.models.budgets.bursts import Bursts
 from bayesalloc.models.budgets.decisions import as_decision, decide, transfer, within_limits
@@ -244,6 +246,18 @@ def test_actions_may_be_moves_percentages_or_decisions():
     np.testing.assert_allclose(money[[3, 14]], [-0.05, 0.05], rtol=1e-4)
 
 
+def compared(arms):
+    return ba.compare(budget.environment, arms, KEY, draws=2, horizon=2, futures=1)
+
+
+def test_arms_may_be_actions_of_every_kind():
+    result = compared(
+        {"hold": {}, "moves": Arm(np.ones(20, int)), "less": Arm(decide(dict.fromkeys(DEPARTMENTS, -5.0)))}
+    )
+    spent = result["arms"]["budget"].sel(statistic="mean").sum("department")
+    np.testing.assert_allclose(spent, [60, 60, 60 * np.mean(np.exp([-0.05, -0.1]))], rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -255,6 +269,8 @@ def test_actions_may_be_moves_percentages_or_decisions():
         (lambda: budget.World(plan={"moon": 1.0}), "no department 'moon'"),
         (lambda: budget.World(plan={"hr": 0.0}), "plan.hr is 0"),
         (lambda: budget.environment.arms(["held"]), "held"),
+        (lambda: compared({"hold": {}, "b": {"bursts": np.zeros(20)}}), "'bursts' are changes"),
+        (lambda: compared({"hold": {}, "b": Arm(np.zeros(3))}), r"the shape \(3,\); there are 20"),
     ],
 )
 def test_a_mistake_is_refused_in_a_sentence(make, message):
@@ -273,6 +289,22 @@ def test_what_the_office_sees_and_may_do():
     assert float(seen.values[-1]) == pytest.approx(
         10 * (61.2 / (BASE * np.exp(level[BUDGETS] / 100)).sum() - 1), rel=1e-3
     )
+
+
+def test_whoever_learns_may_act_in_it_with_moves():
+    episodes = Episodes(budget.environment, horizon=2)
+
+    @jax.jit
+    @jax.vmap
+    def played(key):
+        observation, state = episodes.reset(key, ())
+        moves = jnp.zeros(20, int)
+        first = episodes.step(key, state, moves, ())
+        return observation.mask, first[2], episodes.step(key, first[1], moves, ())[4]
+
+    mask, reward, over = played(jax.random.split(KEY, 3))
+    assert mask.shape == (3, 60) and mask.all() and reward.shape == (3, 3) and over.all()
+    assert len(np.unique(reward)) == 9
 
 
 def test_a_file_is_an_arm_of_a_comparison(tmp_path, run):

@@ -299,10 +299,10 @@ def believe(
         shapes = (0, n + m - 4), (0,), (0,), (len(shared), 0), (n, 0)
         return Belief(effect, shared, root, part, slopes, level, scale, Told(*map(jnp.zeros, shapes)), evidence)
 
-    if around is None:
-        steps = NEWTON - 1 if n_kinds else 0
-        around = jax.lax.fori_loop(0, steps, lambda _, at: strengths(update(at), n_kinds), jnp.zeros(n_kinds))
-    return update(around)
+    if around is not None:
+        return update(around)
+    steps = NEWTON - 1 if n_kinds else 0
+    return update(jax.lax.fori_loop(0, steps, lambda _, at: strengths(update(at), n_kinds), jnp.zeros(n_kinds)))
 
 
 def strengths(belief: Belief, n_kinds: int) -> Float[Array, " kind"]:

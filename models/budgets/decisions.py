@@ -145,6 +145,27 @@ def within_limits(
     return cuts + raised * (allowed - cuts) + cut * (lowest - cuts)
 
 
+def alike(actions: Sequence[Any]) -> list[Decision]:
+    """Actions in full and in one structure, so that they can be stacked."""
+    given, nothing = [as_decision(action)._asdict() for action in actions], decide()
+    return [nothing._replace(**{name: part for name, part in each.items() if part is not None}) for each in given]
+
+
+def check(action: Any, sites: Mapping[str, Any]) -> None:
+    """Refuse an action that is none, and bursts where nobody follows the past policy, whose they are.
+
+    Raises:
+        InputError: see above.
+    """
+    decision = as_decision(action)
+    if np.shape(decision.change) != (len(DEPARTMENTS),):
+        raise InputError(
+            f"an action has the shape {np.shape(decision.change)}; there are {len(DEPARTMENTS)} departments"
+        )
+    if "bursts" in sites and not (decision.follows is not None and np.any(decision.follows)):
+        raise InputError("'bursts' are changes of budgets under the past policy: set under another arm they do nothing")
+
+
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a file holds beside its title and description.
 

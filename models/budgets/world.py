@@ -197,6 +197,18 @@ def effects(of: Sequence[str], *, jointly: bool = False) -> Float[np.ndarray, "v
     return np.linalg.inv(np.eye(len(matrix)) - matrix)[:, [PLACE[name] for name in of]]
 
 
+def lasting_effects() -> Float[np.ndarray, "variable department"]:
+    """True effects in the long run of a change of a budget that is kept, all others being kept too: (I - D - B)^-1.
+
+    >>> hr, turnover = DEPARTMENTS.index("hr"), PLACE["staff_turnover"]
+    >>> [round(float(moved[turnover, hr]), 2) for moved in (effects(DEPARTMENTS, jointly=True), lasting_effects())]
+    [-0.14, -0.3]
+    """
+    carried = [0.0 if name in DEPARTMENTS else variable.carried for name, variable in TABLE.items()]
+    matrix = np.diag(carried) + coefficients(decided=DEPARTMENTS)
+    return np.linalg.inv(np.eye(len(matrix)) - matrix)[:, [PLACE[name] for name in DEPARTMENTS]]
+
+
 def covariance() -> Float[np.ndarray, "variable variable"]:
     """Covariance of the books' rows."""
     spread = np.linalg.inv(np.eye(len(TABLE)) - coefficients()) * [variable.sd for variable in TABLE.values()]
