@@ -184,7 +184,7 @@ def _told(books: Books, path: str | Path) -> Books:
         if not len(there):
             left_out[name] = "it is empty"
         elif there.min() == there.max():
-            given = books.labels[name][0] if name in books.labels else f"{there[0]:g}"
+            given = books.labels[name][0] if name in books.labels else f"{there[0] + 0.0:g}"
             left_out[name] = f"it is {given} in every row"
     changing = _without(books, left_out)
     found = [] if books.labels or not changing.names else identities.found(changing.names, changing.values)

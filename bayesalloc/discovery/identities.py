@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bayesalloc.errors import quoted
+from bayesalloc.threads import one_thread
 
 EXACT = 1e-5  # share of the spread that rounding in a file may leave
 PART = 1e-3  # of the largest term: smaller ones are rounding
@@ -28,6 +29,7 @@ class Identity(NamedTuple):
     sentence: str
 
 
+@one_thread
 def found(columns: Sequence[str], values: Float[np.ndarray, "row column"]) -> list[Identity]:
     """The identities among columns that do change, one for each dependency.
 
@@ -108,11 +110,8 @@ def _identity(members: list[str], weights: np.ndarray) -> Identity:
     lonely = np.flatnonzero(positive == (positive.sum() == 1))
     total = int(lonely[0]) if len(lonely) == 1 else len(members) - 1
     rest = [name for i, name in enumerate(shown) if i != total]
-    how = (
-        "the sum of"
-        if len(lonely) == 1 and np.allclose(np.abs(weights), abs(weights[total]), rtol=PART)
-        else "given by"
-    )
+    equal = np.allclose(np.abs(weights), abs(weights[total]), rtol=PART)
+    how = "given by" if len(lonely) != 1 else "the sum of" if equal else "a weighted sum of"
     return Identity(tuple(members), members[total], f"it is {how} {_listing(rest)}")
 
 
