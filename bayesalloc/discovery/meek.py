@@ -1,7 +1,7 @@
 """Meek's rules: the directions that follow from those known, without a new collider and without a cycle."""
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 
 def closed(adjacency: Bool[np.ndarray, "*batch node node"]) -> Bool[np.ndarray, "*batch node node"]:
@@ -20,30 +20,40 @@ def closed(adjacency: Bool[np.ndarray, "*batch node node"]) -> Bool[np.ndarray, 
     Source: Meek (1995), Causal inference and causal explanation with background knowledge, UAI.
     """
     found = adjacency.reshape(-1, *adjacency.shape[-2:]).copy()
-    joined = found | found.swapaxes(1, 2)
-    apart = ~joined & ~np.eye(found.shape[-1], dtype=bool)
     busy = np.arange(len(found))
     while len(busy):
-        graph, first, second = np.nonzero(found[busy] & found[busy].swapaxes(1, 2))
-        graph = busy[graph]
-        into = found.swapaxes(1, 2)
-        enters = into & ~found  # [g, b, c]: c -> b
-        leaves = found & ~into
-        follows = (enters[graph, first] & apart[graph, second]).any(1) | (
-            leaves[graph, first] & enters[graph, second]
-        ).any(1)
-        rest = np.flatnonzero(~follows)
-        g, a, b = graph[rest], first[rest], second[rest]
-        between = found[g, a] & into[g, a] & enters[g, b]
-        follows[rest] |= _some(between, apart, between, g)
-        start, end = found[g, a] & into[g, a] & apart[g, b], joined[g, a] & enters[g, b]
-        follows[rest] |= _some(start, leaves, end, g)
-        wanted = np.zeros_like(found)
-        wanted[graph, first, second] = follows
+        wanted = _wanted(found, busy)
         wanted &= ~wanted.swapaxes(1, 2)
         found &= ~wanted.swapaxes(1, 2)
         busy = np.flatnonzero(wanted.any((1, 2)))
     return found.reshape(adjacency.shape)
+
+
+def contradicted(adjacency: Bool[np.ndarray, "sample node node"]) -> Int[np.ndarray, " sample"]:
+    """How many edges of each graph that `closed` gives are undirected since the rules direct them both ways."""
+    wanted = _wanted(adjacency, np.arange(len(adjacency)))
+    return (wanted & wanted.swapaxes(1, 2)).sum((1, 2)) // 2
+
+
+def _wanted(found: np.ndarray, busy: np.ndarray) -> np.ndarray:
+    """`[g, a, b]`: a rule makes a -> b of a - b; only in the graphs that are `busy`."""
+    into = found.swapaxes(1, 2)
+    joined = found | into
+    apart = ~joined & ~np.eye(found.shape[-1], dtype=bool)
+    enters, leaves = into & ~found, found & ~into  # [g, b, c]: c -> b, b -> c
+    graph, first, second = np.nonzero((found & into)[busy])
+    graph = busy[graph]
+    follows = (enters[graph, first] & apart[graph, second]).any(1)
+    follows |= (leaves[graph, first] & enters[graph, second]).any(1)
+    rest = np.flatnonzero(~follows)
+    g, a, b = graph[rest], first[rest], second[rest]
+    beside = found[g, a] & into[g, a]
+    between = beside & enters[g, b]
+    follows[rest] |= _some(between, apart, between, g)
+    follows[rest] |= _some(beside & apart[g, b], leaves, joined[g, a] & enters[g, b], g)
+    wanted = np.zeros_like(found)
+    wanted[graph, first, second] = follows
+    return wanted
 
 
 def _some(start: np.ndarray, edges: np.ndarray, end: np.ndarray, graph: np.ndarray) -> np.ndarray:

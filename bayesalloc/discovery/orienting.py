@@ -21,12 +21,14 @@ class Oriented(NamedTuple):
         conflicts: colliders given up since a stronger one directs an edge the other way.
         cycles: colliders given up since they would have closed a circle.
         undone: directions that follow from what is known and were taken back since they were in a circle.
+        contradicted: edges that are undirected since what follows is either direction.
     """
 
     adjacency: Bool[np.ndarray, "sample node node"]
     conflicts: Int[np.ndarray, " sample"]
     cycles: Int[np.ndarray, " sample"]
     undone: Int[np.ndarray, " sample"]
+    contradicted: Int[np.ndarray, " sample"]
 
 
 def oriented(
@@ -84,7 +86,7 @@ def oriented(
             adjacency[s] |= concluded.T
             undone[s] += int(concluded.sum())
             ends[s] = False
-    return Oriented(adjacency, conflicts, cycles, undone)
+    return Oriented(adjacency, conflicts, cycles, undone, meek.contradicted(adjacency))
 
 
 def _followed(

@@ -167,4 +167,6 @@ def _given_up(oriented: Oriented) -> list[str]:
         said.append(f"{cycles} pairs of causes that meet would have closed a circle; the weakest were given up")
     if undone := int(oriented.undone[0]):
         said.append(f"{undone} directions that follow from what is known were in a circle and were taken back")
+    if contradicted := int(oriented.contradicted[0]):
+        said.append(f"{contradicted} edges have no direction since either would follow from what is known of others")
     return said
