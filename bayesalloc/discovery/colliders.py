@@ -33,7 +33,8 @@ class Colliders(NamedTuple):
         one: a cause, before `other` in the order of the variables.
         middle: what both cause.
         other: the other cause.
-        strength: the larger, the less the two are independent once `middle` is held fixed.
+        strength: how much less independent the two are with `middle` held fixed than without, in scores; by `sepset`
+            how little they are so with it.
         tests: how many tests that took.
     """
 
@@ -91,7 +92,9 @@ def colliders(
     judged = survey.without > survey.within if rule == "maxp" else survey.votes < 0
     small = np.maximum(survey.without, survey.within) > score_of(alpha)
     keep = np.where(small, judged, ~found.separated[sample, one, other, middle])
-    return Colliders(sample[keep], one[keep], middle[keep], other[keep], -survey.within[keep], survey.tests)
+    low = np.nextafter(-np.inf, 0.0)  # a difference of what is never found independent
+    strength = np.maximum(survey.without, low) - np.maximum(survey.within, low)
+    return Colliders(sample[keep], one[keep], middle[keep], other[keep], strength[keep], survey.tests)
 
 
 def _with_middle(
