@@ -86,7 +86,7 @@ def compared(network: Network, rows: int, seed: int, theirs: dict[str, np.ndarra
         "skeleton_equal": bool((found.joined[0] == theirs["joined"]).all()),
         "separating_sets_equal": bool((found.separated[0] == theirs["separated"]).all()),
         "graph_equal_in_its_order": bool((ordered.adjacency[0] == theirs["graph_default"]).all()),
-        "contradictory_in_its_order": bool(ordered.cycles[0] + ordered.undone[0] + ordered.contradicted[0]),
+        "contradictory_in_its_order": bool(ordered.circles[0] + sum(each[0] for each in ordered.refused)),
         "graph_cyclic_causal_learn": named(theirs["graph_default"]).cycle() is not None,
     }
     for name in ("default", "maxp"):

@@ -1,5 +1,7 @@
 """Meek's rules: the directions that follow from those known, without a new collider and without a cycle."""
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, Int
 
@@ -14,25 +16,58 @@ def closed(adjacency: Bool[np.ndarray, "*batch node node"]) -> Bool[np.ndarray, 
     3. a - c -> b and a - d -> b, and c and d are no neighbours (else one of both);
     4. a - c -> d -> b, a and d are neighbours, and c and b are not (else one of both).
 
-    All edges are judged at once, until nothing changes, so that no order of the variables matters. What the rules
-    direct both ways, as they can on a graph that is estimated, stays undirected.
+    All edges are judged at once, until nothing changes, so that no order of the variables matters. On a graph that is
+    estimated rules can contradict each other: what they direct both ways, and what would close a circle, stays
+    undirected; see `refused`.
 
     Source: Meek (1995), Causal inference and causal explanation with background knowledge, UAI.
     """
     found = adjacency.reshape(-1, *adjacency.shape[-2:]).copy()
-    busy = np.arange(len(found))
+    busy, circling = np.arange(len(found)), np.zeros(found.shape, bool)
     while len(busy):
-        wanted = _wanted(found, busy)
+        wanted = _wanted(found, busy) & ~circling
         wanted &= ~wanted.swapaxes(1, 2)
-        found &= ~wanted.swapaxes(1, 2)
+        tried = found & ~wanted.swapaxes(1, 2)
+        ring = on_circles(tried & ~tried.swapaxes(1, 2))
+        inside = wanted & ring[:, :, None] & ring[:, None, :]
+        circling |= inside
+        found &= ~(wanted & ~inside).swapaxes(1, 2)
         busy = np.flatnonzero(wanted.any((1, 2)))
     return found.reshape(adjacency.shape)
 
 
-def contradicted(adjacency: Bool[np.ndarray, "sample node node"]) -> Int[np.ndarray, " sample"]:
-    """How many edges of each graph that `closed` gives are undirected since the rules direct them both ways."""
+class Refused(NamedTuple):
+    """Edges of each graph that stay undirected although the rules direct them.
+
+    Attributes:
+        both_ways: since they do so both ways.
+        circling: since the direction would close a circle.
+    """
+
+    both_ways: Int[np.ndarray, " sample"]
+    circling: Int[np.ndarray, " sample"]
+
+
+def refused(adjacency: Bool[np.ndarray, "sample node node"]) -> Refused:
+    """What `closed` left undirected in graphs that it gave."""
     wanted = _wanted(adjacency, np.arange(len(adjacency)))
-    return (wanted & wanted.swapaxes(1, 2)).sum((1, 2)) // 2
+    both = (wanted & wanted.swapaxes(1, 2)).sum((1, 2))
+    return Refused(both // 2, wanted.sum((1, 2)) - both)
+
+
+def on_circles(arrows: Bool[np.ndarray, "sample node node"]) -> Bool[np.ndarray, "sample node"]:
+    """Nodes on a circle, or between two: what is left when those without causes or effects are taken away, repeatedly.
+
+    >>> on_circles(np.array([[[0, 1, 0], [1, 0, 1], [0, 0, 0]]], bool)).tolist()
+    [[True, True, False]]
+    """
+    left = np.ones(arrows.shape[:2], bool)
+    while True:
+        inside = arrows & left[:, :, None] & left[:, None, :]
+        still = inside.any(1) & inside.any(2)
+        if (still == left).all():
+            return left
+        left = still
 
 
 def _wanted(found: np.ndarray, busy: np.ndarray) -> np.ndarray:

@@ -163,10 +163,10 @@ def _given_up(oriented: Oriented) -> list[str]:
     said = []
     if conflicts := int(oriented.conflicts[0]):
         said.append(f"{conflicts} pairs of causes that meet contradict stronger ones and were given up")
-    if cycles := int(oriented.cycles[0]):
-        said.append(f"{cycles} pairs of causes that meet would have closed a circle; the weakest were given up")
-    if undone := int(oriented.undone[0]):
-        said.append(f"{undone} directions that follow from what is known were in a circle and were taken back")
-    if contradicted := int(oriented.contradicted[0]):
-        said.append(f"{contradicted} edges have no direction since either would follow from what is known of others")
+    if circles := int(oriented.circles[0]):
+        said.append(f"{circles} pairs of causes that meet would close a circle with stronger ones and were given up")
+    if both_ways := int(oriented.refused.both_ways[0]):
+        said.append(f"{both_ways} edges have no direction since either follows from what is found of others")
+    if circling := int(oriented.refused.circling[0]):
+        said.append(f"{circling} edges have no direction since that which follows would close a circle")
     return said
