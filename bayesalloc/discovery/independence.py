@@ -64,7 +64,7 @@ class Gaussian:
         self.correlation, self.rows = found
         self.shape = self.correlation.shape[:2]
         self.one_size = bool((self.rows == self.rows[:, :1, :1]).all())
-        self.most = max(int(self.rows.min(initial=np.inf)) - 4, 0) if self.rows.size else 0
+        self.most = max(int(self.rows.max(initial=0.0)) - 4, 0)
 
     def scores(
         self,

@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from bayesalloc.threads import one_thread
+
 Missing = Literal["pairwise", "complete", "em"]
 
 FLOOR = 1e-3  # smallest eigenvalue that a repaired correlation matrix has
@@ -23,6 +25,7 @@ class Moments(NamedTuple):
     rows: Float[np.ndarray, "sample node node"]
 
 
+@one_thread
 def moments(
     values: Float[np.ndarray, "row node"],
     missing: Missing = "pairwise",

@@ -16,6 +16,7 @@ from bayesalloc.discovery.independence import Independence, score_of
 from bayesalloc.discovery.knowledge import NO_TIER, Knowledge
 
 CASES = 200_000  # tests that are made at once
+MOST, EACH = 60_000_000, 3_000_000  # tests of one level, in all and in each of many samples; beyond that it is left out
 
 
 class Skeleton(NamedTuple):
@@ -26,12 +27,14 @@ class Skeleton(NamedTuple):
         separated: `[s, i, j, k]`: k is in a set that made i and j independent, of those of the smallest size.
         tests: how many tests were made in all.
         level: the largest number of variables that were held fixed.
+        ended: whether a level was left out since it would have taken too many tests.
     """
 
     joined: Bool[np.ndarray, "sample node node"]
     separated: Bool[np.ndarray, "sample node node node"]
     tests: int
     level: int
+    ended: bool
 
 
 class Cases(NamedTuple):
@@ -79,7 +82,10 @@ def skeleton(
     most = test.most if depth is None else min(depth, test.most)
     tests, level = 0, -1
     threshold = float(score_of(alpha))
+    ended = False
     while level < most and (joined.sum(2) > level + 1).any():
+        if ended := _size(joined, level + 1) > max(MOST, EACH * samples):
+            break
         level += 1
         removed = np.zeros_like(joined)
         for cases in _level(joined, level):
@@ -97,7 +103,15 @@ def skeleton(
         joined &= ~(removed & ~fixed)
     separated |= separated.swapaxes(1, 2)
     separated[joined] = False
-    return Skeleton(joined, separated, tests, max(level, 0))
+    return Skeleton(joined, separated, tests, max(level, 0), ended)
+
+
+def _size(joined: np.ndarray, level: int) -> float:
+    """How many tests a level takes."""
+    times = np.bincount(joined.sum(2).reshape(-1))
+    return sum(
+        float(count) * math.comb(degree, level) * (degree - level) for degree, count in enumerate(times) if degree
+    )
 
 
 def _note(removed: np.ndarray, separated: np.ndarray, cases: Cases, hits: np.ndarray) -> None:
