@@ -147,9 +147,13 @@ def propose(
     known = [name for name in asked.decisions if name in books.names]
     joint = of_all(joint_effects(given, known, before, rng), asked)
     at = stakes(asked, joint, given.spread)
-    trust = checked(asked, books, before, given, price, rng)
-    least = 0.0 if trust is None else trust.least
-    point = sure_ones(asked, at, least, price)
+
+    def planned(of: Question) -> tuple[Point, Checked | None]:
+        trust = checked(of, books, before, given, price, np.random.default_rng(seed))
+        least = 0.0 if trust is None else trust.least
+        return sure_ones(of, stakes(of, joint, given.spread), least, price), trust
+
+    point, trust = planned(asked)
     total = joint.draws @ (point.change * asked.per_percent)
     off = np.zeros(len(joint.names)) if trust is None else np.nan_to_num(trust.too_much)
     corrected = total - off
@@ -159,8 +163,7 @@ def propose(
     for comment in office.comments:
         rest, change = without(office, comment), np.zeros(len(asked.decisions))
         if rest.weights or any(each.weights for each in rest.comments):  # else there would be no objective
-            other = question(books, rest, where)
-            change = sure_ones(other, stakes(other, joint, given.spread), least, price).change
+            change = planned(question(books, rest, where))[0].change
         differ = np.flatnonzero(np.abs(change - point.change) >= 10 * LEAST)
         heard.append(Heard(comment, {asked.decisions[i]: (float(change[i]), float(point.change[i])) for i in differ}))
     return Proposal(

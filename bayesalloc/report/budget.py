@@ -104,10 +104,32 @@ def text(found: Proposal, outturns: Sequence[Outturn] | None) -> Group:
 
 def sentences(found: Proposal, name: Name = str) -> list[str]:
     """The proposal as it can be read aloud."""
+    said = (
+        _proposed(found, name)
+        if found.changes
+        else ["No change is proposed: none is worth its risk, as far as the books tell."]
+    )
+    for decision, outcome, why in found.not_identified:
+        said.append(f"Your books cannot tell of {name(decision)}{f' and {name(outcome)}' if outcome else ''}: {why}.")
+    for heard in found.heard:
+        what = (
+            listing(
+                f"{name(key)} {number(before, 1, signed=True)} % before, {number(after, 1, signed=True)} % now"
+                for key, (before, after) in heard.changes.items()
+            )
+            if heard.changes
+            else "nothing"
+        )
+        said.append(
+            f"{heard.comment.who or 'A stakeholder'} says: {heard.comment.says or 'see the file'}. It changed {what}."
+        )
+    return said
+
+
+def _proposed(found: Proposal, name: Name) -> list[str]:
+    """What is to change, what comes of it, and how far to believe that."""
     raised = [change for change in found.changes if change.percent > 0]
     cut = [change for change in found.changes if change.percent < 0]
-    if not found.changes:
-        return ["No change is proposed: none is worth its risk, as far as the books tell."]
     moved = sum(change.money for change in raised)
     net = sum(change.money for change in found.changes)
     said = [
@@ -136,20 +158,6 @@ def sentences(found: Proposal, name: Name = str) -> list[str]:
         said.append(
             "With that taken off, these changes are worth less than none. Fewer changes (limits: departments), a higher"
             " lambda or more rows would make a safer proposal."
-        )
-    for decision, outcome, why in found.not_identified:
-        said.append(f"Your books cannot tell of {name(decision)}{f' and {name(outcome)}' if outcome else ''}: {why}.")
-    for heard in found.heard:
-        what = (
-            listing(
-                f"{name(key)} {number(before, 1, signed=True)} % before, {number(after, 1, signed=True)} % now"
-                for key, (before, after) in heard.changes.items()
-            )
-            if heard.changes
-            else "nothing"
-        )
-        said.append(
-            f"{heard.comment.who or 'A stakeholder'} says: {heard.comment.says or 'see the file'}. It changed {what}."
         )
     return said
 

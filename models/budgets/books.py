@@ -171,10 +171,7 @@ def knowledge() -> str:
     lines += ["", "# Which direction harms, and what harm would be borne, in the column's own unit.", "[protected]"]
     for name, harmful in PROTECTED.items():
         lines += [f'{name} = {{ harm = "{"up" if harmful > 0 else "down"}", tolerance = {TOLERANCE:g} }}']
-    lines += [
-        "",
-        "# What changes are for: the result (base: what 100 % of a column are, M/yr), incidents and reputation.",
-    ]
+    lines += ["", "# What changes are for: the result (base: M/yr of 100 % of a column), incidents, reputation."]
     lines += ["[weights]", f"revenue = {{ base = {(1.0 - VARIABLE_COST) * REVENUE:g} }}"]
     lines += [f'{name} = {{ better = "lower", base = {TABLE[name].base:g} }}' for name in COSTS]
     lines += ['incidents = { weight = 0.3, better = "lower" }', "reputation = 0.3"]
