@@ -121,6 +121,13 @@ def test_a_direct_cause_is_not_moved_and_a_closed_sum_tells_only_transfers():
     assert not found.identified and any("transfer" in warning for warning in found.warnings)
 
 
+def test_nothing_moves_what_was_before():
+    """A cause that few rows do not show to be one is still not moved by what comes later."""
+    columns = chain(30, 3)
+    found = ask(from_columns(columns), "treated", "cause", Office(tiers=[["cause"], ["treated", "between", "result"]]))
+    assert found.effect == (0.0, 0.0, 0.0, 0.5) and found.identified
+
+
 def test_rows_of_a_unit_that_are_alike_widen_intervals():
     rng, units = np.random.default_rng(0), np.repeat(np.arange(25), 20)
     own = rng.normal(size=(3, 25))[:, units]

@@ -80,6 +80,8 @@ def ask(
         found = discover(books, office, USUAL._replace(halves=True), bootstrap=bootstrap, seed=seed, where=where)
         samples, warnings = found.samples, list(found.warnings)
     estimate = effects_of(treatment, evidence(books, len(samples), seed), samples, np.random.default_rng(seed))
+    if graph is None and office is not None:
+        estimate = _in_time(estimate, office)
     place = books.names.index(outcome)
     if np.isnan(estimate.draws[:, place]).any():
         most = max(len(chosen) for chosen, _ in estimate.sets)
@@ -123,6 +125,18 @@ def _matched(graph: Graph, books: Books, where: str | Path) -> np.ndarray:
             raise InputError(f"{where}: node '{quoted(name)}' is not in the books: {why}")
     order = [graph.index(name) for name in books.names]
     return graph.adjacency[np.ix_(order, order)]
+
+
+def _in_time(estimate: Estimate, office: Office) -> Estimate:
+    """The same, where nothing moves what is in an earlier tier."""
+    tier = {name: number for number, names in enumerate(office.ordered) for name in names}
+    own = tier.get(estimate.treatment, 0)
+    early = np.array([tier.get(name, own) < own for name in estimate.names])
+    return estimate._replace(
+        draws=np.where(early, 0.0, estimate.draws),
+        means=np.where(early, 0.0, estimate.means),
+        identified=np.where(early, 1.0, estimate.identified),
+    )
 
 
 def _untold(estimate: Estimate, place: int) -> str:

@@ -130,11 +130,9 @@ def _proposed(found: Proposal, name: Name) -> list[str]:
     """What is to change, what comes of it, and how far to believe that."""
     raised = [change for change in found.changes if change.percent > 0]
     cut = [change for change in found.changes if change.percent < 0]
-    moved = sum(change.money for change in raised)
     net = sum(change.money for change in found.changes)
     said = [
-        f"For the next period: raise {_several(raised, name)}; cut {_several(cut, name)}. This moves"
-        f" {number(moved)} towards what is raised; in all, decisions come to {number(abs(net))}"
+        f"For the next period: {_several(raised, cut, name)}. In all, decisions come to {number(abs(net))}"
         f" {'more' if net >= 0 else 'less'}."
     ]
     for kind, wanted in (
@@ -162,10 +160,13 @@ def _proposed(found: Proposal, name: Name) -> list[str]:
     return said
 
 
-def _several(changes: Sequence[Change], name: Name) -> str:
-    if not changes:
-        return "nothing"
-    return listing(f"{name(each.decision)} by {number(abs(each.percent), 1)} %" for each in changes)
+def _several(raised: Sequence[Change], cut: Sequence[Change], name: Name) -> str:
+    parts = []
+    for verb, changes in (("raise", raised), ("cut", cut)):
+        if changes:
+            several = listing(f"{name(each.decision)} by {number(abs(each.percent), 1)} %" for each in changes)
+            parts.append(f"{verb} {several}")
+    return "; ".join(parts)
 
 
 def _moves(variable: str, each: Expected, name: Name) -> str:
@@ -243,7 +244,7 @@ def front_sheet(found: Proposal, name: Name = str, *, all_weights: bool = True) 
         if point is not found.point and (_same(point, found.point) or (_other(point, found) and not all_weights)):
             continue
         weights = " / ".join(f"{100 * each:.0f}" for each in point.weight)
-        mark = "chosen" if point is found.point else ""
+        mark = "proposed" if point is found.point else ""
         rows.append(
             [
                 weights,
@@ -314,7 +315,8 @@ def _body(found: Proposal, outturns: Sequence[Outturn] | None) -> Iterator[str]:
     yield html.table(front_sheet(found, words))
     yield html.figure(
         [html.svg(front_plot(found), "Objectives against causal risk.")],
-        "Each point is a proposal that no other beats in all respects; the filled one is chosen.",
+        "Each point is a proposal that no other beats in all respects, as the books promise. The filled one is made: of"
+        " changes that help so probably that what one half of the books promises, the other bears out best.",
         wide=True,
     )
     if outturns:
