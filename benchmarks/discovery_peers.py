@@ -144,17 +144,26 @@ def summed(rows: list[dict[str, float]]) -> dict[str, object]:
     return cell
 
 
-def with_tiers(network: Network, rows: int, samples: int) -> dict[str, object]:
-    """The world with its tiers known: mean distance from the class that they leave."""
+def known_order(network: Network, rows: int, samples: int) -> dict[str, object]:
+    """The world with and without its tiers: distance from the class that is left, and what is said of true edges."""
     office = Office(tiers=[[name for name, v in TABLE.items() if v.tier == tier] for tier in range(6)])
-    distances: dict[str, list[int]] = {rule: [] for rule in RULES}
-    for seed in range(samples):
-        names, values, arrows = draw(network, rows, seed)
-        known = binding(office, names)
-        truth = named(meek.closed(cpdag(named(arrows)).adjacency & ~known.forbidden))
-        for rule, found in distances.items():
-            found.append(structural_hamming(truth, named(graphed(Gaussian(moments(values)), rule, known))))
-    return {f"distance_{rule}": round(float(np.mean(found)), 2) for rule, found in distances.items()}
+    result: dict[str, object] = {}
+    for label in ("without tiers", "tiers"):
+        counts: dict[str, list[int]] = {}
+        for seed in range(samples):
+            names, values, arrows = draw(network, rows, seed)
+            known = binding(office, names) if label == "tiers" else nothing_known(len(names))
+            truth = named(meek.closed(cpdag(named(arrows)).adjacency & ~known.forbidden))
+            test = Gaussian(moments(values))
+            found = {rule: named(graphed(test, rule, known)) for rule in RULES}
+            row = {f"distance_{rule}": structural_hamming(truth, graph) for rule, graph in found.items()}
+            directed, either = found["maxp"].arrows, found["maxp"].links
+            row |= {"right": int((directed & arrows).sum()), "wrong": int((directed & arrows.T).sum())}
+            row |= {"either": int((either & arrows).sum()), "true_edges": int(arrows.sum())}
+            for name, value in row.items():
+                counts.setdefault(name, []).append(value)
+        result[label] = {name: round(float(np.mean(each)), 2) for name, each in counts.items()}
+    return result
 
 
 def graphed(test: Independence, rule: Rule, known: Knowledge | None = None) -> np.ndarray:
@@ -170,6 +179,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=20)
     parser.add_argument("--discrete-samples", type=int, default=5)
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 500, 5000])
+    parser.add_argument("--oracles", nargs="*", default=[], help="networks on which the peer's oracle is tried; slow")
     parser.add_argument("--keep", type=Path, help="folder of the peer's answers; it goes on where it stopped")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "discovery_peers.json")
     given = parser.parse_args()
@@ -179,7 +189,7 @@ def main() -> None:
     for path in [world(kept / "world.json"), *given.networks]:
         network, name = read(path), path.name.split(".")[0]
         count = given.discrete_samples if network.discrete else given.samples
-        for rows in [0, *given.rows]:
+        for rows in [*([0] if name in given.oracles else []), *given.rows]:
             times = count if rows else 1
             command = [given.causal_python, peer, kept, path.resolve(), str(rows), str(times)]
             subprocess.run(command, check=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
@@ -203,7 +213,7 @@ def main() -> None:
                 both["distance_consensus"] /= len(several)
                 result["confidence"][f"{name} {rows}"] = both
             if name == "world":
-                result["tiers"][str(rows)] = with_tiers(network, rows, count)
+                result["tiers"][str(rows)] = known_order(network, rows, count)
         given.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
