@@ -34,6 +34,7 @@ from bayesalloc.threads import one_thread
 ALPHA = 0.01
 RULES: tuple[Rule, ...] = ("maxp", "sepset")
 SURE = 0.9
+TIERS = Office(tiers=[[name for name, variable in TABLE.items() if variable.tier == tier] for tier in range(6)])
 
 
 def world(path: Path) -> Path:
@@ -63,6 +64,11 @@ def named(adjacency: np.ndarray) -> Graph:
     return Graph(tuple(map(str, range(len(adjacency)))), adjacency)
 
 
+def left(arrows: np.ndarray, known: Knowledge) -> Graph:
+    """The true graph's class, so far as what is known leaves it."""
+    return named(meek.closed(cpdag(named(arrows)).adjacency & ~known.forbidden))
+
+
 def timed(network: Network, values: np.ndarray, rule: Rule) -> tuple[np.ndarray, float]:
     """Our graph, and the CPU seconds of the fastest of three runs."""
     spent, found = [], np.zeros(0)
@@ -87,8 +93,10 @@ def compared(network: Network, rows: int, seed: int, theirs: dict[str, np.ndarra
         "separating_sets_equal": bool((found.separated[0] == theirs["separated"]).all()),
         "graph_equal_in_its_order": bool((ordered.adjacency[0] == theirs["graph_default"]).all()),
         "contradictory_in_its_order": bool(ordered.circles[0] + sum(each[0] for each in ordered.refused)),
+        "graph_equal_or_contradictory": False,
         "graph_cyclic_causal_learn": named(theirs["graph_default"]).cycle() is not None,
     }
+    row["graph_equal_or_contradictory"] = row["graph_equal_in_its_order"] or row["contradictory_in_its_order"]
     for name in ("default", "maxp"):
         row[f"distance_causal_learn_{name}"] = structural_hamming(truth, named(theirs[f"graph_{name}"]))
         row[f"seconds_causal_learn_{name}"] = float(theirs[f"seconds_{name}"])
@@ -99,13 +107,14 @@ def compared(network: Network, rows: int, seed: int, theirs: dict[str, np.ndarra
     return row
 
 
-def sure(network: Network, rows: int, seed: int, tables: int = 100) -> dict[str, float]:
+def sure(network: Network, rows: int, seed: int, office: Office | None = None, tables: int = 100) -> dict[str, float]:
     """Resampled tables: of what is in nine of ten how much is true, how far the consensus is, and seconds."""
-    _, values, arrows = draw(network, rows, seed)
+    names, values, arrows = draw(network, rows, seed)
+    known = binding(office or Office(), names)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(rows, np.full(rows, 1 / rows), tables).astype(float)
     started = time.process_time()
-    graphs = pc(tested(network, values, weights), ALPHA).oriented.adjacency
+    graphs = pc(tested(network, values, weights), ALPHA, known).oriented.adjacency
     seconds = time.process_time() - started
     share = bootstrap.confidence(graphs)
     graph, _ = bootstrap.consensus(tuple(map(str, range(len(arrows)))), share)
@@ -116,7 +125,7 @@ def sure(network: Network, rows: int, seed: int, tables: int = 100) -> dict[str,
         "edges_true": int((edges & (arrows | arrows.T)).sum()),
         "directions": int(directions.sum()),
         "directions_true": int((directions & arrows).sum()),
-        "distance_consensus": structural_hamming(cpdag(named(arrows)), graph),
+        "distance_consensus": structural_hamming(left(arrows, known), graph),
         "acyclic": graph.cycle() is None,
         "seconds": seconds,
     }
@@ -144,17 +153,33 @@ def summed(rows: list[dict[str, float]]) -> dict[str, object]:
     return cell
 
 
-def with_tiers(network: Network, rows: int, samples: int) -> dict[str, object]:
-    """The world with its tiers known: mean distance from the class that they leave."""
-    office = Office(tiers=[[name for name, v in TABLE.items() if v.tier == tier] for tier in range(6)])
-    distances: dict[str, list[int]] = {rule: [] for rule in RULES}
-    for seed in range(samples):
-        names, values, arrows = draw(network, rows, seed)
-        known = binding(office, names)
-        truth = named(meek.closed(cpdag(named(arrows)).adjacency & ~known.forbidden))
-        for rule, found in distances.items():
-            found.append(structural_hamming(truth, named(graphed(Gaussian(moments(values)), rule, known))))
-    return {f"distance_{rule}": round(float(np.mean(found)), 2) for rule, found in distances.items()}
+def over(several: list[dict[str, float]]) -> dict[str, float]:
+    """Samples added up; distances on average and seconds in the middle."""
+    both = {key: sum(row[key] for row in several) for key in several[0]}
+    both["seconds"] = round(median(row["seconds"] for row in several), 3)
+    both["distance_consensus"] = round(both["distance_consensus"] / len(several), 2)
+    return both
+
+
+def known_order(network: Network, rows: int, samples: int) -> dict[str, object]:
+    """The world with and without its tiers: distance from the class that is left, and what is said of true edges."""
+    result: dict[str, object] = {}
+    for label in ("without tiers", "tiers"):
+        counts: dict[str, list[int]] = {}
+        for seed in range(samples):
+            names, values, arrows = draw(network, rows, seed)
+            known = binding(TIERS, names) if label == "tiers" else nothing_known(len(names))
+            truth = left(arrows, known)
+            test = Gaussian(moments(values))
+            found = {rule: named(graphed(test, rule, known)) for rule in RULES}
+            row = {f"distance_{rule}": structural_hamming(truth, graph) for rule, graph in found.items()}
+            directed, either = found["maxp"].arrows, found["maxp"].links
+            row |= {"right": int((directed & arrows).sum()), "wrong": int((directed & arrows.T).sum())}
+            row |= {"either": int((either & arrows).sum()), "true_edges": int(arrows.sum())}
+            for name, value in row.items():
+                counts.setdefault(name, []).append(value)
+        result[label] = {name: round(float(np.mean(each)), 2) for name, each in counts.items()}
+    return result
 
 
 def graphed(test: Independence, rule: Rule, known: Knowledge | None = None) -> np.ndarray:
@@ -170,6 +195,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=20)
     parser.add_argument("--discrete-samples", type=int, default=5)
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 500, 5000])
+    parser.add_argument("--oracles", nargs="*", default=[], help="networks on which the peer's oracle is tried; slow")
     parser.add_argument("--keep", type=Path, help="folder of the peer's answers; it goes on where it stopped")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "discovery_peers.json")
     given = parser.parse_args()
@@ -179,7 +205,7 @@ def main() -> None:
     for path in [world(kept / "world.json"), *given.networks]:
         network, name = read(path), path.name.split(".")[0]
         count = given.discrete_samples if network.discrete else given.samples
-        for rows in [0, *given.rows]:
+        for rows in [*([0] if name in given.oracles else []), *given.rows]:
             times = count if rows else 1
             command = [given.causal_python, peer, kept, path.resolve(), str(rows), str(times)]
             subprocess.run(command, check=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
@@ -197,13 +223,13 @@ def main() -> None:
             result["cells"][f"{name} {rows}"] = cell
             print(name, rows, json.dumps(cell), flush=True)
             if not network.discrete:
-                several = [sure(network, rows, seed) for seed in range(min(count, 5))]
-                both = {key: sum(row[key] for row in several) for key in several[0]}
-                both["seconds"] = round(median(row["seconds"] for row in several), 3)
-                both["distance_consensus"] /= len(several)
-                result["confidence"][f"{name} {rows}"] = both
+                result["confidence"][f"{name} {rows}"] = over(
+                    [sure(network, rows, seed) for seed in range(min(count, 5))]
+                )
             if name == "world":
-                result["tiers"][str(rows)] = with_tiers(network, rows, count)
+                several = [sure(network, rows, seed, TIERS) for seed in range(min(count, 5))]
+                result["confidence"][f"{name} {rows} tiers"] = over(several)
+                result["tiers"][str(rows)] = known_order(network, rows, count)
         given.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -119,9 +119,10 @@ def test_separation_is_that_of_networkx(seed, count, share):
 @settings(max_examples=40, deadline=None)
 def test_with_an_oracle_the_class_is_found(rule, seed, count, share):
     dag = random_dag(np.random.default_rng(seed), count, share)
-    found = pc(Oracle(dag.adjacency), rule=rule)
-    assert np.array_equal(found.oriented.adjacency[0], graphs.cpdag(dag).adjacency)
-    assert found.oriented.conflicts[0] == found.oriented.circles[0] == 0
+    for controlled in (False, True):
+        found = pc(Oracle(dag.adjacency), rule=rule, false_discoveries=controlled)
+        assert np.array_equal(found.oriented.adjacency[0], graphs.cpdag(dag).adjacency)
+        assert found.oriented.conflicts[0] == found.oriented.circles[0] == 0
 
 
 @given(strategies.integers(0, 2**32 - 1), strategies.integers(3, 10), strategies.integers(2, 4))

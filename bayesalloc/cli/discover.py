@@ -50,5 +50,5 @@ def discover(
         warn(found.warnings)
         result = documents.as_json(books, found, settings, folder.files("report.html"))
         page = folder.path / "report.html"
-        documents.write(result, page, books=data.name, tiers=office.ordered, seed=common.seed)
+        documents.write(result, page, books=data.name, office=office, seed=common.seed)
         say(documents.text(result), result)

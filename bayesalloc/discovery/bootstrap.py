@@ -86,13 +86,11 @@ def confidence(adjacency: Bool[np.ndarray, "sample node node"]) -> Confidence:
 def consensus(nodes: tuple[str, ...], sure: Confidence) -> tuple[Graph, int]:
     """What most graphs say, and how many directions were taken back since they were in a circle.
 
-    Pairs that more than half of them join; directed as most of those that join it do, if more of them have that
-    direction than none or the other. In a circle the least sure direction is taken back.
+    Pairs that more than half of them join, with the direction that more than half of these have. In a circle the least
+    sure direction is taken back.
     """
     joined = sure.present > 0.5
-    against = sure.directed.T
-    most = against > np.maximum(sure.directed, 1 - sure.directed - against)
-    adjacency = joined & ~(joined & most)
+    adjacency = joined & ~(joined & (sure.directed.T > 0.5))
     undone = 0
     while (circling := _circling(adjacency)).any():
         sureness = np.where(circling, sure.present * sure.directed, np.inf)

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 
 from bayesalloc.discovery.independence import Independence, score_of
 from bayesalloc.discovery.knowledge import NO_TIER, Knowledge
-from bayesalloc.discovery.skeleton import CASES, EACH, MOST, Skeleton, choices
+from bayesalloc.discovery.skeleton import EACH, MOST, Skeleton, choices, parts
 
 Rule = Literal["maxp", "sepset", "majority"]
 
@@ -148,22 +148,21 @@ def _surveyed(
             chosen, _ = choices(int(neighbours), size)
             inside = np.zeros((len(chosen), int(neighbours)), bool)
             inside[np.arange(len(chosen))[:, None], chosen] = True
-            step = max(CASES // len(chosen), 1)
-            for start in range(0, len(rows), step):
-                part = slice(start, start + step)
-                s, x, y = np.repeat(both[rows[part]], len(chosen), axis=0).T
-                given = around[part][:, chosen].reshape(len(s), size).T
+            for part, these in parts(len(rows), len(chosen), int(neighbours)):
+                held, now = inside[None, part], rows[these]
+                times = held.shape[1]
+                s, x, y = np.repeat(both[now], times, axis=0).T
+                given = around[these][:, chosen[part]].reshape(len(s), size).T
                 score = test.scores(s, x, y[None], given)[0]
                 tests += len(score)
                 if size:
                     score[tier[given].max(0) > np.maximum(until[x], until[y])] = -np.inf
-                score = score.reshape(-1, len(chosen))
-                where = number[rows[part], None], around[part]
-                held = np.where(inside[None], score[:, :, None], -np.inf).max(1)
-                free = np.where(inside[None], -np.inf, score[:, :, None]).max(1)
-                np.maximum.at(within, where, held)  # a pair may stand here twice, by the neighbours of each of the two
-                np.maximum.at(without, where, free)
+                score = score.reshape(-1, times)
+                where = number[now, None], around[these]
+                # A pair may stand here twice, by the neighbours of each of the two.
+                np.maximum.at(within, where, np.where(held, score[:, :, None], -np.inf).max(1))
+                np.maximum.at(without, where, np.where(held, -np.inf, score[:, :, None]).max(1))
                 alike = score > threshold
-                np.add.at(votes, where, 2 * (alike @ inside.astype(np.int64)) - alike.sum(1)[:, None])
+                np.add.at(votes, where, 2 * (alike @ held[0].astype(np.int64)) - alike.sum(1)[:, None])
     at = place[sample, one, other]
     return _Survey(without[at, middle], within[at, middle], votes[at, middle], tests)

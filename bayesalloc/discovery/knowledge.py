@@ -1,6 +1,5 @@
 """What an office knows beside its books, as a TOML file says it; and what of that binds a search for causes."""
 
-import itertools
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -83,6 +82,10 @@ class Office(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def ordered(self) -> list[list[str]]:
         """The tiers without their names."""
         return list(self.tiers.values()) if isinstance(self.tiers, dict) else self.tiers
+
+    def edges(self, kind: Literal["forbidden", "required"]) -> list[Pair]:
+        """The edges of a kind, those of comments among them, cause first."""
+        return [edge for said in (self, *self.comments) for edge in getattr(said, kind)]
 
 
 class Knowledge(NamedTuple):
@@ -172,9 +175,10 @@ def binding(
         rows = [place[name] for name in members]
         known.forbidden[np.ix_(rows, rows)] = True
     said = np.zeros_like(known.forbidden)
-    for field, array in (("forbidden", said), ("required", known.required)):
-        edges = itertools.chain(getattr(office, field), *(getattr(comment, field) for comment in office.comments))
-        for cause, effect in edges:
+    fields: tuple[tuple[Literal["forbidden", "required"], np.ndarray], ...]
+    fields = (("forbidden", said), ("required", known.required))
+    for field, array in fields:
+        for cause, effect in office.edges(field):
             for name in (cause, effect):
                 _check(name, place, ignored, f"{where}: {field}")
             if cause == effect:

@@ -24,7 +24,8 @@ class Skeleton(NamedTuple):
 
     Attributes:
         joined: symmetric.
-        separated: `[s, i, j, k]`: k is in a set that made i and j independent, of those of the smallest size.
+        separated: `[s, i, j, k]`: k is in a set that made i and j independent, of those of the smallest size; where
+            false discoveries are controlled, in that with the largest p-value, of i's neighbours or of j's.
         tests: how many tests were made in all.
         level: the largest number of variables that were held fixed.
         ended: whether a level was left out since it would have taken too many tests.
@@ -92,10 +93,10 @@ def skeleton(
             score = test.scores(*cases)
             allowed = ~_too_late(cases, knowledge.tier)
             tests += int(allowed.sum()) if level else score.size
-            _note(removed, separated, cases, allowed & (score > threshold))
             if false_discoveries:
-                raised = np.where(allowed, score, -np.inf)
-                np.maximum.at(largest, (cases.sample, cases.one, cases.others), raised)
+                _raise(largest, separated, cases, np.where(allowed, score, -np.inf))
+            else:
+                _note(removed, separated, cases, allowed & (score > threshold))
         if false_discoveries:
             largest = np.maximum(largest, largest.swapaxes(1, 2))
             removed = joined & ~_discovered(largest, alpha, knowledge.possible)
@@ -123,6 +124,22 @@ def _note(removed: np.ndarray, separated: np.ndarray, cases: Cases, hits: np.nda
         separated[(*pair, held[case])] = True
 
 
+def _raise(largest: np.ndarray, separated: np.ndarray, cases: Cases, score: np.ndarray) -> None:
+    """The largest score of each pair so far, and the set that gave it."""
+    count = largest.shape[1]
+    code = (cases.sample * count + cases.one) * count + cases.others
+    order = np.lexsort((score.reshape(-1), code.reshape(-1)))
+    last = order[np.r_[np.flatnonzero(np.diff(code.reshape(-1)[order])), len(order) - 1]]
+    best, case = score.reshape(-1)[last], last % score.shape[1]
+    pair = cases.sample[case], cases.one[case], cases.others.reshape(-1)[last]
+    more = best > largest[pair]
+    pair, case = tuple(part[more] for part in pair), case[more]
+    largest[pair] = best[more]
+    separated[pair] = False
+    for held in cases.given:
+        separated[(*pair, held[case])] = True
+
+
 def _level(joined: np.ndarray, level: int) -> Iterator[Cases]:
     """All tests of a level: each variable against each neighbour, given so many of its other neighbours."""
     if level == 0:
@@ -136,7 +153,7 @@ def _level(joined: np.ndarray, level: int) -> Iterator[Cases]:
         sample, one = np.nonzero(degree == neighbours)
         around = np.nonzero(joined[sample, one])[1].reshape(-1, neighbours)
         chosen, rest = choices(int(neighbours), level)
-        for part, rows in _parts(len(sample), len(chosen), int(neighbours)):
+        for part, rows in parts(len(sample), len(chosen), int(neighbours)):
             given = around[rows][:, chosen[part]]  # [node, choice, held]
             others = around[rows][:, rest[part]]
             times = given.shape[1]
@@ -148,7 +165,7 @@ def _level(joined: np.ndarray, level: int) -> Iterator[Cases]:
             )
 
 
-def _parts(nodes: int, combinations: int, width: int) -> Iterator[tuple[slice, slice]]:
+def parts(nodes: int, combinations: int, width: int) -> Iterator[tuple[slice, slice]]:
     """Ranges of combinations and of nodes that are judged at once."""
     at_once = max(CASES // width, 1)
     step = min(combinations, at_once)

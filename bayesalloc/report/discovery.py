@@ -1,6 +1,6 @@
 """What causes what, as documents: the answer of `bayesalloc discover`, in a terminal and as a page."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ from rich.console import Group
 
 from bayesalloc.discovery.books import Books
 from bayesalloc.discovery.graph import Graph, as_json as edges, from_json
+from bayesalloc.discovery.knowledge import Office
 from bayesalloc.discovery.search import Found, Settings
 from bayesalloc.report import html
 from bayesalloc.report.networks import SURE, network
@@ -15,6 +16,7 @@ from bayesalloc.report.tables import Name, Sheet, document, for_json
 from bayesalloc.report.words import MISSING, listing, words
 
 SHOWN = 40  # edges in a terminal
+MANY = 3  # causes of one variable that are worth a sentence
 NAMED = 8  # variables in a sentence
 UNSURE = f"a direction in fewer than {100 * SURE:.0f} % of those that join the two"
 LEAST = 0.1  # share of the tables in which a pair must be joined to be listed
@@ -66,17 +68,17 @@ def text(result: Mapping[str, Any]) -> Group:
     return document([*sentences(result), *result["warnings"]], [sheet] if sheet.rows else [])
 
 
-def write(result: Mapping[str, Any], path: Path, *, books: str, tiers: Sequence[Sequence[str]], seed: int) -> Path:
+def write(result: Mapping[str, Any], path: Path, *, books: str, office: Office, seed: int) -> Path:
     """The page; there is never half a file.
 
     Args:
         result: of `as_json`.
         path: of the page.
         books: the table's name.
-        tiers: names of the variables, the earliest first, where that is known.
+        office: what was known beforehand.
         seed: of the resampled tables.
     """
-    return html.write(html.frame(f"What causes what: {books}", _body(result, tiers), seed), path)
+    return html.write(html.frame(f"What causes what: {books}", _body(result, office), seed), path)
 
 
 def sentences(result: Mapping[str, Any]) -> list[str]:
@@ -96,7 +98,7 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
             f" and {sum(share >= SURE for share in sure)} have their direction in as many."
         )
     effects = sorted(graph.nodes, key=lambda name: (-len(graph.parents(name)), name))[:3]
-    if graph.parents(effects[0]):
+    if len(graph.parents(effects[0])) >= MANY:
         name = effects[0]
         said.append(f"Most causes lead to {words(name)}: {listing(map(words, graph.parents(name)[:NAMED]))}.")
     alone = isolated(graph)
@@ -173,8 +175,8 @@ def _confidence(found: Found) -> list[dict[str, Any]] | None:
     return sorted(rows, key=lambda row: -row["present"])
 
 
-def _body(result: Mapping[str, Any], tiers: Sequence[Sequence[str]]) -> Iterator[str]:
-    graph = from_json(result)
+def _body(result: Mapping[str, Any], office: Office) -> Iterator[str]:
+    graph, tiers = from_json(result), office.ordered
     resampled = f"{result['resampled']} resampled tables" if result["resampled"] else "one search, no confidence"
     yield html.tags("observational: from books", resampled)
     yield html.answer(sentences(result), result["warnings"])
@@ -199,6 +201,8 @@ def _body(result: Mapping[str, Any], tiers: Sequence[Sequence[str]]) -> Iterator
     yield html.section("How it was made") + html.terms(
         {
             "tests": f"{result['tests']:,} of independence, by {METHODS[result['test']]}, at alpha {result['alpha']:g}",
+            "known beforehand": f"{len(tiers)} tiers, {len(office.edges('forbidden'))} edges that there cannot be,"
+            f" {len(office.edges('required'))} that there must be" + (", of comments too" if office.comments else ""),
             "where causes meet": f"judged by {METHODS[result['rule']]}",
             "gaps": f"dealt with by {METHODS[result['missing']]}"
             if result["test"] == "fisherz"
