@@ -10,7 +10,7 @@ from scipy.sparse import csgraph
 from bayesalloc.discovery.books import Books
 from bayesalloc.discovery.graph import Graph
 
-FEW_UNITS = 20
+FEW_UNITS, FEW_ROWS = 20, 30
 CLUSTERED = 0.1  # share of the variables in which units differ (at 1 %) from which rows of a unit are kept together
 
 
@@ -33,7 +33,8 @@ def resampled(books: Books, count: int, rng: np.random.Generator) -> tuple[Float
     """
     rows = len(books.values)
     if books.units is None or not _clustered(books):
-        return rng.multinomial(rows, np.full(rows, 1 / rows), count).astype(float), []
+        few = [f"{rows} rows are few to resample: confidence is rough"] if rows < FEW_ROWS else []
+        return rng.multinomial(rows, np.full(rows, 1 / rows), count).astype(float), few
     units, unit = np.unique(np.array(books.units), return_inverse=True)
     drawn = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), count).astype(float)
     said = ["rows of one unit are alike: tables were resampled by unit, but single tests take rows for independent"]
