@@ -10,7 +10,7 @@ from scipy.sparse import csgraph
 from bayesalloc.discovery.books import Books
 from bayesalloc.discovery.graph import Graph
 
-FEW_UNITS = 20
+FEW_UNITS, FEW_ROWS = 20, 30
 CLUSTERED = 0.1  # share of the variables in which units differ (at 1 %) from which rows of a unit are kept together
 
 
@@ -41,8 +41,9 @@ def resampled(
             vary as much, but repeated rows pass for evidence: of 100 edges that are not there, tests at 1 % find 7.
     """
     rows = len(books.values)
-    if books.units is None or not _clustered(books):
-        return _drawn(rows, count, rng, halves=halves), []
+    if not clustered(books):
+        few = [f"{rows} rows are few to resample: confidence is rough"] if rows < FEW_ROWS else []
+        return _drawn(rows, count, rng, halves=halves), few
     units, unit = np.unique(np.array(books.units), return_inverse=True)
     drawn = _drawn(len(units), count, rng, halves=halves)
     said = ["rows of one unit are alike: tables were resampled by unit, but single tests take rows for independent"]
@@ -58,8 +59,10 @@ def _drawn(size: int, count: int, rng: np.random.Generator, *, halves: bool) -> 
     return rng.multinomial(size, np.full(size, 1 / size), count).astype(float)
 
 
-def _clustered(books: Books) -> bool:
+def clustered(books: Books) -> bool:
     """Whether units differ by more than chance in more than a few variables (analysis of variance)."""
+    if books.units is None:
+        return False
     units, unit = np.unique(np.array(books.units), return_inverse=True)
     differ = []
     for column in books.values.T:
