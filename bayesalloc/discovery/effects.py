@@ -76,12 +76,10 @@ def evidence(books: Books, samples: int, seed: int = 0) -> Evidence:
     """
     if books.labels:
         raise InputError("effects are of numbers; these books are of labels")
-    weights, said = (
-        boot.resampled(books, samples, np.random.default_rng(seed), halves=True) if samples > 1 else (None, [])
-    )
-    clustered = bool(said)
+    clustered = samples > 1 and boot.clustered(books)
+    weights = boot.resampled(books, samples, np.random.default_rng(seed), halves=True)[0] if clustered else None
     spread = np.nanstd(books.values, axis=0)
-    return Evidence(books, moments(books.values, "em", weights if clustered else None), spread, clustered)
+    return Evidence(books, moments(books.values, "em", weights), spread, clustered)
 
 
 def _draws(
