@@ -141,6 +141,37 @@ def test_with_tiers_the_oracle_finds_no_less(seed, count, tiers):
     assert not (found & found.T & ~(graphs.cpdag(dag).adjacency & graphs.cpdag(dag).adjacency.T)).any()
 
 
+def plain_skeleton(values, alpha):
+    """The stable search as loops over pairs and sets, with p-values from inverted correlation matrices."""
+    rows, count = values.shape
+    correlation = np.corrcoef(values.T)
+    joined = ~np.eye(count, dtype=bool)
+    separated = np.zeros((count,) * 3, bool)
+    level = 0
+    while (joined.sum(1) > level).any():
+        before = joined.copy()
+        for x, y in itertools.permutations(range(count), 2):
+            for held in itertools.combinations(np.flatnonzero(before[x] & (np.arange(count) != y)), level):
+                inverse = np.linalg.inv(correlation[np.ix_([x, y, *held], [x, y, *held])])
+                r = -inverse[0, 1] / np.sqrt(inverse[0, 0] * inverse[1, 1])
+                p = 2 * stats.norm.sf(np.sqrt(rows - level - 3) * abs(np.arctanh(r)))
+                if before[x, y] and p > alpha:
+                    joined[x, y] = joined[y, x] = False
+                    separated[x, y, list(held)] = separated[y, x, list(held)] = True
+        level += 1
+    return joined, separated
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_skeleton_is_that_of_plain_loops(seed):
+    rng = np.random.default_rng(seed)
+    values = drawn(rng, random_dag(rng, 9, 0.5), 200)
+    joined, separated = plain_skeleton(values, 0.01)
+    found = skeleton(Gaussian(moments(values)), 0.01, nothing_known(9))
+    assert np.array_equal(found.joined[0], joined)
+    assert np.array_equal(found.separated[0], separated)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_the_order_of_columns_does_not_matter(rule):
     rng = np.random.default_rng(3)
