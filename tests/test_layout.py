@@ -26,7 +26,7 @@ FLOORS = [
     {"inference"},
     {"effects"},
     {"agents", "discovery"},
-    {"allocators", "impact"},
+    {"allocators", "impact", "budgets"},
     {"claims"},
     {"runs"},
     {"report"},

@@ -97,7 +97,7 @@ def read_books(path: str | Path | Table, *, discrete: bool = False) -> Books:
             place = {label: float(i) for i, label in enumerate(labels[name])}
             columns.append([place.get(cell, np.nan) for cell in table.cells(name)])
     else:
-        columns = [_numbers(table, name) for name in names]
+        columns = [numbers(table, name) for name in names]
     books = Books(tuple(names), np.array(columns).T, units, periods, labels)
     if len(table) < LEAST_ROWS:
         raise InputError(f"{table.path}: has {len(table)} rows; nothing can be told from fewer than {LEAST_ROWS}")
@@ -142,7 +142,12 @@ def _levels(table: Table, name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _numbers(table: Table, name: str) -> list[float]:
+def numbers(table: Table, name: str) -> list[float]:
+    """A column's numbers, NaN where a cell is empty.
+
+    Raises:
+        InputError: naming the line and what is no number.
+    """
     cells = table.cells(name)
     values = [float(cell) if _NUMBER.fullmatch(cell) else np.nan for cell in cells]
     for index, (cell, value) in enumerate(zip(cells, values, strict=True)):

@@ -36,6 +36,7 @@ class Settings(NamedTuple):
         rule: how colliders are judged.
         missing: how gaps are dealt with by `fisherz`; `chisq` leaves out rows test by test.
         false_discoveries: whether alpha is the share of wrong edges among those found instead.
+        halves: whether resampled tables are random halves, see `bootstrap.resampled`.
     """
 
     alpha: float = 0.01
@@ -43,6 +44,7 @@ class Settings(NamedTuple):
     rule: Rule = "maxp"
     missing: Missing = "pairwise"
     false_discoveries: bool = False
+    halves: bool = False
 
 
 USUAL = Settings()
@@ -108,7 +110,7 @@ def discover(
         return Found(
             graph, search.oriented.adjacency, None, search.tests, (*books.warnings, *_unseen(books, apart), *said)
         )
-    weights, said = boot.resampled(books, bootstrap, np.random.default_rng(seed))
+    weights, said = boot.resampled(books, bootstrap, np.random.default_rng(seed), halves=settings.halves)
     step = max(SEPARATING // len(books.names) ** 3, 1)
     parts = [_searched(books, weights[i : i + step], known, settings) for i in range(0, bootstrap, step)]
     samples = np.concatenate([part.oriented.adjacency for part in parts])
