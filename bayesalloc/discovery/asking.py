@@ -13,6 +13,7 @@ from bayesalloc.discovery.knowledge import Office
 from bayesalloc.discovery.search import USUAL, discover
 from bayesalloc.effects.contrasts import Difference
 from bayesalloc.errors import InputError, listed, quoted
+from bayesalloc.threads import one_thread
 
 RESAMPLED = 100
 
@@ -41,6 +42,7 @@ class Answer(NamedTuple):
     warnings: tuple[str, ...]
 
 
+@one_thread
 def ask(
     books: Books,
     treatment: str,

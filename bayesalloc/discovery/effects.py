@@ -87,7 +87,7 @@ def evidence(books: Books, samples: int, seed: int = 0) -> Evidence:
     several = None
     if samples > 1 and boot.clustered(books):
         weights = boot.resampled(books, samples, np.random.default_rng(seed), halves=True)[0]
-        several = moments(books.values, "em", weights)
+        several = moments(books.values, "pairwise", weights)
     return Evidence(books, whole, several, np.nanstd(books.values, axis=0))
 
 
