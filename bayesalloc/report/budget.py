@@ -30,6 +30,7 @@ TERMS = {
     " objectives are in their standard deviations.",
 }
 SHOWN = 8
+LITTLE = 0.02  # standard deviations; less is not worth a sentence
 
 
 def as_json(found: Proposal, outturns: Sequence[Outturn] | None, files: Mapping[str, str]) -> dict[str, Any]:
@@ -96,7 +97,8 @@ def as_json(found: Proposal, outturns: Sequence[Outturn] | None, files: Mapping[
 
 def text(found: Proposal, outturns: Sequence[Outturn] | None) -> Group:
     """The same in a terminal."""
-    sheets = [changes_sheet(found, brief=True), expected_sheet(found), front_sheet(found, all_weights=False)]
+    made = [changes_sheet(found, brief=True), expected_sheet(found)] if found.changes else []
+    sheets = [*made, front_sheet(found, all_weights=False)]
     return document(
         [*sentences(found), *_of_outturns(outturns)], sheets + ([outturns_sheet(outturns)] if outturns else [])
     )
@@ -144,9 +146,13 @@ def _proposed(found: Proposal, name: Name) -> list[str]:
             said.append(
                 f"{'Of what is protected' if kind == 'protect' else 'Of what counts'}, {listing(moves[:SHOWN])}."
             )
-    if found.trust is not None:
-        worst = max(found.expected.values(), key=lambda each: abs(each.promised - each.effect.mean))
-        which = next(key for key, each in found.expected.items() if each is worst)
+    taken = {
+        key: abs(each.promised - each.effect.mean) / found.spread[found.joint.names.index(key)]
+        for key, each in found.expected.items()
+    }
+    if max(taken.values()) > LITTLE:
+        which = max(taken, key=lambda key: taken[key])
+        worst = found.expected[which]
         said.append(
             f"The books by themselves promise more: most of all {number(worst.promised, signed=True)} of"
             f" {name(which)}, of which {number(worst.promised - float(worst.effect.mean), signed=True)} is taken off,"
@@ -297,6 +303,23 @@ def _body(found: Proposal, outturns: Sequence[Outturn] | None) -> Iterator[str]:
     level = f"{100 * found.interval:.0f} %"
     yield html.tags("observational: from books", "one period", f"{len(found.joint.draws)} draws of joint effects")
     yield html.answer([*sentences(found, words), *_of_outturns(outturns)], found.warnings)
+    if found.changes:
+        yield from _made(found, level)
+    yield html.section("Other ways")
+    yield html.table(front_sheet(found, words))
+    yield html.figure(
+        [html.svg(front_plot(found), "Objectives against causal risk.")],
+        "Each point is a proposal that no other beats in all respects, as the books promise. The filled one is made: of"
+        " changes that help so probably that what one half of the books promises, the other bears out best.",
+        wide=True,
+    )
+    if outturns:
+        yield html.section("Forecast and what happened") + html.table(outturns_sheet(outturns, words))
+    yield html.section("What the words mean") + html.terms(TERMS, level)
+
+
+def _made(found: Proposal, level: str) -> Iterator[str]:
+    """The parts about the changes themselves."""
     yield html.section("What to change")
     yield html.table(changes_sheet(found, words))
     reasons = [sentence for change in found.changes for sentence in _causes(change, change.reasons[:1])]
@@ -311,17 +334,6 @@ def _body(found: Proposal, outturns: Sequence[Outturn] | None) -> Iterator[str]:
         f"In standard deviations of each column; bars hold {level}, crosses are what the books promise by themselves."
     )
     yield html.figure([picture], caption, wide=True)
-    yield html.section("Other ways")
-    yield html.table(front_sheet(found, words))
-    yield html.figure(
-        [html.svg(front_plot(found), "Objectives against causal risk.")],
-        "Each point is a proposal that no other beats in all respects, as the books promise. The filled one is made: of"
-        " changes that help so probably that what one half of the books promises, the other bears out best.",
-        wide=True,
-    )
-    if outturns:
-        yield html.section("Forecast and what happened") + html.table(outturns_sheet(outturns, words))
-    yield html.section("What the words mean") + html.terms(TERMS, level)
 
 
 def expected_plot(found: Proposal) -> Figure:
