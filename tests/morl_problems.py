@@ -37,7 +37,11 @@ def sorted_rows(points):
 
 def tabled(onwards, rewards, terminal, start=0, allowed=None):
     """A deterministic problem from its tables: (state, action) -> state, and -> reward; which states are the end."""
-    onwards, rewards, terminal = jnp.asarray(onwards, jnp.int32), jnp.asarray(rewards, jnp.float32), np.asarray(terminal)
+    onwards, rewards, terminal = (
+        jnp.asarray(onwards, jnp.int32),
+        jnp.asarray(rewards, jnp.float32),
+        np.asarray(terminal),
+    )
     ends = jnp.asarray(terminal)
 
     def step(key, state, action):
@@ -62,7 +66,10 @@ def deep_sea(kind):
             onwards[row * columns + column, action] = there[0] * columns + there[1]
             if there[0] == BOTTOM[there[1]]:
                 rewards[row * columns + column, action, 0] = TREASURES[kind][there[1]]
-    front = [(treasure, -float(row + column)) for column, (row, treasure) in enumerate(zip(BOTTOM, TREASURES[kind]))]
+    front = [
+        (treasure, -float(row + column))
+        for column, (row, treasure) in enumerate(zip(BOTTOM, TREASURES[kind], strict=True))
+    ]
     return Known(tabled(onwards, rewards, terminal), sorted_rows(front))
 
 
@@ -88,7 +95,7 @@ QUARTERS = 3
 
 
 def small_organisation():
-    """The organisation of 20 departments without chance, where three of them lower or raise their budgets in each of three quarters.
+    """The organisation of 20 departments without chance: in three quarters three of them lower or raise their budgets.
 
     Its observation is what the three budgets are, in tens of percent, and how many quarters are over.
     """

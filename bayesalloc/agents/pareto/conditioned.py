@@ -1,8 +1,8 @@
 """One network for all weights of several objectives, over actions of many factors: double Q-learning of vectors.
 
 Q(s, a, w) is a sum over factors, so that the best action for weights w is each factor's best move by w.Q. Weights are
-drawn anew for every episode, evenly from the simplex, so that one run learns the whole front. The envelope maximum looks
-for the best next value under other weights too.
+drawn anew for every episode, evenly from the simplex, so that one run learns the whole front. The envelope maximum
+looks for the best next value under other weights too.
 
 Source: Yang, Sun & Narasimhan (2019), A generalized algorithm for multi-objective reinforcement learning and policy
 adaptation, NeurIPS 32:14636; Sunehag et al. (2018), Value-decomposition networks, AAMAS 17:2085, for the sum.
@@ -73,11 +73,11 @@ class Config:
 
     steps: int = 400_000
     environments: int = 32
-    updates: int = 1
+    updates: int = 2
     batch: int = 256
     capacity: int = 100_000
     warmup: int = 2_000
-    discount: float = 0.95
+    discount: float = 0.9
     ahead: int = 3
     learning_rate: float = 1e-3
     polyak: float = 0.005
@@ -193,7 +193,15 @@ def added_up(steps: Step, ahead: int, discount: float) -> tuple[Transition, Bool
     count = len(steps.over) - ahead + 1
     first = jax.tree.map(lambda leaf: leaf[:count], steps)
     reward, there = jnp.zeros_like(first.reward), jnp.ones_like(first.over)
-    found = Transition(*first[:3], reward, jnp.ones(first.over.shape), first.next_values, first.next_mask)
+    found = Transition(
+        first.values,
+        first.action,
+        first.weights,
+        reward,
+        jnp.ones(first.over.shape),
+        first.next_values,
+        first.next_mask,
+    )
     for k in range(ahead):
         here = jax.tree.map(lambda leaf, k=k: leaf[k : k + count], steps)
         left = jnp.where(here.terminated, 0.0, discount ** (k + 1))
@@ -230,7 +238,8 @@ def differences(
     seen = jnp.broadcast_to(batch.next_values[:, None], (*tried.shape[:2], batch.next_values.shape[-1]))
     own = jnp.broadcast_to(batch.weights[:, None], tried.shape)
     ahead = network(seen, tried)
-    action = greedy(ahead, own, jnp.broadcast_to(batch.next_mask[:, None], (*tried.shape[:2], batch.next_mask.shape[-1])))
+    mask = jnp.broadcast_to(batch.next_mask[:, None], (*tried.shape[:2], batch.next_mask.shape[-1]))
+    action = greedy(ahead, own, mask)
     which = jnp.argmax((together(ahead, action) * own).sum(-1), axis=1)[:, None, None]
     action, weights, values = (jnp.take_along_axis(leaf, which, axis=1)[:, 0] for leaf in (action, tried, seen))
     then = batch.reward + batch.discount[:, None] * together(target(values, weights), action)
@@ -298,16 +307,14 @@ def trainer(
             )
         weights = drawn(for_weights, n, objectives)
         no = jnp.zeros(n, bool)
-        step = Step(
-            observation.values, jnp.zeros((n, factors), jnp.int32), weights, weights, *observation, no, no, no
-        )
+        step = Step(observation.values, jnp.zeros((n, factors), jnp.int32), weights, weights, *observation, no, no, no)
         item = jax.tree.map(lambda leaf: leaf[0], Transition(*step[:4], weights[:, 0], *observation))
         return Run(
             key,
             jnp.int32(0),
             module,
             module,
-            optimiser(config).init(module),
+            optimiser(config).init(module),  # pyright: ignore[reportArgumentType] equinox modules are pytrees
             buffer.empty(item, config.capacity),
             jax.tree.map(lambda leaf: jnp.zeros((config.ahead - 1, *leaf.shape), leaf.dtype), step),
             drawn_params,
@@ -333,9 +340,7 @@ def trainer(
             )
         reward = reward - config.aversion * at_risk[:, None]
         over, final = terminated | truncated, info["final_observation"]
-        step = Step(
-            values, action, run.weights, reward, final.values, final.mask, terminated, over, jnp.ones(n, bool)
-        )
+        step = Step(values, action, run.weights, reward, final.values, final.mask, terminated, over, jnp.ones(n, bool))
         total = run.episode + reward
         run = run._replace(
             state=state,
@@ -374,9 +379,8 @@ def trainer(
         memory = buffer.add(memory, made, happened)
 
         def updates(learned: Any) -> tuple[Any, Array]:
-            learned, losses = jax.lax.scan(
-                lambda learned, key: update(learned, key, memory), learned, jax.random.split(for_updates, config.updates)
-            )
+            keys = jax.random.split(for_updates, config.updates)
+            learned, losses = jax.lax.scan(lambda learned, key: update(learned, key, memory), learned, keys)
             return learned, losses.mean(0)
 
         learned, loss = jax.lax.cond(
@@ -402,7 +406,12 @@ def trainer(
 
 
 def make_train(
-    config: Config, episodes: Episodes, network: Callable[[Array], Heads], params: Any = None, *, risk: Risk | None = None
+    config: Config,
+    episodes: Episodes,
+    network: Callable[[Array], Heads],
+    params: Any = None,
+    *,
+    risk: Risk | None = None,
 ) -> Callable[[Array], tuple[Run, dict[str, Array]]]:
     """A whole training run as one function of its key, to be jitted and vmapped; arguments as in `trainer`."""
     whole = trainer(config, episodes, network, params, risk=risk)

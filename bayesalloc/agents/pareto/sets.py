@@ -1,4 +1,4 @@
-"""Sets of outcomes in several objectives as padded arrays: what is dominated leaves, and what has no room is counted."""
+"""Sets of outcomes in several objectives as padded arrays: the dominated leave, and what has no room is counted."""
 
 import jax
 import jax.numpy as jnp

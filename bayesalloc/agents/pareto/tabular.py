@@ -298,7 +298,7 @@ def make_train(
     """A whole run as one function of its key, to be jitted, and vmapped over many; arguments as in `trainer`."""
     whole = trainer(config, problem, risk=risk)
 
-    def step(_: int, run: Run) -> Run:
+    def step(_: Any, run: Run) -> Run:
         return whole.advance(run, 1)[0]
 
     return lambda rng_key: jax.lax.fori_loop(0, config.steps, step, whole.begin(rng_key))
