@@ -36,6 +36,7 @@ REFUSED = {
     "nan": (filled("nan"), "is 'nan'"),
     "infinity": (filled("inf"), "is 'inf'"),
     "too large": (filled("1e999"), "is '1e999'"),
+    "too large to be squared": (filled("1e200"), "is 1e200: it is too large"),
     "underscores": (filled("1_000"), "is '1_000'"),
     "percent": (filled("12 %"), "is '12 %'; a number must stand without its percent sign"),
     "thousands": (filled('"1,234"'), "is '1,234'; a number must stand without thousands separators: 1234"),
@@ -132,6 +133,29 @@ def test_gaps_hide_no_sum():
     values[rng.random(values.shape) < 0.12] = np.nan
     books = from_columns({f"x{i}": column for i, column in enumerate(values.T)})
     assert set(books.left_out) == {"x10"}
+
+
+def test_a_total_that_does_not_add_up_says_where_and_by_how_much(tmp_path):
+    parts = np.round([A, B, C], 2)
+    total = parts.sum(0)
+    total[[7, 30]] += [5.0, -120.0]
+    columns = {
+        "unit": [f"u{i}" for i in range(ROWS)],
+        "a": parts[0],
+        "b": parts[1],
+        "total_cost": total,
+        "c": parts[2],
+        "d": D,
+    }
+    text = [",".join(columns)] + [
+        ",".join(cell if isinstance(cell, str) else f"{cell:.6f}" for cell in row)
+        for row in zip(*columns.values(), strict=True)
+    ]
+    books = read_books(written(tmp_path, "\n".join(text) + "\n"))
+    why = "it adds up 'a', 'b' and 'c', but is off in line 9 by +5, in line 32 by -120"
+    assert books.left_out["total_cost"] == why
+    loose = from_columns({"a": A, "b": B, "total": A + B + 0.3 * C, "d": D})
+    assert loose.names == ("a", "b", "total", "d")
 
 
 def test_near_sums_are_kept():

@@ -20,6 +20,10 @@ import pytest
 import bayesalloc as ba
 from bayesalloc import runs
 from bayesalloc.cli import arguments, main as program
+from bayesalloc.discovery.books import read_books
+from bayesalloc.discovery.graph import read_graph
+from bayesalloc.discovery.knowledge import binding, read_office
+from bayesalloc.discovery.search import Settings, discover
 from bayesalloc.inference.files import SEALED, check_structure, open_posterior, save_tree
 from bayesalloc.inference.posing import pose, restore
 from tests import mutations
@@ -52,6 +56,25 @@ YEARS = "year,forest_health,erosion,mechanism,contribution_expert\n" + "".join(
 PEOPLE = "group,person,mechanism,contribution,endowment,round\n" + "".join(
     f"{i // 4},{i % 4},{'on' if i < 6 else 'off'},{i},20,{t}\n" for t in (1, 2) for i in range(12)
 )
+BOOKS = "unit,period,rain,budget,income\n" + "".join(
+    f"{'north' if i < 8 else 'south'},{2001 + i % 8},{i * i % 7}.5,{(i * 5) % 11 - 4},{'' if i == 3 else i * i % 13}\n"
+    for i in range(16)
+)
+ANSWERS = "town,answer,vote\n" + "".join(f"{'abc'[i % 3]},{'yn'[i * i % 2]},{i * 5 % 4}\n" for i in range(20))
+OFFICE = """tiers = [["rain"], ["budget"], ["income"]]
+forbidden = [["rain", "budget"]]
+required = [["budget", "income"]]
+decisions = ["budget"]
+[protected.income]
+harm = "down"
+[weights]
+surplus = 0.5
+[[comments]]
+who = "mayor"
+says = "No cuts."
+frozen = ["budget"]
+"""
+GRAPH = json.dumps({"nodes": ["a", "b", "c"], "directed": [["a", "b"]], "undirected": [["b", "c"]], "alpha": 0.01})
 PLAIN = """import numpyro, numpyro.distributions as dist
 def model(dose=None, score=None):
     x = numpyro.sample("x", dist.Normal())
@@ -185,6 +208,8 @@ def _command(rng: np.random.Generator, place: Place) -> None:
         ("allocate", "none.json", "--method", "dec-price", "--time-limit", "1", "--policy", "none.policy"),
         ("train", "none", "--episodes", "5", "--preset", "ours", "--resume", "none"),
         ("reproduce", "none", "--graphs", "3", "--training", "0"),
+        ("discover", "none.csv", "--alpha", "0.05", "--bootstrap", "10", "--test", "chisq", "--rule", "sepset"),
+        ("discover", "none.csv", "--knowledge", "none.toml", "--missing", "em", "--seed", "3"),
         ("models", "--none"),
         ("mechanisms", "--none"),
         ("init", "own.toml/deep"),
@@ -225,6 +250,12 @@ def main(*line: str) -> int:
 ATTEMPTS: dict[str, Callable[[np.random.Generator, Place], Any]] = {
     "a yearly record": _file("r.csv", YEARS, lambda path: pose(ba.load_model("watershed"), path)),
     "a record of groups": _file("g.csv", PEOPLE, lambda path: pose(ba.load_model("cooperation"), path)),
+    "books": _file("b.csv", BOOKS, lambda path: discover(read_books(path), bootstrap=3)),
+    "books of labels": _file(
+        "l.csv", ANSWERS, lambda path: discover(read_books(path, discrete=True), settings=Settings(test="chisq"))
+    ),
+    "knowledge": _file("k.toml", OFFICE, lambda path: binding(read_office(path), ["rain", "budget", "income"])),
+    "a graph": _file("g.json", GRAPH, read_graph),
     "a mechanism": _file("m.toml", MECHANISM, lambda path: ba.load_model("watershed").arms([str(path)])),
     "a posterior of ours": _sealed,
     "a posterior of others": _unsealed,

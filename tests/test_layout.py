@@ -8,13 +8,25 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. What stands in one row may import from each other, but not in a circle.
 FLOORS = [
-    {"errors", "limits", "defaults", "sites", "fields", "threefry", "workers", "programs", "replacing", "settings"},
+    {
+        "errors",
+        "limits",
+        "defaults",
+        "sites",
+        "fields",
+        "threefry",
+        "workers",
+        "programs",
+        "replacing",
+        "settings",
+        "threads",
+    },
     {"following", "records"},
     {"intervene", "ancestry", "environment", "mechanism", "checking", "library", "simulate", "stepping", "episodes"},
     {"inference"},
     {"effects"},
     {"agents", "discovery"},
-    {"allocators", "impact"},
+    {"allocators", "impact", "budgets"},
     {"claims"},
     {"runs"},
     {"report"},

@@ -9,8 +9,9 @@ import pytest
 
 from bayesalloc.agents.pareto import conditioned
 from bayesalloc.agents.pareto.bounds import n_step_bounds, played
-from bayesalloc.agents.pareto.conditioned import Config, Step, Transition, added_up, differences, explored
+from bayesalloc.agents.pareto.conditioned import Config, differences, explored
 from bayesalloc.agents.pareto.networks import Heads, greedy, together
+from bayesalloc.agents.pareto.steps import Step, Transition, added_up
 from bayesalloc.episodes import Episodes
 from bayesalloc.errors import InputError
 from bayesalloc.simulate import rollout

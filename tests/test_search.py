@@ -122,6 +122,22 @@ def test_correlations_that_cannot_be_are_repaired():
     assert np.allclose(np.diagonal(found.correlation[0]), 1.0)
 
 
+@pytest.mark.parametrize(("rows", "count", "share"), [(5, 10, 0.0), (8, 20, 0.3), (12, 40, 0.1), (6, 2, 0.0)])
+def test_few_rows_say_little_and_fail_nowhere(rows, count, share):
+    """Noise without any edge: few are found, though a table of five rows resampled repeats some of them."""
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=(rows, count))
+    values[rng.random(values.shape) < share] = np.nan
+    books = from_columns({f"x{i}": column for i, column in enumerate(values.T)})
+    for missing in ("pairwise", "em"):
+        found = discover(books, settings=Settings(missing=missing), bootstrap=5)
+        assert (found.graph.adjacency | found.graph.adjacency.T).sum() / 2 <= 0.1 * count**2
+        assert any("few to resample" in warning for warning in found.warnings)
+    if share:
+        with pytest.raises(InputError, match="missing is 'complete', and . rows have no gap; it takes 5"):
+            discover(books, settings=Settings(missing="complete"))
+
+
 def test_a_sum_that_never_changes_joins_nothing_within_it():
     """Without that the columns of a closed budget are joined by arithmetic; also with one of them left out."""
     rng = np.random.default_rng(2)

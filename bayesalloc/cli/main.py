@@ -7,8 +7,11 @@ from cyclopts import App, CycloptsError
 
 from bayesalloc import __version__
 from bayesalloc.cli.allocate import allocate
+from bayesalloc.cli.budget import budget
 from bayesalloc.cli.compare import compare
 from bayesalloc.cli.counterfactual import counterfactual
+from bayesalloc.cli.discover import discover
+from bayesalloc.cli.effect import effect
 from bayesalloc.cli.fit import fit
 from bayesalloc.cli.init import init
 from bayesalloc.cli.mechanisms import mechanisms
@@ -24,9 +27,10 @@ app = App(
     version=__version__,
     help="What would happen to the common good if resources were shared out by another rule, and how sure are we?",
 )
-for command in (compare, fit, counterfactual, allocate, train, reproduce, models, mechanisms, init):
+for command in (compare, fit, counterfactual, allocate, train, discover, effect, budget, reproduce, models, mechanisms):
     app.command(command)
-app.command(optimize)
+for command in (init, optimize):
+    app.command(command)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from bayesalloc import limits
 from bayesalloc.discovery import identities
 from bayesalloc.errors import InputError, listed, quoted
 from bayesalloc.records import Table
@@ -96,11 +97,11 @@ def read_books(path: str | Path | Table, *, discrete: bool = False) -> Books:
             place = {label: float(i) for i, label in enumerate(labels[name])}
             columns.append([place.get(cell, np.nan) for cell in table.cells(name)])
     else:
-        columns = [_numbers(table, name) for name in names]
+        columns = [numbers(table, name) for name in names]
     books = Books(tuple(names), np.array(columns).T, units, periods, labels)
     if len(table) < LEAST_ROWS:
         raise InputError(f"{table.path}: has {len(table)} rows; nothing can be told from fewer than {LEAST_ROWS}")
-    return _told(books, table.path)
+    return _told(books, table.path, table.lines)
 
 
 def from_columns(
@@ -141,12 +142,19 @@ def _levels(table: Table, name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _numbers(table: Table, name: str) -> list[float]:
+def numbers(table: Table, name: str) -> list[float]:
+    """A column's numbers, NaN where a cell is empty.
+
+    Raises:
+        InputError: naming the line and what is no number.
+    """
     cells = table.cells(name)
     values = [float(cell) if _NUMBER.fullmatch(cell) else np.nan for cell in cells]
     for index, (cell, value) in enumerate(zip(cells, values, strict=True)):
         if cell and not np.isfinite(value):
             raise table.error(index, name, f"is '{quoted(cell)}'; {_advice(cell)}")
+        if reason := limits.single_precision(value):
+            raise table.error(index, name, f"is {cell}: {reason}")
     there = [cell for cell in cells if cell]
     dated = _CALENDAR.search(name.lower().replace("_", " "))
     if there and (
@@ -175,7 +183,7 @@ def _advice(cell: str) -> str:
     return "it must be a number (empty if missing)"
 
 
-def _told(books: Books, path: str | Path) -> Books:
+def _told(books: Books, path: str | Path, lines: Sequence[int] | None = None) -> Books:
     """The books without the columns that say nothing, and with sentences on what to beware of."""
     left_out: dict[str, str] = {}
     warnings: list[str] = []
@@ -184,10 +192,10 @@ def _told(books: Books, path: str | Path) -> Books:
         if not len(there):
             left_out[name] = "it is empty"
         elif there.min() == there.max():
-            given = books.labels[name][0] if name in books.labels else f"{there[0]:g}"
+            given = books.labels[name][0] if name in books.labels else f"{there[0] + 0.0:g}"
             left_out[name] = f"it is {given} in every row"
     changing = _without(books, left_out)
-    found = [] if books.labels or not changing.names else identities.found(changing.names, changing.values)
+    found = [] if books.labels or not changing.names else identities.found(changing.names, changing.values, lines)
     for identity in found:
         if identity.left_out:
             left_out[identity.left_out] = identity.sentence

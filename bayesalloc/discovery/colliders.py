@@ -10,6 +10,7 @@ Three rules judge by other sets:
 Where only sets of more than `HELD` variables make x and y independent, all judge by those that removed the edge.
 """
 
+from math import comb
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,12 +18,11 @@ from jaxtyping import Bool, Float, Int
 
 from bayesalloc.discovery.independence import Independence, score_of
 from bayesalloc.discovery.knowledge import NO_TIER, Knowledge
-from bayesalloc.discovery.skeleton import Skeleton, choices
+from bayesalloc.discovery.skeleton import EACH, MOST, Skeleton, choices, parts
 
 Rule = Literal["maxp", "sepset", "majority"]
 
 HELD = 4  # most variables held fixed where all sets of neighbours are judged
-CASES = 200_000  # tests that are made at once
 
 
 class Colliders(NamedTuple):
@@ -33,7 +33,8 @@ class Colliders(NamedTuple):
         one: a cause, before `other` in the order of the variables.
         middle: what both cause.
         other: the other cause.
-        strength: the larger, the less the two are independent once `middle` is held fixed.
+        strength: how much less independent the two are with `middle` held fixed than without, in scores; by `sepset`
+            how little they are so with it.
         tests: how many tests that took.
     """
 
@@ -91,7 +92,9 @@ def colliders(
     judged = survey.without > survey.within if rule == "maxp" else survey.votes < 0
     small = np.maximum(survey.without, survey.within) > score_of(alpha)
     keep = np.where(small, judged, ~found.separated[sample, one, other, middle])
-    return Colliders(sample[keep], one[keep], middle[keep], other[keep], -survey.within[keep], survey.tests)
+    low = np.nextafter(-np.inf, 0.0)  # a difference of what is never found independent
+    strength = np.maximum(survey.without, low) - np.maximum(survey.within, low)
+    return Colliders(sample[keep], one[keep], middle[keep], other[keep], strength[keep], survey.tests)
 
 
 def _with_middle(
@@ -136,6 +139,8 @@ def _surveyed(
     both = np.concatenate([pair, pair[:, [0, 2, 1]]])
     number = np.tile(np.arange(len(pair)), 2)
     width = degree[both[:, 0], both[:, 1]]
+    while most > 1 and sum(comb(int(d), k) for d in width for k in range(most + 1)) > max(MOST, EACH * samples):
+        most -= 1
     for neighbours in np.unique(width):
         rows = np.flatnonzero(width == neighbours)
         around = np.nonzero(joined[both[rows, 0], both[rows, 1]])[1].reshape(-1, neighbours)
@@ -143,22 +148,21 @@ def _surveyed(
             chosen, _ = choices(int(neighbours), size)
             inside = np.zeros((len(chosen), int(neighbours)), bool)
             inside[np.arange(len(chosen))[:, None], chosen] = True
-            step = max(CASES // len(chosen), 1)
-            for start in range(0, len(rows), step):
-                part = slice(start, start + step)
-                s, x, y = np.repeat(both[rows[part]], len(chosen), axis=0).T
-                given = around[part][:, chosen].reshape(len(s), size).T
+            for part, these in parts(len(rows), len(chosen), int(neighbours)):
+                held, now = inside[None, part], rows[these]
+                times = held.shape[1]
+                s, x, y = np.repeat(both[now], times, axis=0).T
+                given = around[these][:, chosen[part]].reshape(len(s), size).T
                 score = test.scores(s, x, y[None], given)[0]
                 tests += len(score)
                 if size:
                     score[tier[given].max(0) > np.maximum(until[x], until[y])] = -np.inf
-                score = score.reshape(-1, len(chosen))
-                where = number[rows[part], None], around[part]
-                held = np.where(inside[None], score[:, :, None], -np.inf).max(1)
-                free = np.where(inside[None], -np.inf, score[:, :, None]).max(1)
-                np.maximum.at(within, where, held)  # a pair may stand here twice, by the neighbours of each of the two
-                np.maximum.at(without, where, free)
+                score = score.reshape(-1, times)
+                where = number[now, None], around[these]
+                # A pair may stand here twice, by the neighbours of each of the two.
+                np.maximum.at(within, where, np.where(held, score[:, :, None], -np.inf).max(1))
+                np.maximum.at(without, where, np.where(held, -np.inf, score[:, :, None]).max(1))
                 alike = score > threshold
-                np.add.at(votes, where, 2 * (alike @ inside.astype(np.int64)) - alike.sum(1)[:, None])
+                np.add.at(votes, where, 2 * (alike @ held[0].astype(np.int64)) - alike.sum(1)[:, None])
     at = place[sample, one, other]
     return _Survey(without[at, middle], within[at, middle], votes[at, middle], tests)

@@ -64,7 +64,7 @@ class Gaussian:
         self.correlation, self.rows = found
         self.shape = self.correlation.shape[:2]
         self.one_size = bool((self.rows == self.rows[:, :1, :1]).all())
-        self.most = max(int(self.rows.min(initial=np.inf)) - 4, 0) if self.rows.size else 0
+        self.most = max(int(self.rows.max(initial=0.0)) - 4, 0)
 
     def scores(
         self,
@@ -92,9 +92,11 @@ class Gaussian:
         share = block[held + 1 :, held] / np.sqrt(np.where(fine, own * left, 1.0))
         size = self.rows[sample, 0, 0] if self.one_size else self._sizes(places, held)
         free = size - held - 3
-        fine = fine & (free > 0)
+        told = free > 0
         deviate = np.arctanh(np.minimum(np.abs(share), 1 - 1e-15)) * np.sqrt(np.maximum(free, 0.0))
-        return np.where(fine, -deviate, -np.inf)
+        if not held:  # too few rows say of no two variables that they go together
+            return np.where(told, np.where(fine, -deviate, -np.inf), 0.0)
+        return np.where(fine & told, -deviate, -np.inf)
 
     def _sizes(self, places: np.ndarray, held: int) -> np.ndarray:
         """Rows of the pair with fewest: among what is tested, and between it and what is held."""

@@ -1,10 +1,9 @@
 """What an office knows beside its books, as a TOML file says it; and what of that binds a search for causes."""
 
-import itertools
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import networkx as nx
@@ -18,6 +17,20 @@ from bayesalloc.errors import InputError, quoted
 NO_TIER = -1
 
 
+class Goal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An objective.
+
+    Attributes:
+        weight: at least 0; only ratios of weights matter.
+        better: which direction is good.
+        base: what 100 of its units are worth in money, where they are; all such objectives are one: the money.
+    """
+
+    weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    better: Literal["higher", "lower"] = "higher"
+    base: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+
 class Comment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a stakeholder says, and what is made of it.
 
@@ -28,7 +41,7 @@ class Comment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         required: edges that there must be.
         protected: variables that are not to be harmed.
         tolerances: variable -> harm that would be borne, in its own unit.
-        weights: objective or protected variable -> weight.
+        weights: objective -> weight, or its `Goal`.
         frozen: decisions that are not to change.
     """
 
@@ -38,7 +51,7 @@ class Comment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     required: tuple[Pair, ...] = ()
     protected: tuple[str, ...] = ()
     tolerances: dict[str, float] = {}
-    weights: dict[str, float] = {}
+    weights: dict[str, float | Goal] = {}
     frozen: tuple[str, ...] = ()
 
 
@@ -51,7 +64,7 @@ class Office(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         forbidden: edges that there cannot be, cause first.
         required: edges that there must be.
         protected: columns that are not to be harmed; as a table with what is known of each.
-        weights: objective -> its weight.
+        weights: objective -> its weight, where more is better, or its `Goal`.
         limits: what a proposal must keep to.
         comments: of stakeholders.
     """
@@ -61,7 +74,7 @@ class Office(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     forbidden: tuple[Pair, ...] = ()
     required: tuple[Pair, ...] = ()
     protected: list[str] | dict[str, Any] = []
-    weights: dict[str, float] = {}
+    weights: dict[str, float | Goal] = {}
     limits: dict[str, Any] = {}
     comments: tuple[Comment, ...] = ()
 
@@ -69,6 +82,10 @@ class Office(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def ordered(self) -> list[list[str]]:
         """The tiers without their names."""
         return list(self.tiers.values()) if isinstance(self.tiers, dict) else self.tiers
+
+    def edges(self, kind: Literal["forbidden", "required"]) -> list[Pair]:
+        """The edges of a kind, those of comments among them, cause first."""
+        return [edge for said in (self, *self.comments) for edge in getattr(said, kind)]
 
 
 class Knowledge(NamedTuple):
@@ -158,9 +175,10 @@ def binding(
         rows = [place[name] for name in members]
         known.forbidden[np.ix_(rows, rows)] = True
     said = np.zeros_like(known.forbidden)
-    for field, array in (("forbidden", said), ("required", known.required)):
-        edges = itertools.chain(getattr(office, field), *(getattr(comment, field) for comment in office.comments))
-        for cause, effect in edges:
+    fields: tuple[tuple[Literal["forbidden", "required"], np.ndarray], ...]
+    fields = (("forbidden", said), ("required", known.required))
+    for field, array in fields:
+        for cause, effect in office.edges(field):
             for name in (cause, effect):
                 _check(name, place, ignored, f"{where}: {field}")
             if cause == effect:

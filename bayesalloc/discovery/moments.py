@@ -5,6 +5,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from bayesalloc.discovery.books import LEAST_ROWS
+from bayesalloc.errors import InputError
+from bayesalloc.threads import one_thread
+
 Missing = Literal["pairwise", "complete", "em"]
 
 FLOOR = 1e-3  # smallest eigenvalue that a repaired correlation matrix has
@@ -23,6 +27,7 @@ class Moments(NamedTuple):
     rows: Float[np.ndarray, "sample node node"]
 
 
+@one_thread
 def moments(
     values: Float[np.ndarray, "row node"],
     missing: Missing = "pairwise",
@@ -37,6 +42,9 @@ def moments(
             cells, if variables are normal and gaps depend on nothing that is missing.
         weights: how often each row counts, in each of many resampled tables; by default once, in one.
 
+    Raises:
+        InputError: for `complete`, where hardly a row is.
+
     >>> x = np.random.default_rng(0).normal(size=50)
     >>> found = moments(np.stack([x, -2 * x, np.where(x > 0, x, np.nan)], axis=1))
     >>> found.correlation[0, 0].round(6).tolist()[:2], found.rows[0, 0, 1]
@@ -45,11 +53,14 @@ def moments(
     weights = np.ones((1, len(values))) if weights is None else weights
     gaps = np.isnan(values)
     whole = ~gaps.any(1)
+    if missing == "complete" and whole.sum() < LEAST_ROWS:
+        raise InputError(f"missing is 'complete', and {whole.sum()} rows have no gap; it takes {LEAST_ROWS} at least")
     if missing == "complete" or whole.all():
         return _complete(values[whole], weights[:, whole])
     found = _pairwise(values, ~gaps, weights)
     if missing == "pairwise":
         return found
+    values = (values - np.nanmean(values, 0)) / np.nanstd(values, 0)
     correlation = [_em(values, each, begun) for each, begun in zip(weights, found.correlation, strict=True)]
     return found._replace(correlation=np.stack(correlation))
 
@@ -58,9 +69,9 @@ def _complete(values: np.ndarray, weights: np.ndarray) -> Moments:
     centred = values - values.mean(0)
     made = np.empty((len(weights), values.shape[1], values.shape[1]))
     for each, weight in zip(made, weights, strict=True):
-        weighted = centred * weight[:, None]
-        mean = weighted.sum(0) / weight.sum()
-        each[:] = weighted.T @ centred / weight.sum() - np.outer(mean, mean)
+        weighted, total = centred * weight[:, None], max(weight.sum(), 1.0)
+        mean = weighted.sum(0) / total
+        each[:] = weighted.T @ centred / total - np.outer(mean, mean)
     rows = np.broadcast_to(weights.sum(1)[:, None, None], made.shape)
     return Moments(_scaled(made), np.ascontiguousarray(rows))
 
@@ -108,7 +119,6 @@ def _em(values: np.ndarray, weights: np.ndarray, correlation: np.ndarray) -> np.
     """The correlation matrix of the most likely normal distribution, from a first guess."""
     rows = weights > 0
     values, weights = values[rows], weights[rows]
-    values = (values - np.nanmean(values, 0)) / np.nanstd(values, 0)
     there = ~np.isnan(values)
     patterns, which = np.unique(there, axis=0, return_inverse=True)
     groups = [np.flatnonzero(which.reshape(-1) == k) for k in range(len(patterns))]

@@ -16,6 +16,7 @@ from bayesalloc.discovery.independence import Independence, score_of
 from bayesalloc.discovery.knowledge import NO_TIER, Knowledge
 
 CASES = 200_000  # tests that are made at once
+MOST, EACH = 60_000_000, 3_000_000  # tests of one level, in all and in each of many samples; beyond that it is left out
 
 
 class Skeleton(NamedTuple):
@@ -23,15 +24,18 @@ class Skeleton(NamedTuple):
 
     Attributes:
         joined: symmetric.
-        separated: `[s, i, j, k]`: k is in a set that made i and j independent, of those of the smallest size.
+        separated: `[s, i, j, k]`: k is in a set that made i and j independent, of those of the smallest size; where
+            false discoveries are controlled, in that with the largest p-value, of i's neighbours or of j's.
         tests: how many tests were made in all.
         level: the largest number of variables that were held fixed.
+        ended: whether a level was left out since it would have taken too many tests.
     """
 
     joined: Bool[np.ndarray, "sample node node"]
     separated: Bool[np.ndarray, "sample node node node"]
     tests: int
     level: int
+    ended: bool
 
 
 class Cases(NamedTuple):
@@ -79,17 +83,20 @@ def skeleton(
     most = test.most if depth is None else min(depth, test.most)
     tests, level = 0, -1
     threshold = float(score_of(alpha))
+    ended = False
     while level < most and (joined.sum(2) > level + 1).any():
+        if ended := _size(joined, level + 1) > max(MOST, EACH * samples):
+            break
         level += 1
         removed = np.zeros_like(joined)
         for cases in _level(joined, level):
             score = test.scores(*cases)
             allowed = ~_too_late(cases, knowledge.tier)
             tests += int(allowed.sum()) if level else score.size
-            _note(removed, separated, cases, allowed & (score > threshold))
             if false_discoveries:
-                raised = np.where(allowed, score, -np.inf)
-                np.maximum.at(largest, (cases.sample, cases.one, cases.others), raised)
+                _raise(largest, separated, cases, np.where(allowed, score, -np.inf))
+            else:
+                _note(removed, separated, cases, allowed & (score > threshold))
         if false_discoveries:
             largest = np.maximum(largest, largest.swapaxes(1, 2))
             removed = joined & ~_discovered(largest, alpha, knowledge.possible)
@@ -97,7 +104,15 @@ def skeleton(
         joined &= ~(removed & ~fixed)
     separated |= separated.swapaxes(1, 2)
     separated[joined] = False
-    return Skeleton(joined, separated, tests, max(level, 0))
+    return Skeleton(joined, separated, tests, max(level, 0), ended)
+
+
+def _size(joined: np.ndarray, level: int) -> float:
+    """How many tests a level takes."""
+    times = np.bincount(joined.sum(2).reshape(-1))
+    return sum(
+        float(count) * math.comb(degree, level) * (degree - level) for degree, count in enumerate(times) if degree
+    )
 
 
 def _note(removed: np.ndarray, separated: np.ndarray, cases: Cases, hits: np.ndarray) -> None:
@@ -105,6 +120,22 @@ def _note(removed: np.ndarray, separated: np.ndarray, cases: Cases, hits: np.nda
     other, case = np.nonzero(hits)
     pair = cases.sample[case], cases.one[case], cases.others[other, case]
     removed[pair] = True
+    for held in cases.given:
+        separated[(*pair, held[case])] = True
+
+
+def _raise(largest: np.ndarray, separated: np.ndarray, cases: Cases, score: np.ndarray) -> None:
+    """The largest score of each pair so far, and the set that gave it."""
+    count = largest.shape[1]
+    code = (cases.sample * count + cases.one) * count + cases.others
+    order = np.lexsort((score.reshape(-1), code.reshape(-1)))
+    last = order[np.r_[np.flatnonzero(np.diff(code.reshape(-1)[order])), len(order) - 1]]
+    best, case = score.reshape(-1)[last], last % score.shape[1]
+    pair = cases.sample[case], cases.one[case], cases.others.reshape(-1)[last]
+    more = best > largest[pair]
+    pair, case = tuple(part[more] for part in pair), case[more]
+    largest[pair] = best[more]
+    separated[pair] = False
     for held in cases.given:
         separated[(*pair, held[case])] = True
 
@@ -122,7 +153,7 @@ def _level(joined: np.ndarray, level: int) -> Iterator[Cases]:
         sample, one = np.nonzero(degree == neighbours)
         around = np.nonzero(joined[sample, one])[1].reshape(-1, neighbours)
         chosen, rest = choices(int(neighbours), level)
-        for part, rows in _parts(len(sample), len(chosen), int(neighbours)):
+        for part, rows in parts(len(sample), len(chosen), int(neighbours)):
             given = around[rows][:, chosen[part]]  # [node, choice, held]
             others = around[rows][:, rest[part]]
             times = given.shape[1]
@@ -134,7 +165,7 @@ def _level(joined: np.ndarray, level: int) -> Iterator[Cases]:
             )
 
 
-def _parts(nodes: int, combinations: int, width: int) -> Iterator[tuple[slice, slice]]:
+def parts(nodes: int, combinations: int, width: int) -> Iterator[tuple[slice, slice]]:
     """Ranges of combinations and of nodes that are judged at once."""
     at_once = max(CASES // width, 1)
     step = min(combinations, at_once)

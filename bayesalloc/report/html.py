@@ -43,6 +43,7 @@ figure { margin: 1rem 0; }
 .panels.even { max-width: 54rem; grid-template-columns: repeat(auto-fit, minmax(min(23rem, 100%), 1fr)); }
 svg { display: block; width: 100%; height: auto; max-width: 26rem; }
 .wide svg { max-width: 33rem; }
+.full svg { max-width: 64rem; }
 figcaption, caption { color: var(--soft); line-height: 1.45; max-width: min(52rem, 100vw - 2.5rem); }
 figcaption { margin-top: .4rem; }
 caption { text-align: left; padding-bottom: .45rem; }
@@ -117,9 +118,9 @@ def terms(meanings: Mapping[str, str], level: str = "") -> str:
     return "<dl>" + "".join(f"<div><dt>{_text(a)}</dt><dd>{_text(b)}</dd></div>" for a, b in text.items()) + "</dl>\n"
 
 
-def figure(pictures: Sequence[str], caption: str, *, wide: bool = False) -> str:
-    """Pictures beside each other with one caption."""
-    shape = "wide" if wide else "panels even" if len(pictures) in (2, 4) else "panels"
+def figure(pictures: Sequence[str], caption: str, *, wide: bool = False, full: bool = False) -> str:
+    """Pictures beside each other with one caption; one that is `wide`, or as wide as the page (`full`)."""
+    shape = "full" if full else "wide" if wide else "panels even" if len(pictures) in (2, 4) else "panels"
     inside = f'<div class="{shape}">{"".join(pictures)}</div><figcaption>{_text(caption)}</figcaption>'
     return f"<figure>{inside}</figure>\n"
 

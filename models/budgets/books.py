@@ -24,13 +24,16 @@ from bayesalloc.errors import InputError
 from bayesalloc.models.budget import Quarter, environment
 from bayesalloc.models.budgets.decisions import SLACK, STEP, decide
 from bayesalloc.models.budgets.world import (
+    COSTS,
     DEPARTMENTS,
     FREEDOM,
     PLACE,
     PROTECTED,
+    REVENUE,
     SURVEY,
     TABLE,
     TIERS,
+    VARIABLE_COST,
     VARIABLES,
 )
 from bayesalloc.simulate import hold, rollout
@@ -168,6 +171,10 @@ def knowledge() -> str:
     lines += ["", "# Which direction harms, and what harm would be borne, in the column's own unit.", "[protected]"]
     for name, harmful in PROTECTED.items():
         lines += [f'{name} = {{ harm = "{"up" if harmful > 0 else "down"}", tolerance = {TOLERANCE:g} }}']
+    lines += ["", "# What changes are for: the result (base: M/yr of 100 % of a column), incidents, reputation."]
+    lines += ["[weights]", f"revenue = {{ base = {(1.0 - VARIABLE_COST) * REVENUE:g} }}"]
+    lines += [f'{name} = {{ better = "lower", base = {TABLE[name].base:g} }}' for name in COSTS]
+    lines += ['incidents = { weight = 0.3, better = "lower" }', "reputation = 0.3"]
     whole = SLACK * sum(TABLE[name].base for name in DEPARTMENTS)
     lines += ["", "# % that a budget may change by in a quarter; M/yr that all may come to."]
     lines += ["[limits]", f"change = {STEP:g}", f"total = {whole:g}"]

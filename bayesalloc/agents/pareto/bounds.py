@@ -58,8 +58,9 @@ def played(
     begin, go = jax.random.split(rng_key)
     params, seen, state = opened(episodes, count, None, begin)
 
+    @jax.vmap
     def valued(seen: Array, mask: Array) -> tuple[Array, Array]:
-        heads = network(seen, jnp.broadcast_to(weights, (count, len(weights))))
+        heads = network(seen, weights)
         action = greedy(heads, weights, mask)
         return action, together(heads, action)
 

@@ -1,0 +1,1 @@
+"""An organisation's next budget: what its books say changes would do, and which are proposed."""

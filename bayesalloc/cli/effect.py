@@ -1,0 +1,59 @@
+"""`bayesalloc effect`: what setting one column does to another, over all graphs that books allow."""
+
+from pathlib import Path
+
+from bayesalloc import defaults
+from bayesalloc.cli.options import DEFAULT, Common, Whole
+from bayesalloc.cli.session import session, warn
+from bayesalloc.errors import InputError
+
+
+def effect(
+    data: Path,
+    *,
+    treatment: str,
+    outcome: str,
+    graph: Path | None = None,
+    bootstrap: Whole = 100,
+    knowledge: Path | None = None,
+    interval: float = defaults.INTERVAL,
+    common: Common = DEFAULT,
+) -> None:
+    """What raising one column by one does to another, and whether the books can tell.
+
+    Args:
+        data: A CSV file, as `bayesalloc discover` takes it.
+        treatment: The column that is set.
+        outcome: The column that it is to move.
+        graph: A graph that `bayesalloc discover` wrote, or one of that form; default: graphs are learned.
+        bootstrap: Number of random halves of the rows that graphs are learned from; 0: one graph, from all rows.
+        knowledge: A TOML file with `tiers`, `forbidden` and `required` edges and stakeholders' comments.
+        interval: Probability of the interval.
+        common: What every command takes.
+    """
+    with session(common, "effect", "report.html") as (say, folder):
+        from bayesalloc import limits
+        from bayesalloc.discovery.asking import ask
+        from bayesalloc.discovery.books import read_books
+        from bayesalloc.discovery.graph import read_graph
+        from bayesalloc.discovery.knowledge import read_office
+        from bayesalloc.report import effect as documents
+
+        limits.probability("interval", interval)
+        if graph is not None and knowledge is not None:
+            raise InputError("--graph says what causes what, and --knowledge would change nothing; give one of them")
+        found = ask(
+            read_books(data),
+            treatment,
+            outcome,
+            None if knowledge is None else read_office(knowledge),
+            None if graph is None else read_graph(graph),
+            bootstrap=bootstrap,
+            seed=common.seed,
+            interval=interval,
+            where=graph or knowledge or "knowledge",
+        )
+        warn(found.warnings)
+        result = documents.as_json(found, interval, folder.files("report.html"))
+        documents.write(found, interval, folder.path / "report.html", books=data.name, seed=common.seed)
+        say(documents.text(found, interval), result)

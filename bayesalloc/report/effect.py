@@ -1,0 +1,132 @@
+"""The effect of one column of books on another, as documents: the answer of `bayesalloc effect`."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Group
+
+from bayesalloc.discovery.asking import Answer
+from bayesalloc.discovery.effects import SURE
+from bayesalloc.report import figures, html
+from bayesalloc.report.tables import Name, Sheet, document, for_json
+from bayesalloc.report.words import bracket, listing, number, percent, words
+
+SHOWN = 12  # adjustment sets, and rows of the figure
+TERMS = {
+    "effect": "of raising the treatment by one, from outside, in the outcome's own unit; {level} intervals hold what is"
+    " not known of the slope and of the graph.",
+    "held fixed": "direct causes of the treatment. What else goes with both would pass for its effect.",
+    "identified": f"in at least {100 * SURE:.0f} % of the graphs the effect is the same, whatever is held fixed.",
+    "range": "the least and the largest of the effects by single sets that may have to be held fixed.",
+}
+
+
+def as_json(answer: Answer, interval: float, files: Mapping[str, str]) -> dict[str, Any]:
+    """The document of `bayesalloc effect`."""
+    estimate = answer.estimate
+    return for_json(
+        {
+            "treatment": estimate.treatment,
+            "outcome": answer.outcome,
+            "ate": answer.effect.mean,
+            "low": answer.effect.low,
+            "high": answer.effect.high,
+            "prob_positive": answer.effect.prob_positive,
+            "interval": {"kind": "eti", "prob": interval},
+            "identified": answer.identified,
+            "range": answer.range,
+            "adjustment_sets": [[*names] for names, _ in estimate.sets],
+            "method": answer.method,
+            "graphs": answer.graphs,
+            "warnings": answer.warnings,
+            "files": files,
+        }
+    )
+
+
+def text(answer: Answer, interval: float) -> Group:
+    """The same in a terminal."""
+    return document([*sentences(answer, interval), *answer.warnings], [sets_sheet(answer)])
+
+
+def sentences(answer: Answer, interval: float, name: Name = str) -> list[str]:
+    """What is found, and what it takes for granted."""
+    estimate, effect = answer.estimate, answer.effect
+    shown = bracket(effect._asdict(), "mean")
+    draws = len(estimate.draws)
+    sure = "identified" if answer.identified else "not identified"
+    said = [
+        f"Raising {name(estimate.treatment)} by one moves {name(answer.outcome)} by {shown} ({100 * interval:.0f} %"
+        f" interval); it raises it with probability {percent(float(effect.prob_positive), draws)}. The effect is"
+        f" {sure}."
+    ]
+    if not answer.identified:
+        low, high = (number(end) for end in answer.range)
+        said.append(f"By what may have to be held fixed, it is between {low} and {high}.")
+    said.append(
+        "This takes for granted that nothing outside these columns moves both, that relations are linear, and that rows"
+        " are independent."
+    )
+    return said
+
+
+def sets_sheet(answer: Answer, name: Name = str) -> Sheet:
+    """What was held fixed, how often, and the effect then."""
+    estimate = answer.estimate
+    place = estimate.names.index(answer.outcome)
+    rows = [
+        [listing(map(name, chosen)) if chosen else "nothing", f"{100 * share:.0f} %", number(float(mean[place]))]
+        for (chosen, share), mean in zip(estimate.sets[:SHOWN], estimate.means[:SHOWN], strict=True)
+    ]
+    if (left := len(estimate.sets) - SHOWN) > 0:
+        rows.append([f"and {left} more sets", "", ""])
+    return Sheet("What is held fixed", ["held fixed", "share of the draws", "effect"], rows)
+
+
+def write(answer: Answer, interval: float, path: Path, *, books: str, seed: int) -> Path:
+    """The page; there is never half a file."""
+    title = f"{books}: what {words(answer.estimate.treatment)} does to {words(answer.outcome)}"
+    return html.write(html.frame(title, _body(answer, interval), seed), path)
+
+
+def _body(answer: Answer, interval: float) -> Iterator[str]:
+    level = f"{100 * interval:.0f} %"
+    yield html.tags("observational: from books", answer.method)
+    yield html.answer(sentences(answer, interval, words), answer.warnings, bad=not answer.identified)
+    yield html.section(f"What {words(answer.estimate.treatment)} moves")
+    caption = (
+        "Effects on the columns that it moves most clearly, in their standard deviations for one of its own; bars hold"
+        f" {level}. Hollow: not identified."
+    )
+    yield html.figure([html.svg(forest(answer, interval), "Effects on other columns.")], caption, wide=True)
+    yield html.section("What is held fixed")
+    yield html.table(sets_sheet(answer, words))
+    yield html.section("What the words mean") + html.terms(TERMS, level)
+
+
+def forest(answer: Answer, interval: float) -> Figure:
+    """The treatment's effects, on the outcome and on what it moves most clearly."""
+    estimate = answer.estimate
+    draws = estimate.draws * estimate.spread[estimate.names.index(estimate.treatment)] / estimate.spread
+    tail = (1 - interval) / 2
+    low, mean, high = np.quantile(draws, tail, 0), draws.mean(0), np.quantile(draws, 1 - tail, 0)
+    clear = np.abs(mean) / np.maximum(draws.std(0), 1e-12)
+    asked = estimate.names.index(answer.outcome)
+    order = [i for i in np.argsort(-np.nan_to_num(clear, nan=-1.0)) if i != asked and np.isfinite(mean[i])]
+    rows = [asked, *order[: SHOWN - 1]]
+    height = 0.8 + 0.28 * len(rows)
+    figure = Figure(figsize=(figures.WIDE, height))
+    axes = figures.axes_at(figure, (1.7, 0.5, figures.WIDE - 1.95, height - 0.6))
+    for row, i in enumerate(rows):
+        colour = figures.COLOURS[1] if i == asked else figures.COLOURS[0]
+        axes.plot([low[i], high[i]], [row, row], color=colour, linewidth=3, solid_capstyle="butt")
+        fill = colour if estimate.identified[i] >= SURE else "white"
+        axes.plot(mean[i], row, "o", color=fill, markeredgecolor=colour, markersize=6, zorder=3)
+    axes.axvline(0, color=figures.GREY, linewidth=0.9, zorder=0)
+    figures.row_labels(axes, [estimate.names[i] for i in rows], wrap=24)
+    figures.with_zero(axes)
+    axes.set_xlabel("standard deviations", fontsize=figures.SMALL)
+    return figure
