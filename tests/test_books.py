@@ -29,6 +29,7 @@ REFUSED = {
     "one variable": ("unit,period,a\nx,1,2\n", "has 1 columns of variables; there must be at least 2"),
     "few rows": ("a,b\n1,2\n2,1\n", "has 2 rows; nothing can be told from fewer than 5"),
     "semicolons": ("a;b\n1;2\n", "separated by a semicolon; it must be a comma"),
+    "semicolons and decimal commas": ("a;b\n1,5;2,0\n", "separated by a semicolon"),
     "tabs": ("a\tb\n1\t2\n", "separated by a tab"),
     "a column without a name": ("a,,b\n1,2,3\n", "column 2 has no name"),
     "text": (filled("north"), "line 4, column 'a': is 'north'; it must be a number"),

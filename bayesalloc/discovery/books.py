@@ -77,9 +77,7 @@ def read_books(path: str | Path | Table, *, discrete: bool = False) -> Books:
     Raises:
         InputError: naming the file, the line, the column, the value and what is allowed.
     """
-    table = path if isinstance(path, Table) else Table(path)
-    if len(table.columns) == 1 and (found := [mark for mark in SEPARATORS if mark in next(iter(table.columns))]):
-        raise InputError(f"{table.path}: columns are separated by {SEPARATORS[found[0]]}; it must be a comma")
+    table = path if isinstance(path, Table) else _table(Path(path))
     if "" in table.columns:
         raise InputError(f"{table.path}: column {list(table.columns).index('') + 1} has no name in the header")
     units = tuple(table.labels(UNIT)) if UNIT in table.columns else None
@@ -119,6 +117,15 @@ def from_columns(
     values = np.stack([np.asarray(column, float) for column in columns.values()], axis=1)
     when = None if periods is None else tuple(periods)
     return _told(Books(tuple(columns), values, None if units is None else tuple(units), when), "the books")
+
+
+def _table(path: Path) -> Table:
+    """The table in a file; one with other separators is refused before its cells are counted."""
+    text = limits.read_text(path, limits.CSV_BYTES, "a CSV file", "utf-8-sig")
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    if "," not in header and (found := [mark for mark in SEPARATORS if mark in header]):
+        raise InputError(f"{path}: columns are separated by {SEPARATORS[found[0]]}; it must be a comma")
+    return Table(path, text)
 
 
 def _once(table: Table, units: Sequence[str] | None, periods: Sequence[str]) -> None:

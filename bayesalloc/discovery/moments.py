@@ -47,7 +47,7 @@ def moments(
 
     >>> x = np.random.default_rng(0).normal(size=50)
     >>> found = moments(np.stack([x, -2 * x, np.where(x > 0, x, np.nan)], axis=1))
-    >>> found.correlation[0, 0].round(6).tolist()[:2], found.rows[0, 0, 1]
+    >>> found.correlation[0, 0].round(2).tolist()[:2], found.rows[0, 0, 1]
     ([1.0, -1.0], np.float64(50.0))
     """
     weights = np.ones((1, len(values))) if weights is None else weights
