@@ -10,6 +10,7 @@ import pytest
 from bayesalloc.discovery.adjustment import identified, parent_sets, undecided
 from bayesalloc.discovery.asking import ask
 from bayesalloc.discovery.books import from_columns
+from bayesalloc.discovery.bootstrap import clustered
 from bayesalloc.discovery.effects import effects_of, evidence
 from bayesalloc.discovery.graph import Graph, cpdag, from_edges
 from bayesalloc.discovery.knowledge import Office
@@ -134,13 +135,17 @@ def test_rows_of_a_unit_that_are_alike_widen_intervals():
     treated = own[0] + 0.1 * rng.normal(size=500)
     books = {"treated": treated, "result": 0.5 * treated + own[1] + 0.1 * rng.normal(size=500)}
     graph = from_edges([*books], [("treated", "result")])
-    clustered = from_columns(books, units=[f"u{unit}" for unit in units])
+    alike = from_columns(books, units=[f"u{unit}" for unit in units])
     samples = np.repeat(graph.adjacency[None], 100, 0)
     wide, narrow = (
         effects_of("treated", evidence(each, 100), samples, np.random.default_rng(0)).on("result")
-        for each in (clustered, from_columns(books))
+        for each in (alike, from_columns(books))
     )
     assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
+    mean = np.array([treated[units == unit].mean() for unit in range(25)])[units]
+    inside = {"treated": treated - mean, "other": rng.normal(size=500)}  # rows of a unit stay dependent
+    assert clustered(from_columns(inside, units=[f"u{unit}" for unit in units]))
+    assert not clustered(from_columns({"a": rng.normal(size=500), "b": rng.normal(size=500)}))
 
 
 BAD = {

@@ -62,3 +62,19 @@ def test_without_the_other_toolkit_one_sentence_says_what_to_install():
     example = str(EXAMPLES / "learn_with_stable_baselines3.py")
     said = subprocess.run([sys.executable, example], capture_output=True, text=True)
     assert said.returncode == 1 and said.stderr.strip() == f"this example {needs_sb3}"
+
+
+@pytest.mark.skipif(
+    not (REAL_DATA / "school_budgets.csv").is_file(),
+    reason="needs the author's data file in ../shared/data (see examples/school_budgets.py)",
+)
+def test_school_budgets():
+    """The printed slopes are least squares; ours adjust for less, and within districts are less sure."""
+    from examples.school_budgets import effects, printed, read, within
+
+    units, periods, columns = read(REAL_DATA / "school_budgets.csv")
+    assert round(printed(columns), 2) == 9.05 and round(printed(within(units, columns)), 2) == 7.0
+    found = effects(units, periods, columns, bootstrap=40)
+    pooled, inside = found["held fixed"].effect, found["within districts"].effect
+    assert abs(pooled.mean - 9.49) < 0.7 and abs(inside.mean - 6.84) < 1.5
+    assert pooled.high - pooled.low > 5.5 and inside.high - inside.low > 8.0  # taken for independent: 3.7 and 6.3

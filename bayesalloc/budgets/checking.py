@@ -65,7 +65,7 @@ def checked(
         try:
             joints = [
                 joint_effects(
-                    given._replace(moments=Moments(*(part[i : i + 1] for part in halves)), clustered=False),
+                    given._replace(moments=Moments(*(part[i : i + 1] for part in halves)), resampled=None),
                     [name for name in question.decisions if name in books.names],
                     before,
                     rng,

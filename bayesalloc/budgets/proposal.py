@@ -17,6 +17,7 @@ from bayesalloc.discovery.joint import Joint, earlier, joint_effects
 from bayesalloc.discovery.knowledge import Comment, Office
 from bayesalloc.effects.contrasts import Difference, difference
 from bayesalloc.errors import InputError, listed
+from bayesalloc.threads import one_thread
 
 RESAMPLED = 100  # tables, where rows of a unit are alike
 TOLD = 3  # reasons and risks of a change
@@ -116,6 +117,7 @@ class Proposal(NamedTuple):
         return float(self.point.weight @ self.objectives) - self.point.price * sum(self.causal_risk.values())
 
 
+@one_thread
 def propose(
     books: Books,
     office: Office,

@@ -6,12 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from bayesalloc.discovery.books import Books
+from bayesalloc.discovery.bootstrap import clustered
 from bayesalloc.discovery.effects import SURE, Estimate, effects_of, evidence
 from bayesalloc.discovery.graph import Graph
 from bayesalloc.discovery.knowledge import Office
 from bayesalloc.discovery.search import USUAL, discover
 from bayesalloc.effects.contrasts import Difference
 from bayesalloc.errors import InputError, listed, quoted
+from bayesalloc.threads import one_thread
 
 RESAMPLED = 100
 
@@ -40,6 +42,7 @@ class Answer(NamedTuple):
     warnings: tuple[str, ...]
 
 
+@one_thread
 def ask(
     books: Books,
     treatment: str,
@@ -75,7 +78,9 @@ def ask(
         raise InputError(f"the effect of '{quoted(treatment)}' on itself is asked; an outcome must be another variable")
     warnings = list(books.warnings)
     if graph is not None:
-        samples = _matched(graph, books, where)[None]
+        # Where rows of a unit are alike, slopes are taken from halves of the units all the same.
+        times = bootstrap if bootstrap and clustered(books) else 1
+        samples = np.repeat(_matched(graph, books, where)[None], times, axis=0)
     else:
         found = discover(books, office, USUAL._replace(halves=True), bootstrap=bootstrap, seed=seed, where=where)
         samples, warnings = found.samples, list(found.warnings)
@@ -100,6 +105,8 @@ def ask(
         warnings.append(_untold(estimate, place))
     means = estimate.means[:, place]
     kinds = "the graph given" if graph is not None else f"{len(samples)} graphs" if len(samples) > 1 else "one graph"
+    if estimate.clustered:
+        kinds += f", in {len(samples)} random halves of the units"
     return Answer(
         outcome,
         estimate.on(outcome, interval),

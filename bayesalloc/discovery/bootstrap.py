@@ -53,14 +53,18 @@ def resampled(
 
 
 def _drawn(size: int, count: int, rng: np.random.Generator, *, halves: bool) -> Float[np.ndarray, "sample one"]:
-    if halves:
-        order = rng.permuted(np.broadcast_to(np.arange(size), (count, size)), axis=1)
-        return (order < (size + 1) // 2).astype(float)
+    if halves:  # in pairs that complement each other, so that their mean hardly varies
+        order = rng.permuted(np.broadcast_to(np.arange(size), ((count + 1) // 2, size)), axis=1)
+        first = (order < (size + 1) // 2).astype(float)
+        return np.stack([first, 1.0 - first], 1).reshape(-1, size)[:count]
     return rng.multinomial(size, np.full(size, 1 / size), count).astype(float)
 
 
 def clustered(books: Books) -> bool:
-    """Whether units differ by more than chance in more than a few variables (analysis of variance)."""
+    """Whether units differ by more or by less than chance in more than a few variables (analysis of variance).
+
+    They differ by less where each unit's own mean was taken off, which leaves its rows dependent all the same.
+    """
     if books.units is None:
         return False
     units, unit = np.unique(np.array(books.units), return_inverse=True)
@@ -74,7 +78,8 @@ def clustered(books: Books) -> bool:
         mean = np.bincount(unit[there], column[there], len(units)) / np.maximum(size, 1)
         between = (size * (mean - column[there].mean()) ** 2).sum() / (groups - 1)
         within = ((column[there] - mean[unit[there]]) ** 2).sum() / (n - groups)
-        differ.append(within == 0 or special.fdtrc(groups - 1, n - groups, between / within) < 0.01)
+        chance = special.fdtrc(groups - 1, n - groups, between / within) if within > 0 else 0.0
+        differ.append(min(chance, 1.0 - chance) < 0.005)
     return bool(differ) and float(np.mean(differ)) > CLUSTERED
 
 

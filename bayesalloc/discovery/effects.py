@@ -33,6 +33,7 @@ class Estimate(NamedTuple):
         sets: what was adjusted for, with its share of the draws, the largest first.
         means: the effect by each of these.
         spread: standard deviation of each variable.
+        clustered: whether draws are of resampled tables, since rows of a unit are alike.
         undecided: for each variable, neighbours that may be cause or effect of the treatment, where that matters.
     """
 
@@ -43,6 +44,7 @@ class Estimate(NamedTuple):
     sets: list[tuple[tuple[str, ...], float]]
     means: Float[np.ndarray, "set node"]
     spread: Float[np.ndarray, " node"]
+    clustered: bool
     undecided: list[list[str]]
 
     def on(self, outcome: str, interval: float = 0.89) -> Difference:
@@ -55,15 +57,20 @@ class Evidence(NamedTuple):
 
     Attributes:
         books: the table.
-        moments: of the table, or of each resampled one, where rows are not independent.
+        moments: of the table.
+        resampled: of resampled tables, where rows are not independent; None where they are.
         spread: standard deviation of each variable.
-        clustered: whether it is the latter.
     """
 
     books: Books
     moments: Moments
+    resampled: Moments | None
     spread: Float[np.ndarray, " node"]
-    clustered: bool
+
+    @property
+    def clustered(self) -> bool:
+        """Whether rows of a unit are alike."""
+        return self.resampled is not None
 
 
 def evidence(books: Books, samples: int, seed: int = 0) -> Evidence:
@@ -76,10 +83,12 @@ def evidence(books: Books, samples: int, seed: int = 0) -> Evidence:
     """
     if books.labels:
         raise InputError("effects are of numbers; these books are of labels")
-    clustered = samples > 1 and boot.clustered(books)
-    weights = boot.resampled(books, samples, np.random.default_rng(seed), halves=True)[0] if clustered else None
-    spread = np.nanstd(books.values, axis=0)
-    return Evidence(books, moments(books.values, "em", weights), spread, clustered)
+    whole = moments(books.values, "em")
+    several = None
+    if samples > 1 and boot.clustered(books):
+        weights = boot.resampled(books, samples, np.random.default_rng(seed), halves=True)[0]
+        several = moments(books.values, "pairwise", weights)
+    return Evidence(books, whole, several, np.nanstd(books.values, axis=0))
 
 
 def _draws(
@@ -89,9 +98,10 @@ def _draws(
 
     A direct cause is not moved; of the variable itself it is NaN.
     """
-    found = slopes(given.moments, [node, *adjusted], sample)
+    resampled = given.resampled if count else None
+    found = slopes(resampled or given.moments, [node, *adjusted], sample if resampled else 0)
     effect = np.broadcast_to(found.mean[0], (max(count, 1), len(found.freedom)))
-    if count and not given.clustered:
+    if count and not resampled:
         freedom = np.where(found.freedom > 0, found.freedom, np.nan)
         width = np.sqrt(found.residual) * np.linalg.norm(found.root[0])
         effect = effect + width * rng.standard_t(freedom, (count, len(freedom)))
@@ -134,7 +144,7 @@ def effects_of(
         for place, chosen in enumerate(sets):
             shares[chosen] = shares.get(chosen, 0.0) + 1.0 / len(sets) / len(samples)
             if count := int((turns == place).sum()):
-                parts.append(_draws(given, node, chosen, sample if given.clustered else 0, count, rng))
+                parts.append(_draws(given, node, chosen, sample, count, rng))
     ordered = sorted(shares, key=lambda chosen: -shares[chosen])
     means = [_draws(given, node, chosen, 0, 0, rng) for chosen in ordered]
     return Estimate(
@@ -145,5 +155,6 @@ def effects_of(
         [(tuple(names[i] for i in chosen), shares[chosen]) for chosen in ordered],
         np.concatenate(means),
         given.spread,
+        given.clustered,
         [[names[i] for i in undecided(samples, node, outcome)] for outcome in range(len(names))],
     )

@@ -82,7 +82,8 @@ def joint_effects(
     places = [names.index(name) for name in (*decisions, *before)]
     n = len(decisions)
     later = [i for i in range(len(names)) if i not in places]
-    samples = [slopes(given.moments, places, sample) for sample in range(len(given.moments.rows))]
+    from_ = given.moments if given.resampled is None else given.resampled
+    samples = [slopes(from_, places, sample) for sample in range(len(from_.rows))]
     freedom = np.min([each.freedom[later] for each in samples], axis=0)
     if not (freedom > 0).all():
         short = names[later[int(np.argmin(freedom))]]
