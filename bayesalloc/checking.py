@@ -66,8 +66,18 @@ class _Arms:
                 raise
             return {}
         named = [name.name if isinstance(name, Mechanism) else name for name in names]
-        places = [name if name in found else Path(name).stem for name in named]  # a file's arm has its stem
+        places = [name if name in found else label(name) for name in named]
         return {place: found[place] for place in places} if set(places) <= set(found) else {}
+
+
+def label(name: str) -> str:
+    """What the arm of a file is called: the file's stem, and what the name says after a colon.
+
+    >>> label("runs/my.policy:1,0,0"), label("runs/my.toml")
+    ('my:1,0,0', 'my')
+    """
+    path, colon, more = name.rpartition(":")
+    return Path(path).stem + colon + more if Path(path).suffix else Path(name).stem
 
 
 def check_environment(env: Environment) -> None:

@@ -19,7 +19,7 @@ risk, at most 0; and how departments do by the figure each is judged by. Other o
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -76,6 +76,10 @@ class World:
             if not 0.0 < money < np.inf:
                 raise InputError(f"plan.{name} is {money:g}; it must be a number above 0")
 
+    def __hash__(self) -> int:
+        """Of what is equal, as plans of training that hold a world are looked up."""
+        return hash((self.break_at, frozenset(self.plan.items())))
+
     @property
     def base(self) -> Float[np.ndarray, " department"]:
         """Budgets by plan, M/yr."""
@@ -126,6 +130,22 @@ class Quarter(NamedTuple):
     changed: Array
     violations: Array
     condition: Int[Array, ""]
+
+
+def arms(names: Sequence[Any] | None) -> dict[str, Any]:
+    """What can be done, by name: mechanisms, their files, and learned offices, as `my.policy` or `my.policy:1,0,0`."""
+    if not any(isinstance(name, str) and ".policy" in name for name in names or ()):
+        return decisions.arms(names)
+    from bayesalloc.models.budgets import registry  # it learns in this world, and so imports it
+
+    found: dict[str, Any] = {}
+    for name in names or ():
+        learned = isinstance(name, str) and ".policy" in name
+        for label, arm in [registry.named(name)] if learned else decisions.arms([name]).items():
+            if label in found:
+                raise InputError(f"two arms are called '{label}'")
+            found[label] = arm
+    return found
 
 
 def organisation(world: World = World()) -> Environment:
@@ -203,7 +223,7 @@ def organisation(world: World = World()) -> Environment:
         prior=lambda: (),
         initial=lambda params: State(jnp.zeros(len(TABLE)), jnp.zeros(()), jnp.zeros(()), jnp.int32(0), jnp.int32(0)),
         step=step,
-        arms=decisions.arms,
+        arms=arms,
         outcomes={
             "efficiency": Outcome("% of revenue", "higher"),
             "risk": Outcome("points", "higher"),

@@ -27,9 +27,11 @@ def interventions(
     """
     if not do:
         return mechanisms
+    from bayesalloc.checking import label
+
     arms: dict[str, Any] = {}
     for name in mechanisms or ():
-        before = arms.setdefault(Path(name).stem, {"mechanism": name})["mechanism"]
+        before = arms.setdefault(label(name), {"mechanism": name})["mechanism"]
         if before != name or list(mechanisms or ()).count(name) > 1:
             raise InputError(f"--mechanisms gives two mechanisms of the same name: {before} and {name}")
     for text in do:
@@ -37,7 +39,7 @@ def interventions(
         name = text
         if environment and "mechanism" in fixed:  # a label, also where it looks like a number
             fixed["mechanism"] = str(fixed["mechanism"])
-            name = Path(fixed["mechanism"]).stem if len(fixed) == 1 else text
+            name = label(fixed["mechanism"]) if len(fixed) == 1 else text
         if name in arms:
             raise InputError(f"--do '{text}': there is an arm '{name}' already")
         arms[name] = fixed

@@ -31,7 +31,8 @@ def compare(
     Args:
         model: A shipped model's name, or the path of a Python file with `environment` or a NumPyro `model`.
         mechanisms: Names or paths of mechanisms (of srap: of allocators or policies; of altruism: of rules or
-            learners); default: the model's own. What a file may hold: `bayesalloc mechanisms --fields MODEL`.
+            learners; of budget: also of policies, as office.policy, or office.policy:0.6,0.2,0.2 with weights);
+            default: the model's own. What a file may hold: `bayesalloc mechanisms --fields MODEL`.
         do: An arm by intervention: SITE=VALUE, or several joined by commas. Give it once per arm. SITE+=VALUE adds to
             what a site would have been, "SITE=Normal(1, 0.2)" draws it from a NumPyro distribution.
         baseline: The arm that effects are measured against.

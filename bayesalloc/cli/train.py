@@ -14,6 +14,7 @@ from bayesalloc.errors import InputError, listed, quoted, visible
 LEARNABLE = {  # problem -> the module with its registry
     "srap": "bayesalloc.allocators.learned.registry",
     "altruism": "bayesalloc.models.funding.registry",
+    "budget": "bayesalloc.models.budgets.registry",
 }
 
 
@@ -30,7 +31,7 @@ def train(
     """Train a policy of a learned method; a run that was interrupted can go on.
 
     Args:
-        problem: What is decided about: srap, or altruism.
+        problem: What is decided about: srap, altruism, or budget.
         method: One of the problem's learned methods, which the answer to an unknown one lists; default: the first.
         preset: ours (the default), or another that the answer to an unknown one lists, as thesis: as published.
         setting: A TOML file: what arrives in an episode, or what the world is like, where it differs from the preset's.

@@ -1,0 +1,161 @@
+"""Offices that learn to share out the budget of `budget.py`: what is learned, on what and how, by name.
+
+One network learns for all weights of the three objectives at once; what it then does is asked for by weights.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bayesalloc.agents.networks import check_layers
+from bayesalloc.agents.pareto import conditioned
+from bayesalloc.agents.pareto.networks import Heads
+from bayesalloc.agents.policies import Method
+from bayesalloc.agents.training import Course
+from bayesalloc.environment import Environment
+from bayesalloc.episodes import Episodes
+from bayesalloc.models.budget import OBJECTIVES, World, organisation
+from bayesalloc.models.budgets.ceiling import QUARTERS, lattice
+from bayesalloc.models.budgets.decisions import MOVES
+from bayesalloc.models.budgets.world import DEPARTMENTS, TABLE
+from bayesalloc.simulate import rollout
+
+SEEN = len(TABLE) + 2  # levels, the reserve and the room
+LEAST_UPDATES = 5_000  # of the network in a run, however few its steps
+GOAL = f"efficiency, risk and performance, added up over {QUARTERS} quarters"
+
+Risk = Callable[[Any, Float[Array, " department"]], Array]  # (state, change of each budget in %) -> a number
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What an office learns, on what and how.
+
+    Attributes:
+        preset: the name of what made the plan.
+        setting: the organisation.
+        config: how it learns.
+        layers: units of each hidden layer.
+    """
+
+    preset: str
+    setting: World
+    config: conditioned.Config
+    layers: tuple[int, ...] = (128, 128)
+
+    @property
+    def episodes(self) -> int:
+        """How many were asked for."""
+        return self.config.steps // QUARTERS
+
+    @property
+    def environment(self) -> Environment:
+        """What it acts in."""
+        return organisation(self.setting)
+
+
+def pareto(setting: World | None, episodes: int | None) -> Plan:
+    """An office that learns for all weights; 20,000 episodes by default."""
+    count = 20_000 if episodes is None else episodes
+    usual = conditioned.Config()
+    config = dataclasses.replace(usual, steps=QUARTERS * count, environments=min(usual.environments, count))
+    updates = max(config.updates, -(-LEAST_UPDATES // config.iterations))
+    config = dataclasses.replace(config, updates=updates, warmup=min(config.warmup, config.steps // 10))
+    return Plan("ours", World() if setting is None else setting, config)
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuses a plan that cannot be.
+
+    Raises:
+        InputError: naming what, and what is allowed.
+    """
+    check_layers(plan.layers)
+
+
+def network(plan: Plan, rng_key: Array) -> Heads:
+    """An office that has learned nothing."""
+    return Heads(SEEN, len(DEPARTMENTS), len(MOVES), len(OBJECTIVES), plan.layers, rng_key)
+
+
+def course(plan: Plan, risk: Risk | None = None) -> Course:
+    """The plan's training run.
+
+    Args:
+        plan: what, on what and how.
+        risk: what a change of budgets may do besides, such as a causal risk, in a state of the environment: the plan's
+            `config.aversion` times it is taken from every objective. None: nothing.
+    """
+    return _course(plan, risk)
+
+
+@cache
+def _course(plan: Plan, risk: Risk | None) -> Course:
+    config, episodes = plan.config, Episodes(plan.environment, QUARTERS)
+    of_moves = None if risk is None else lambda state, moves: risk(state, jnp.asarray(MOVES)[moves])
+    return Course(
+        trainer=conditioned.trainer(config, episodes, partial(network, plan), (), risk=of_moves),
+        iterations=config.iterations,
+        episodes=0,
+        steps=config.environments,
+        network=lambda run: run.network,
+        goal=GOAL,
+    )
+
+
+METHODS = {
+    "pareto": Method(
+        says="one network for all weights of the objectives, by double Q-learning of vectors over departments' moves",
+        plan=Plan,
+        presets={"ours": pareto},
+        course=course,
+        network=network,
+        check_plan=check_plan,
+    ),
+}
+
+
+def front(
+    env: Environment,
+    policy: Heads,
+    rng_key: Array,
+    *,
+    parts: int = 6,
+    replicates: int = 2_000,
+) -> tuple[Float[np.ndarray, "weight objective"], Float[np.ndarray, "weight objective"]]:
+    """What a learned office brings by the quarter for a lattice of weights, on common random numbers.
+
+    Args:
+        env: the organisation.
+        policy: what was learned.
+        rng_key: of the quarters of chance.
+        parts: weights are the multiples of 1 / parts.
+        replicates: courses of chance.
+
+    Returns:
+        The weights, and mean rewards over the first `QUARTERS` quarters; some may be dominated by others.
+    """
+    weights = lattice(parts)
+    each = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(weights), *leaf.shape)), policy)
+
+    def collected(quarters: Any) -> Array:
+        assert env.reward is not None
+        return jax.vmap(jax.vmap(env.reward))(quarters).mean(1)
+
+    means = rollout(
+        env,
+        conditioned.acting,
+        rng_key,
+        arms=(each, jnp.asarray(weights, jnp.float32)),
+        replicates=replicates,
+        horizon=QUARTERS,
+        collect=collected,
+        average=True,
+    )
+    return weights, np.asarray(means, float)
