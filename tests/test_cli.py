@@ -182,7 +182,7 @@ REFUSED = {
     "no warm-up": (["fit", "project/model.py", "project/record.csv", "--warmup", "0"], ["warmup", "0", "at least 1"]),
     "unknown method": (["fit", "watershed", "none.csv", "--method", "gibbs"], ["--method", "gibbs"]),
     "counterfactual without a posterior": (["counterfactual", "watershed", "none.csv", "--do", "x=1"], ["--posterior"]),
-    "nothing to train": (["train", "budget"], ["'budget'", "altruism, srap"]),
+    "nothing to train": (["train", "weather"], ["'weather'", "altruism, budget, srap"]),
     "nothing learned": (["train", "srap", "--method", "cen-grd"], ["no learned method 'cen-grd'", "cen-rl"]),
     "unknown preset": (["train", "srap", "--preset", "theirs"], ["no preset 'theirs'", "ours, thesis"]),
     "no episodes": (["train", "srap", "--episodes", "0"], ["episodes is 0", "at least 1"]),
