@@ -20,7 +20,7 @@ check: $(VENV)/.installed
 	$(BIN)/pyright
 
 doctest: $(VENV)/.installed
-	$(BIN)/python -m pytest --doctest-modules bayesalloc models -p no:cacheprovider -q
+	$(BIN)/python -m pytest --doctest-modules --import-mode=importlib bayesalloc models -p no:cacheprovider -q
 
 setup: $(VENV)/.installed
 
