@@ -7,6 +7,7 @@ from bayesalloc.cli.options import DEFAULT, Common, Flag, Whole
 from bayesalloc.cli.session import session, warn
 
 RESAMPLED = 100
+PROGRAM = "network.py"
 
 
 def discover(
@@ -19,6 +20,7 @@ def discover(
     rule: Literal["maxp", "sepset", "majority"] = "maxp",
     missing: Literal["pairwise", "complete", "em"] = "pairwise",
     fdr: Flag = False,
+    program: Flag = False,
     common: Common = DEFAULT,
 ) -> None:
     """Find who causes whom in a table, as far as it can tell, and how sure that is.
@@ -34,9 +36,11 @@ def discover(
         rule: How it is judged where two causes meet.
         missing: How gaps in numbers are dealt with.
         fdr: Take alpha for the share of wrong edges among those that are found.
+        program: Also write what was found as a NumPyro program, `network.py`, which `bayesalloc compare` takes.
         common: What every command takes.
     """
-    with session(common, "discover", "report.html") as (say, folder):
+    written = {"report": "report.html"} | ({"program": PROGRAM} if program else {})
+    with session(common, "discover", *written.values()) as (say, folder):
         from bayesalloc.discovery.books import read_books
         from bayesalloc.discovery.knowledge import Office, read_office
         from bayesalloc.discovery.search import Settings, discover as search
@@ -48,7 +52,11 @@ def discover(
         times = bootstrap if bootstrap is not None else RESAMPLED if test == "fisherz" else 0
         found = search(books, office, settings, bootstrap=times, seed=common.seed, where=knowledge or "knowledge")
         warn(found.warnings)
-        result = documents.as_json(books, found, settings, folder.files("report.html"))
+        if program:
+            from bayesalloc.discovery import network
+
+            network.write(network.fitted(books, found.graph, common.seed), folder.path)
+        result = documents.as_json(books, found, settings, folder.files(**written))
         page = folder.path / "report.html"
         documents.write(result, page, books=data.name, office=office, seed=common.seed)
         say(documents.text(result), result)

@@ -42,11 +42,12 @@ def slopes(moments: Moments, regressors: Sequence[int], sample: int = 0) -> Slop
     at = list(regressors)
     correlation, rows = moments.correlation[sample], moments.rows[sample]
     values, vectors = np.linalg.eigh(correlation[np.ix_(at, at)])
-    kept = values > 1e-9 * max(values[-1], 1e-300)
+    kept = values > 1e-9 * values.max(initial=1e-300)
     half = vectors[:, kept] / np.sqrt(values[kept])
     towards = correlation[at]
     mean = half @ (half.T @ towards)
-    count = np.minimum(rows[np.ix_(at, at)].min(), rows[at].min(0))
+    count = rows[at].min(0, initial=np.inf)
+    count = np.minimum(np.minimum(count, rows[np.ix_(at, at)].min(initial=np.inf)), rows.diagonal())
     freedom = count - kept.sum() - 1.0
     left = np.maximum(1.0 - (towards * mean).sum(0), 0.0)
     residual = np.divide(left, freedom, out=np.full_like(left, np.nan), where=freedom > 0)
