@@ -140,7 +140,7 @@ def as_program(network: Network) -> Callable[[], None]:
 
     def learned_network() -> None:
         draws = len(network.constant)
-        which = numpyro.sample(WHICH, dist.Categorical(probs=jnp.full(draws, 1.0 / draws)))
+        which = numpyro.sample(WHICH, dist.DiscreteUniform(0, draws - 1))
         constant, weight, spread = (jnp.asarray(part, jnp.float32)[which] for part in network[1:])
         values = {}
         for place, name in enumerate(network.names):
