@@ -4,7 +4,8 @@
 
 Effects of 20 budgets on 30 later variables, 89 % intervals: with the graph known, learned with tiers from 100 random
 halves of the rows, and of all budgets at once. Proposals of the shipped knowledge file: what they promise, what is left
-when that is checked by halves, and what they are worth in truth; expected movements of what counts likewise.
+when that is checked by halves, and what they are worth in truth; expected movements of what counts likewise. And what a
+price of causal risk takes of harm and of reward.
 """
 
 import argparse
@@ -17,7 +18,8 @@ import msgspec
 import numpy as np
 
 from bayesalloc.budgets.proposal import propose
-from bayesalloc.budgets.proposing import best, judged, stakes
+from bayesalloc.budgets.proposing import LAMBDAS, best, judged, stakes
+from bayesalloc.budgets.question import question
 from bayesalloc.discovery.books import from_columns
 from bayesalloc.discovery.effects import SURE, effects_of, evidence
 from bayesalloc.discovery.graph import from_edges
@@ -103,6 +105,35 @@ def of_proposals(rows: int, repeats: int, *, gaps: bool) -> dict:
     return {"rows": rows, "gaps": gaps, "books": repeats, **means, "cpu_s": seconds}
 
 
+def of_prices(rows: int, repeats: int) -> list[dict]:
+    """What the price of causal risk takes of harm and of reward, in truth; means over books, tolerance 0."""
+    protected = {name: {**entry, "tolerance": 0.0} for name, entry in dict(OFFICE.protected).items()}
+    office = msgspec.structs.replace(OFFICE, protected=protected)
+    truth, found = effects(DEPARTMENTS, jointly=True), {price: [] for price in LAMBDAS}
+    for seed in range(repeats):
+        books, rng = books_of(50 + seed, rows, gaps=False), np.random.default_rng(seed)
+        given, asked = evidence(books, 1), question(books, office)
+        conditions = [name for name, variable in TABLE.items() if variable.tier == 0]
+        joint = joint_effects(given, asked.decisions, conditions, rng)
+        at = stakes(asked, joint, given.spread)
+        exact = stakes(asked, joint._replace(draws=truth[[PLACE[name] for name in joint.names]][None]), given.spread)
+        for price in LAMBDAS:
+            real = judged(exact, best(asked, at, price=price).change, at.weight, 0.0)
+            found[price].append((real.worth, real.causal_risk))
+    reward, harm = (np.array([np.mean(found[price], axis=0)[part] for price in LAMBDAS]) for part in (0, 1))
+    return [
+        {
+            "rows": rows,
+            "lambda": price,
+            "reward": round(float(reward[i]), 2),
+            "harm, sd": round(float(harm[i]), 2),
+            "harm removed, %": round(100 * float(1 - harm[i] / harm[0])),
+            "reward given up, %": round(100 * float(1 - reward[i] / reward[0])),
+        }
+        for i, price in enumerate(LAMBDAS)
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=20)
@@ -118,6 +149,7 @@ def main() -> None:
             for rows, gaps in ((160, True), (500, False), (2000, False))
         ],
     }
+    result["prices"] = [row for rows in (500, 2000) for row in of_prices(rows, max(options.repeats // 2, 2))]
     text = json.dumps(result, indent=1)
     print(text)
     if options.out is not None:
