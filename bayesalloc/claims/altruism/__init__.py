@@ -18,7 +18,7 @@ from bayesalloc.errors import InputError
 from bayesalloc.impact.rules import RULES
 
 NAME = "altruism"
-ROUNDS, WORLDS = 60, 8  # of a run that is not full, in the first setting alone
+ROUNDS, WORLDS = 60, 20  # of a run that is not full, in the first setting alone
 FULL_ROUNDS = 500
 KEEP = Path("runs") / "altruism-cells"  # where nobody says otherwise
 DRAWN = (1, 2, 5, 10, 20, 40, 60, 100, 200, 300, 400, 500)  # rounds in the figure
