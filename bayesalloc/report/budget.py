@@ -106,11 +106,7 @@ def text(found: Proposal, outturns: Sequence[Outturn] | None) -> Group:
 
 def sentences(found: Proposal, name: Name = str) -> list[str]:
     """The proposal as it can be read aloud."""
-    said = (
-        _proposed(found, name)
-        if found.changes
-        else ["No change is proposed: none is worth its risk, as far as the books tell."]
-    )
+    said = _proposed(found, name) if found.changes else [_none(found)]
     for decision, outcome, why in found.not_identified:
         said.append(f"Your books cannot tell of {name(decision)}{f' and {name(outcome)}' if outcome else ''}: {why}.")
     for heard in found.heard:
@@ -126,6 +122,16 @@ def sentences(found: Proposal, name: Name = str) -> list[str]:
             f"{heard.comment.who or 'A stakeholder'} says: {heard.comment.says or 'see the file'}. It changed {what}."
         )
     return said
+
+
+def _none(found: Proposal) -> str:
+    """Why nothing is proposed."""
+    if found.trust is None or not found.trust.least:
+        return "No change is proposed: none is worth its risk, as far as the books tell."
+    return (
+        f"No change is proposed: none helps with a probability of {100 * found.trust.least:.0f} %, which changes must,"
+        " for what one half of these books promises to be borne out best by the other half."
+    )
 
 
 def _proposed(found: Proposal, name: Name) -> list[str]:
