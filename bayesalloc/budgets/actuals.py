@@ -69,7 +69,7 @@ def judge(path: Path, books: Books, proposal: Proposal) -> list[Outturn]:
     found = slopes(given.moments, places)
     mean = np.nanmean(books.values, axis=0)
     slope = drawn(found, DRAWS, rng)
-    left = np.sqrt(found.residual * found.freedom)
+    left = np.sqrt(found.residual * (found.freedom + len(places) + 1))  # over degrees of freedom, not rows
     outturns = []
     for at, (label, row) in enumerate(zip(labels, values, strict=True)):
         away = (row - mean[places]) / given.spread[places]

@@ -92,10 +92,10 @@ def question(books: Books, office: Office, where: str | Path = "knowledge") -> Q
         raise InputError(f"{where}: names no decisions; say which columns are decided on: decisions = [...]")
     guarded = _table(office.protected, Guarded, f"{where}: protected")
     limits = _converted(office.limits, Limits, f"{where}: limits")
-    frozen, goals = {*limits.frozen}, _goals(office.weights)
+    frozen, goals = {*limits.frozen}, _goals(office.weights, where)
     for comment in office.comments:
         frozen |= {*comment.frozen}
-        goals |= _goals(comment.weights)
+        goals |= _goals(comment.weights, where)
         guarded |= {name: guarded.get(name, Guarded()) for name in comment.protected}
         for name, tolerance in comment.tolerances.items():
             guarded[name] = msgspec.structs.replace(guarded.get(name, Guarded()), tolerance=tolerance)
@@ -154,10 +154,10 @@ def without(office: Office, comment: Comment) -> Office:
     return msgspec.structs.replace(office, comments=kept)
 
 
-def _goals(weights: Mapping[str, float | Goal]) -> dict[str, Goal]:
+def _goals(weights: Mapping[str, float | Goal], where: str | Path) -> dict[str, Goal]:
     for name, weight in weights.items():
         if not isinstance(weight, Goal) and not 0 <= weight < float("inf"):
-            raise InputError(f"weights: '{quoted(name)}' is {weight:g}; a weight must be at least 0")
+            raise InputError(f"{where}: weights: '{quoted(name)}' is {weight:g}; a weight must be at least 0")
     return {name: each if isinstance(each, Goal) else Goal(each) for name, each in weights.items()}
 
 

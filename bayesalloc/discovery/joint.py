@@ -31,16 +31,12 @@ class Joint(NamedTuple):
         decisions: those that are set.
         before: what came before them, and is held fixed.
         draws: in the variable's own unit per unit of the decision; NaN of decisions and of what came before.
-        noise: standard deviation of what is left of each variable when all these are known.
-        freedom: degrees of freedom that are left for the scarcest variable.
     """
 
     names: tuple[str, ...]
     decisions: tuple[str, ...]
     before: tuple[str, ...]
     draws: Float[np.ndarray, "draw variable decision"]
-    noise: Float[np.ndarray, " variable"]
-    freedom: int
 
     def on(self, variable: str) -> Float[np.ndarray, "draw decision"]:
         """The effects on one variable."""
@@ -93,8 +89,7 @@ def joint_effects(
         )
     found = np.concatenate([drawn(each, 0 if given.clustered else count, rng) for each in samples])
     draws = found[..., :n] * given.spread[:, None] / given.spread[places[:n]]
-    residual = np.mean([each.residual * each.freedom / (each.freedom + len(places) + 1) for each in samples], axis=0)
-    return Joint(names, tuple(decisions), tuple(before), draws, given.spread * np.sqrt(residual), int(freedom.min()))
+    return Joint(names, tuple(decisions), tuple(before), draws)
 
 
 def earlier(books: Books, tiers: Sequence[Sequence[str]], decisions: Sequence[str]) -> list[str]:
