@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bayesalloc import claims
-from bayesalloc.claims import altruism
+from bayesalloc.claims import altruism, versions
 from bayesalloc.claims.altruism import cells, checks, regression
 from bayesalloc.claims.altruism.cells import Effort, run
 from bayesalloc.claims.altruism.published import Claim, load_claims
@@ -168,7 +168,7 @@ def test_cells_of_another_version_are_not_mixed_in(kept, monkeypatch, one_a_batc
         monkeypatch.setattr("bayesalloc.models.altruism.ALLOCATORS", changed)
         cells._environment.cache_clear()
     elif other == "code":
-        monkeypatch.setattr(cells, "code_of", lambda modules: "another")
+        monkeypatch.setattr(cells, "code_of", lambda modules, followed: "another")
     with pytest.raises(pytest.fail.Exception, match="is measured"):
         run("altruism", [(setting, NAMES)], Effort(3 if other == "rounds" else 4, 2, kept[0], SMALL))
     cells._environment.cache_clear()
@@ -178,10 +178,11 @@ def test_comments_are_no_other_version():
     import ast
 
     plain, told = "def f(x):\n    return x", 'def f(x):\n    """Why."""\n    return x  # so'
-    assert ast.dump(cells._without_docstrings(ast.parse(told))) == ast.dump(ast.parse(plain))
-    assert cells.code_of(frozenset({"bayesalloc.models.funding.bandit"})) != cells.code_of(
-        frozenset({"bayesalloc.models.funding.bomara"})
+    assert ast.dump(versions._without_docstrings(ast.parse(told))) == ast.dump(ast.parse(plain))
+    one, other = (
+        versions.code_of({f"bayesalloc.models.funding.{name}"}, cells.FOLLOWED) for name in ("bandit", "bomara")
     )
+    assert one != other
 
 
 def test_a_damaged_cell_is_named(kept, tmp_path, one_a_batch):

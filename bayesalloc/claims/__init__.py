@@ -14,7 +14,7 @@ import xarray as xr
 from bayesalloc.claims.judging import Verdict
 from bayesalloc.errors import InputError, listed
 
-SYSTEMS = {name: f"bayesalloc.claims.{name}" for name in ("watershed", "srap", "altruism")}
+SYSTEMS = {name: f"bayesalloc.claims.{name}" for name in ("watershed", "srap", "altruism", "budget")}
 
 
 class Asked(NamedTuple):
@@ -116,6 +116,7 @@ class Findings(NamedTuple):
         terms: word -> what it means.
         pictures: what was measured, drawn.
         tables: what was measured, in numbers.
+        named: field of a row -> its header, where that is not the field's own name.
     """
 
     title: str
@@ -129,6 +130,7 @@ class Findings(NamedTuple):
     terms: Mapping[str, str] = {}
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
+    named: Mapping[str, str] = {}
 
 
 def measure(name: str, asked: Asked) -> Findings:

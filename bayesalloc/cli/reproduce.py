@@ -23,18 +23,18 @@ def reproduce(
     """Published claims beside what is measured.
 
     Args:
-        name: watershed, srap, or altruism.
+        name: watershed, srap, altruism, or budget.
         full: Measure more: watershed over 20 seeds instead of one, srap on twice as many graphs, altruism over 500
-            rounds instead of 60, in 40 worlds and in all settings instead of one.
-        experiments: Which experiments of srap, by their numbers in the thesis, or which settings of altruism, by name;
-            default: all, of altruism the first one.
+            rounds instead of 60, in 40 worlds and in all settings instead of one, budget with 20 seeds instead of one.
+        experiments: Which experiments of srap, by their numbers in the thesis, which settings of
+            altruism or experiments of budget, by name; default: all, of altruism the first one.
         graphs: Graphs of each kind of network in srap; default: 30, and 60 with --full.
         training: Episodes for which srap's published learned methods are trained on each graph, 20,000 in the thesis;
             by default they are left out.
-        worlds: Worlds of each setting of altruism; default: 8.
+        worlds: Worlds of each setting of altruism; default: 20.
         rounds: Rounds of funding in altruism.
-        keep: Folder for srap's trained networks, or for altruism's finished cells (default: runs/altruism-cells); what
-            is there already is not computed again.
+        keep: Folder for srap's trained networks, or for the finished cells of altruism and budget (default:
+            runs/altruism-cells, runs/budget-cells); what is there already is not computed again.
         common: What every command takes.
     """
     with session(common, "reproduce", "report.html", "results.nc") as (say, folder):

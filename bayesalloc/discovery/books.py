@@ -95,6 +95,7 @@ def read_books(path: str | Path | Table, *, discrete: bool = False) -> Books:
             place = {label: float(i) for i, label in enumerate(labels[name])}
             columns.append([place.get(cell, np.nan) for cell in table.cells(name)])
     else:
+        _all_numbers(table, names)
         columns = [numbers(table, name) for name in names]
     books = Books(tuple(names), np.array(columns).T, units, periods, labels)
     if len(table) < LEAST_ROWS:
@@ -144,9 +145,26 @@ def _levels(table: Table, name: str) -> tuple[str, ...]:
     if len(found) > MOST_LEVELS:
         raise InputError(
             f"{table.path}, column '{name}': has {len(found)} different values; a discrete variable has at most"
-            f" {MOST_LEVELS}"
+            f" {MOST_LEVELS}; put numbers into a few classes, such as low, middle and high"
         )
     return tuple(found)
+
+
+def _all_numbers(table: Table, names: Sequence[str]) -> None:
+    """Refuse columns of labels with what can be done of them; cells that are no numbers are refused one by one."""
+    words = [
+        name for name in names if not any(map(re.compile("[0-9]").search, table.cells(name))) and any(table.cells(name))
+    ]
+    if not words:
+        return
+    shown = next(cell for cell in table.cells(words[0]) if cell)
+    said = f"{table.path}, column '{quoted(words[0])}': holds labels such as '{quoted(shown)}'"
+    if len(words) == len(names):
+        raise InputError(f"{said}, as all columns do; `discover` and `effect` take labels with --test chisq")
+    raise InputError(
+        f"{said}, and others hold numbers; either all must be numbers (two labels may be 0 and 1), or all labels, with"
+        " numbers put into a few classes, such as low, middle and high, and --test chisq"
+    )
 
 
 def numbers(table: Table, name: str) -> list[float]:

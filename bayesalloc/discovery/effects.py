@@ -5,6 +5,7 @@ from the posterior of its slope are pooled over graphs and sets, so that an inte
 graph too. Where rows of a unit are alike, the slopes of the resampled tables themselves are the draws.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -135,7 +136,52 @@ def effects_of(
     """
     given.books.column(treatment)
     names = given.books.names
-    node, each = names.index(treatment), max(DRAWS // len(samples), 1)
+    node = names.index(treatment)
+
+    def draw(adjusted: Set, sample: int, count: int) -> np.ndarray:
+        return _draws(given, node, adjusted, sample, count, rng)
+
+    pooled = over_graphs(samples, node, draw, rng)
+    return Estimate(
+        treatment,
+        names,
+        pooled.draws,
+        identified(samples, node).mean(0),
+        [(tuple(names[i] for i in chosen), share) for chosen, share in pooled.sets],
+        np.concatenate([draw(chosen, 0, 0) for chosen, _ in pooled.sets]),
+        given.spread,
+        given.clustered,
+        [[names[i] for i in undecided(samples, node, outcome)] for outcome in range(len(names))],
+    )
+
+
+class Pooled(NamedTuple):
+    """Draws over graphs and over what may have to be held fixed.
+
+    Attributes:
+        draws: of whatever is drawn, in as many rows.
+        sets: what is held fixed, with its share of the draws, the largest first.
+    """
+
+    draws: Float[np.ndarray, "draw ..."]
+    sets: list[tuple[Set, float]]
+
+
+def over_graphs(
+    samples: Bool[np.ndarray, "sample node node"],
+    node: int,
+    draw: Callable[[Set, int, int], np.ndarray],
+    rng: np.random.Generator,
+) -> Pooled:
+    """Draws by every set that may be a treatment's direct causes in some graph.
+
+    Args:
+        samples: graphs.
+        node: the treatment.
+        draw: with a set held fixed, in the table of a graph, so many draws.
+        rng: of the order in which the sets of a graph take turns.
+    """
+    each = max(DRAWS // len(samples), 1)
     shares: dict[Set, float] = {}
     parts = []
     for sample, graph in enumerate(samples):
@@ -144,17 +190,5 @@ def effects_of(
         for place, chosen in enumerate(sets):
             shares[chosen] = shares.get(chosen, 0.0) + 1.0 / len(sets) / len(samples)
             if count := int((turns == place).sum()):
-                parts.append(_draws(given, node, chosen, sample, count, rng))
-    ordered = sorted(shares, key=lambda chosen: -shares[chosen])
-    means = [_draws(given, node, chosen, 0, 0, rng) for chosen in ordered]
-    return Estimate(
-        treatment,
-        names,
-        np.concatenate(parts),
-        identified(samples, node).mean(0),
-        [(tuple(names[i] for i in chosen), shares[chosen]) for chosen in ordered],
-        np.concatenate(means),
-        given.spread,
-        given.clustered,
-        [[names[i] for i in undecided(samples, node, outcome)] for outcome in range(len(names))],
-    )
+                parts.append(draw(chosen, sample, count))
+    return Pooled(np.concatenate(parts), sorted(shares.items(), key=lambda pair: -pair[1]))

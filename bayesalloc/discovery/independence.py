@@ -168,7 +168,7 @@ def _chi_square_score(statistic: np.ndarray, freedom: np.ndarray) -> np.ndarray:
     """The score of a chi-square variable; far out, where float64 has no such probability, by its tail's first term."""
     half, shape = np.maximum(statistic, 0.0) / 2, np.maximum(freedom, 1.0) / 2
     upper = special.gammaincc(shape, half)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         tail = (shape - 1) * np.log(half) - half - special.gammaln(shape)
         exponent = np.where(upper > 1e-290, np.log(upper), tail)
     return np.where(freedom > 0, special.ndtri_exp(exponent - np.log(2.0)), 0.0)

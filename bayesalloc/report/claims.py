@@ -35,7 +35,9 @@ def text(found: Findings) -> Group:
     beside = ("published", "measured") if any(row.published for row in found.rows) else ()
     header, rows = _columns(found, found.rows, ("section", "text", "where", *beside, "margin"))
     for column in header:
-        table.add_column(column, justify="right" if column in beside else "left")
+        table.add_column(
+            column, justify="right" if column in {found.named.get(each, each) for each in beside} else "left"
+        )
     before: list[str] = []
     for row in rows:
         same = row[:1] == before[:1] and 1 + (row[:2] == before[:2])
@@ -71,7 +73,7 @@ def _body(found: Findings) -> Iterator[str]:
 def _columns(found: Findings, rows: Sequence[Row], fields: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     """The header and the rows; a column without an entry in any claim is left out."""
     kept = [field for field in fields if any(getattr(row, field) for row in found.rows)]
-    names = {"section": "", "text": "claim"}
+    names = {"section": "", "text": "claim", **found.named}
     header = [*(names.get(field, field) for field in kept), *found.measures]
     return header, [
         [

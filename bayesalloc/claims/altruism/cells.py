@@ -5,15 +5,12 @@ what the allocators are given, and the code of the world and of the allocators, 
 was measured by another version stays where it is, and is never mixed in.
 """
 
-import ast
 import dataclasses
 import functools
 import hashlib
 import importlib
-import inspect
 import io
 import json
-import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +24,7 @@ from tqdm import tqdm
 
 from bayesalloc.claims.altruism import regression
 from bayesalloc.claims.altruism.published import Setting
+from bayesalloc.claims.versions import code_of
 from bayesalloc.environment import Environment, stack
 from bayesalloc.errors import InputError, quoted
 from bayesalloc.impact import metrics
@@ -75,7 +73,7 @@ class Cell(NamedTuple):
         seed: of the run.
         batch: number of the batch, from 0; its worlds have their random numbers from the seed and this.
         worlds: how many.
-        code: hash of what the world and the allocators do, see `code_of`.
+        code: hash of what the world and the allocators do, see `versions`.
     """
 
     setting: str
@@ -133,7 +131,7 @@ def run(
         groups = [*([fixed] if fixed else []), *((name,) for name in names if name not in fixed)]
         for group in groups:
             if group not in versions:
-                versions[group] = code_of(modules_of(module.__name__, module.environment.arms(group)))
+                versions[group] = code_of(modules_of(module.__name__, module.environment.arms(group)), FOLLOWED)
         world = dataclasses.asdict(module.World(**{**setting.world, **effort.world}))
         worlds = setting.worlds if effort.worlds is None else effort.worlds
         for batch, first in enumerate(range(0, worlds, BATCH)):
@@ -201,30 +199,6 @@ def modules_of(world: str, arms: Mapping[str, Any]) -> frozenset[str]:
     """The modules in which a world and allocators are written."""
     policies = [arm.policy for arm in arms.values() if isinstance(arm, Deciding)]
     return frozenset({world, *(getattr(policy, "act", policy).__module__ for policy in policies)})
-
-
-def code_of(modules: frozenset[str]) -> str:
-    """A hash of what modules do, and those among FOLLOWED that they use: without comments and docstrings."""
-    found: dict[str, str] = {}
-    left = [*modules]
-    while left:
-        name = left.pop()
-        if name in found:
-            continue
-        module = sys.modules[name]
-        found[name] = ast.dump(_without_docstrings(ast.parse(inspect.getsource(module))))
-        for value in vars(module).values():
-            used = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None)
-            if isinstance(used, str) and used.startswith(FOLLOWED):
-                left.append(used)
-    return hashlib.blake2b(repr(sorted(found.items())).encode(), digest_size=10).hexdigest()
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
-            node.body = node.body[1:]
-    return tree
 
 
 @functools.lru_cache(1)
