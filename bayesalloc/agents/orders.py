@@ -43,6 +43,14 @@ class Order(NamedTuple):
         return Policy(self.method, self.plan, network, last.episodes, last.steps, self.seed)
 
 
+class Books(NamedTuple):
+    """Files of books and of what an office knows beside them, and lambda, the price of causal risk; None: as usual."""
+
+    books: Path
+    knowledge: Path
+    price: float | None
+
+
 class _Asked(msgspec.Struct):
     """What the first line of a checkpoint says was asked for: see `Order.asked`."""
 
@@ -59,6 +67,7 @@ def order(
     preset: str | None = None,
     setting: Path | None = None,
     episodes: int | None = None,
+    books: Books | None = None,
     seed: int = 0,
     checkpoint: Path | None = None,
 ) -> Order:
@@ -73,6 +82,7 @@ def order(
         preset: of the method; default: its first.
         setting: a TOML file of what arrives, where it differs from the preset's.
         episodes: how many are played; default: as the preset says.
+        books: whose causal risk lowers rewards; None: nobody's, or whose a run that goes on was begun with.
         seed: of the run; 0 where a run goes on is what it was begun with.
         checkpoint: of the run that goes on.
 
@@ -102,7 +112,12 @@ def order(
         if setting is not None:
             arrives = registry.read_setting(setting, make(None, None).setting)
         plan = make(arrives, episodes or (plan.episodes if plan else None))
-    return Order(registry.problem, name, plan, seed, of.course(plan))
+    if books is None:
+        return Order(registry.problem, name, plan, seed, of.course(plan))
+    if registry.averse is None:
+        raise InputError(f"nothing about {registry.problem} is learned from books; leave --books out")
+    plan, course = registry.averse(plan, *books)
+    return Order(registry.problem, name, plan, seed, course)
 
 
 def _begun(checkpoint: Path) -> _Asked:

@@ -61,12 +61,15 @@ class Registry(NamedTuple):
         methods: by name; the first one is the default.
         read_setting: `(path, default) -> setting`, of a file that says what arrives while a policy is trained.
         trained: the folder of the policies that are shipped.
+        averse: `(plan, books, knowledge, lambda) -> (plan, course)`, where rewards can be lowered by the causal risk
+            that a file of books tells; lambda may be None: as usual.
     """
 
     problem: str
     methods: Mapping[str, Method]
     read_setting: Callable[[Path, Any], Any]
     trained: Path
+    averse: Callable[[Any, Path, Path, float | None], tuple[Any, Course]] | None = None
 
     def method(self, name: str) -> Method:
         """A method by name.

@@ -13,22 +13,36 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from bayesalloc.effects.summaries import latest_means
+from bayesalloc.errors import listed
 from bayesalloc.report import figures, html
 from bayesalloc.report.tables import Sheet
 from bayesalloc.report.words import MISSING, words
 
 LISTED = 12  # rows of the table of a learning curve
-ABOUT = ("problem", "method", "preset", "seed", "episodes", "steps", "seconds", "files")  # the rest are series
+ABOUT = (
+    "problem",
+    "method",
+    "preset",
+    "seed",
+    "averse",
+    "episodes",
+    "steps",
+    "seconds",
+    "files",
+)  # the rest are series
 
 
 def as_json(asked: Mapping[str, Any], curve: xr.Dataset, seconds: float, files: Mapping[str, str]) -> dict[str, Any]:
     """The document of `bayesalloc train`; the series of the curve (as `return` and `loss`) are those at the end."""
     last = {name: _or_null(curve[name].values[-1].tolist()) for name in series_of(curve)}
+    averse = asked["plan"].get("averse")
+    averse = {"averse": {"lambda": asked["plan"]["config"]["aversion"], **averse}} if averse else {}
     return {
         "problem": asked["problem"],
         "method": asked["method"],
         "preset": asked["plan"]["preset"],
         "seed": asked["seed"],
+        **averse,
         "episodes": int(curve["episodes"].values[-1]),
         "steps": int(curve["steps"].values[-1]),
         "seconds": seconds,
@@ -50,6 +64,8 @@ def text(result: Mapping[str, Any]) -> Table:
     for name in ("episodes", "steps"):
         table.add_row(name, f"{result[name]:,}")
     table.add_row("seconds", f"{result['seconds']:.3g}")
+    if "averse" in result:
+        table.add_row("lambda, of causal risk", f"{result['averse']['lambda']:g}")
     for name in result:
         if name not in ABOUT:
             table.add_row(f"{words(name)}, at last", _shown(result[name]))
@@ -105,11 +121,21 @@ def _sentences(result: Mapping[str, Any], curve: xr.Dataset) -> list[str]:
         if "epsilon" in result
         else ""
     )
+    averse = result.get("averse")
+    at_risk = (
+        [
+            f"From each objective {averse['lambda']:g} times the causal risk of what was done is taken: harm to"
+            f" {listed(averse['protected'])} that books make likely (SHA-256 {averse['books'][:12]})."
+        ]
+        if averse
+        else []
+    )
     return [
         f"{result['method']} was trained as the preset {result['preset']} says, on {result['episodes']:,} episodes of"
         f" {result['problem']} ({result['steps']:,} steps) in {result['seconds']:.0f} s.",
         f"An episode's return ({curve.attrs['goal']}) was {_shown(known[0] if known else None)} at first and"
         f" {_shown(result['return'])} at last{random}.",
+        *at_risk,
     ]
 
 

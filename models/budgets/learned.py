@@ -4,8 +4,8 @@ One network learns for all weights of the three objectives at once; what it then
 """
 
 import dataclasses
-from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,9 +18,13 @@ from bayesalloc.agents.pareto import conditioned
 from bayesalloc.agents.pareto.networks import Heads
 from bayesalloc.agents.policies import Method
 from bayesalloc.agents.training import Course
+from bayesalloc.discovery.risk import Risk
 from bayesalloc.environment import Environment
 from bayesalloc.episodes import Episodes
+from bayesalloc.errors import InputError
 from bayesalloc.models.budget import OBJECTIVES, World, organisation
+from bayesalloc.models.budgets import causal_risk
+from bayesalloc.models.budgets.causal_risk import Averse
 from bayesalloc.models.budgets.ceiling import QUARTERS, lattice
 from bayesalloc.models.budgets.decisions import MOVES
 from bayesalloc.models.budgets.world import DEPARTMENTS, TABLE
@@ -29,8 +33,6 @@ from bayesalloc.simulate import rollout
 SEEN = len(TABLE) + 2  # levels, the reserve and the room
 LEAST_UPDATES = 5_000  # of the network in a run, however few its steps
 GOAL = f"efficiency, risk and performance, added up over {QUARTERS} quarters"
-
-Risk = Callable[[Any, Float[Array, " department"]], Array]  # (state, change of each budget in %) -> a number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +44,14 @@ class Plan:
         setting: the organisation.
         config: how it learns.
         layers: units of each hidden layer.
+        averse: whose books say what is at risk, of which `config.aversion` is lambda; None: nothing is.
     """
 
     preset: str
     setting: World
     config: conditioned.Config
     layers: tuple[int, ...] = (128, 128)
+    averse: Averse | None = None
 
     @property
     def episodes(self) -> int:
@@ -89,24 +93,45 @@ def course(plan: Plan, risk: Risk | None = None) -> Course:
 
     Args:
         plan: what, on what and how.
-        risk: what a change of budgets may do besides, such as a causal risk, in a state of the environment: the plan's
-            `config.aversion` times it is taken from every objective. None: nothing.
+        risk: what is at risk where the plan is averse to it; a run that goes on has it already.
     """
-    return _course(plan, risk)
+    return _course(plan)._replace(furnish=partial(_at_risk, risk)) if plan.averse else _course(plan)
+
+
+def _at_risk(risk: Risk | None, run: conditioned.Run) -> conditioned.Run:
+    if risk is None:
+        raise InputError("this plan is averse to a risk that its books tell: give them")
+    return run._replace(about=risk)
 
 
 @cache
-def _course(plan: Plan, risk: Risk | None) -> Course:
+def _course(plan: Plan) -> Course:
     config, episodes = plan.config, Episodes(plan.environment, QUARTERS)
-    of_moves = None if risk is None else lambda state, moves: risk(state, jnp.asarray(MOVES)[moves])
+    risk, about = (causal_risk.of_quarter, plan.averse.empty) if plan.averse else (None, None)
     return Course(
-        trainer=conditioned.trainer(config, episodes, partial(network, plan), (), risk=of_moves),
+        trainer=conditioned.trainer(config, episodes, partial(network, plan), (), risk=risk, about=about),
         iterations=config.iterations,
         episodes=0,
         steps=config.environments,
         network=lambda run: run.network,
         goal=GOAL,
     )
+
+
+def averse(plan: Plan, books: Path, knowledge: Path, price: float | None) -> tuple[Plan, Course]:
+    """A plan, and its run, that takes lambda x CausalRisk from each objective.
+
+    Args:
+        plan: what is learned otherwise.
+        books: a CSV file, as `bayesalloc budget` takes it.
+        knowledge: a TOML file, likewise.
+        price: lambda; None: as the plan has it if it is averse, else 1.
+    """
+    usual = plan.config.aversion if plan.averse else 1.0
+    config = dataclasses.replace(plan.config, aversion=usual if price is None else price)
+    of, risk = causal_risk.read_risk(books, knowledge)
+    plan = dataclasses.replace(plan, config=config, averse=of)
+    return plan, course(plan, risk)
 
 
 METHODS = {
