@@ -157,7 +157,9 @@ def propose(
 
     point, trust = planned(asked)
     total = joint.draws @ (point.change * asked.per_percent)
-    off = np.zeros(len(joint.names)) if trust is None else np.nan_to_num(trust.too_much)
+    off = np.zeros(len(joint.names))
+    if trust is not None and point.change.any():  # of no change nothing is promised, nor too much
+        off = np.nan_to_num(trust.too_much)
     corrected = total - off
     expected, risk = _expected(asked, joint, total, corrected, given.spread, interval)
     warnings = [*books.warnings, *_warned(asked, before, trust)]
