@@ -127,7 +127,7 @@ def alone(
     config: conditioned.Config,
     env: Environment,
     weights: Float[np.ndarray, "weight objective"],
-    layers: tuple[int, ...],
+    layers: tuple[int, ...] = (128, 128),
 ) -> SideBySide:
     """A trainer of a network for each weight, all in one compiled run.
 

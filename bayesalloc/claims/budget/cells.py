@@ -18,7 +18,7 @@ from bayesalloc.errors import InputError, quoted
 from bayesalloc.replacing import replace
 
 ROOM = "bayesalloc.models.budgets.experiments"
-EXPERIMENTS = ("discovery", "effects", "proposals")  # modules there, in the order of a report
+EXPERIMENTS = ("discovery", "effects", "proposals", "rivals", "risk")  # modules there, in the order of a report
 FOLLOWED = tuple(f"bayesalloc.{room}." for room in ("models", "discovery", "budgets", "agents"))
 
 
