@@ -2,7 +2,7 @@
 
     python benchmarks/organisation_effects.py --out benchmarks/results/organisation_effects.json
 
-Effects of 20 budgets on 30 later variables, 89 % intervals: with the graph known, learned with tiers from 100 random
+Effects of 20 budgets on 26 later variables, 89 % intervals: with the graph known, learned with tiers from 100 random
 halves of the rows, and of all budgets at once. Proposals of the shipped knowledge file: what they promise, what is left
 when that is checked by halves, and what they are worth in truth; expected movements of what counts likewise. And what a
 price of causal risk takes of harm and of reward.
