@@ -2,9 +2,9 @@
 
     python benchmarks/discovery_dowhy.py --dowhy-python PATH
 
-Books of the world of `budget.py`, 1,000 rows without gaps; the effect of each of 20 budgets on each of 26 later columns,
-with the graph known. Ours has a mean of draws, which is apart from DoWhy's estimate by chance; in units of that
-chance's standard error it should be like a standard normal number.
+Books of the world of `budget.py`, 1,000 rows without gaps; the effect of each of 20 budgets on each of 26 later
+columns, with the graph known. Ours has a mean of draws, which is apart from DoWhy's estimate by chance; in units of
+that chance's standard error it should be like a standard normal number.
 """
 
 import argparse
