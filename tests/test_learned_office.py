@@ -95,22 +95,6 @@ def test_a_front_is_what_all_weights_bring(file):
     assert deciding(policy, weights[0]).policy is deciding(policy).policy  # so that they run together
 
 
-def test_risk_sees_the_change_of_each_budget():
-    """Here it is the change's mean in percent, so that what it takes in one quarter is known from the moves."""
-
-    def risk(state, change):
-        return change.mean() + 0.0 * state.reserve
-
-    config = dataclasses.replace(PLAN.config, aversion=1e4, steps=40, ahead=1)
-    averse = dataclasses.replace(PLAN, config=config)
-    course = learned.course(averse, risk)
-    assert course is learned.course(averse, risk) and course is not learned.course(averse)
-    run = jax.jit(lambda key: course.trainer.advance(course.trainer.begin(key), 5)[0])(KEY)
-    items = jax.tree.map(lambda leaf: np.asarray(leaf[:40]), run.memory.items)
-    taken = 1e4 * 5.0 * (items.action - 1.0).mean(1)
-    np.testing.assert_allclose(items.reward + taken[:, None], 0.0, atol=100.0)
-
-
 def test_the_command(tmp_path, run):
     setting = tmp_path / "world.toml"
     setting.write_text("[plan]\ntraining = 2.5\n")
@@ -119,6 +103,11 @@ def test_the_command(tmp_path, run):
     result = json.loads(ran.out)
     assert result["problem"] == "budget" and result["method"] == "pareto" and result["episodes"] == 16
     assert len(result["return"]) == 3 and (tmp_path / "d" / "pareto.policy").exists()
+    judged, returns = result["judged"], result["judged"]["n_step_returns"]
+    assert len(judged["front"]) == 28 and judged["hypervolume"] > 0 and len(judged["objectives"]) == 3
+    assert returns["ahead"] == [1, 3, 5, 10] and np.shape(returns["bound"]) == (4, 3)
+    assert (np.asarray(returns["low"]) <= np.asarray(returns["mean"])).all()
+    assert "by n steps" in (tmp_path / "d" / "report.html").read_text()
     setting.write_text("[plan]\ntrainings = 2.5\n")
     ran = run("train", "budget", "--setting", setting)
     assert ran.code == 2 and "plan has no department 'trainings'" in ran.err

@@ -150,10 +150,14 @@ def test_risk_is_taken_from_every_objective():
     config = dataclasses.replace(CONFIG, steps=16 * QUARTERS, aversion=3.0, explore=(0.0, 0.0))
 
     def returned(amount):
-        train = conditioned.make_train(config, EPISODES, heads, (), risk=lambda state, moves: amount)
-        return train(KEY)[1]["return"].sum(0)
+        train = conditioned.make_train(
+            config, EPISODES, heads, (), risk=lambda state, outcome, about: about, about=amount
+        )
+        curve = train(KEY)[1]
+        return curve["return"].sum(0), curve["risk"]
 
-    plain, averse = jax.jit(jax.vmap(returned))(jnp.array([0.0, 0.5]))
+    (plain, averse), risk = jax.jit(jax.vmap(returned))(jnp.array([0.0, 0.5]))
+    np.testing.assert_array_equal(risk[:, 0], [0.0, 0.5])
     np.testing.assert_allclose(plain - averse, [16 * QUARTERS * 1.5] * 3, rtol=1e-4)
 
 

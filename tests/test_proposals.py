@@ -211,6 +211,13 @@ def test_questions_that_cannot_be_are_refused(case):
         propose(from_columns({**columns, "a": columns["a"] - columns["a"].mean() - 1.0}), office)
 
 
+def test_of_no_change_nothing_is_expected():
+    """These books propose nothing, though their halves do, and promise too much."""
+    found = propose(from_columns(small(40, 10)), OFFICE, seed=10)
+    assert found.changes == [] and found.trust is not None and found.trust.too_much[-2] > 0.1
+    assert [each.effect.mean for each in found.expected.values()] == [0.0, 0.0] and found.worth == 0.0
+
+
 @pytest.fixture
 def books(run):
     assert run("init", "unused").code == 0

@@ -1,16 +1,20 @@
 """Training runs as they are asked for: by names and numbers, or by the checkpoint of a run that goes on."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import msgspec
+from jaxtyping import Array
 
 from bayesalloc.agents import training
-from bayesalloc.agents.policies import Count, Policy, Registry
+from bayesalloc.agents.policies import Count, Judged, Policy, Registry
 from bayesalloc.agents.training import Course, Training
 from bayesalloc.errors import InputError, listed, quoted
 
 MOST_EPISODES = 2**31
+JUDGING = 2**32 - 1  # folded into the key of a run, for what comes after it
 
 
 class Order(NamedTuple):
@@ -22,6 +26,7 @@ class Order(NamedTuple):
         plan: what is learned, on what and how.
         seed: of the run.
         course: the run itself.
+        judge: see `policies.Method`.
     """
 
     problem: str
@@ -29,6 +34,7 @@ class Order(NamedTuple):
     plan: Any
     seed: int
     course: Course
+    judge: Callable[[Any, Any, Array], Judged] | None = None
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -41,6 +47,20 @@ class Order(NamedTuple):
         last = done.rows[-1]
         network = self.course.network(done.run)
         return Policy(self.method, self.plan, network, last.episodes, last.steps, self.seed)
+
+    def judged(self, policy: Policy) -> Judged:
+        """What that does, on random numbers that no run of this seed has."""
+        if self.judge is None:
+            return Judged([], {}, {})
+        return self.judge(self.plan, policy.network, jax.random.fold_in(jax.random.key(self.seed), JUDGING))
+
+
+class Books(NamedTuple):
+    """Files of books and of what an office knows beside them, and lambda, the price of causal risk; None: as usual."""
+
+    books: Path
+    knowledge: Path
+    price: float | None
 
 
 class _Asked(msgspec.Struct):
@@ -59,6 +79,7 @@ def order(
     preset: str | None = None,
     setting: Path | None = None,
     episodes: int | None = None,
+    books: Books | None = None,
     seed: int = 0,
     checkpoint: Path | None = None,
 ) -> Order:
@@ -73,6 +94,7 @@ def order(
         preset: of the method; default: its first.
         setting: a TOML file of what arrives, where it differs from the preset's.
         episodes: how many are played; default: as the preset says.
+        books: whose causal risk lowers rewards; None: nobody's, or whose a run that goes on was begun with.
         seed: of the run; 0 where a run goes on is what it was begun with.
         checkpoint: of the run that goes on.
 
@@ -102,7 +124,12 @@ def order(
         if setting is not None:
             arrives = registry.read_setting(setting, make(None, None).setting)
         plan = make(arrives, episodes or (plan.episodes if plan else None))
-    return Order(registry.problem, name, plan, seed, of.course(plan))
+    if books is None:
+        return Order(registry.problem, name, plan, seed, of.course(plan), of.judged)
+    if registry.averse is None:
+        raise InputError(f"nothing about {registry.problem} is learned from books; leave --books out")
+    plan, course = registry.averse(plan, *books)
+    return Order(registry.problem, name, plan, seed, course, of.judged)
 
 
 def _begun(checkpoint: Path) -> _Asked:

@@ -144,7 +144,7 @@ def propose(
         raise InputError(f"lambda is {price:g}; it must be at least 0")
     limits.probability("interval", interval)
     asked = question(books, office, where)
-    before = _before(books, office, asked, where)
+    before = held_fixed(books, office, asked, where)
     given, rng = evidence(books, RESAMPLED, seed), np.random.default_rng(seed)
     known = [name for name in asked.decisions if name in books.names]
     joint = of_all(joint_effects(given, known, before, rng), asked)
@@ -157,7 +157,9 @@ def propose(
 
     point, trust = planned(asked)
     total = joint.draws @ (point.change * asked.per_percent)
-    off = np.zeros(len(joint.names)) if trust is None else np.nan_to_num(trust.too_much)
+    off = np.zeros(len(joint.names))
+    if trust is not None and point.change.any():  # of no change nothing is promised, nor too much
+        off = np.nan_to_num(trust.too_much)
     corrected = total - off
     expected, risk = _expected(asked, joint, total, corrected, given.spread, interval)
     warnings = [*books.warnings, *_warned(asked, before, trust)]
@@ -187,8 +189,12 @@ def propose(
     )
 
 
-def _before(books: Books, office: Office, asked: Question, where: str | Path) -> list[str]:
-    """What is held fixed: all of the tiers before that of the decisions."""
+def held_fixed(books: Books, office: Office, asked: Question, where: str | Path) -> list[str]:
+    """What is held fixed where all decisions are set: all of the tiers before theirs.
+
+    Raises:
+        InputError: where the file does not say which tier that is, or what counts comes before it.
+    """
     tiers = office.ordered
     own = [number for number, tier in enumerate(tiers) if {*tier} & {*asked.decisions}]
     if not own:

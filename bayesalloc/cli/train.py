@@ -2,9 +2,13 @@
 
 import dataclasses
 import importlib
+import math
 import shlex
 import sys
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from bayesalloc import limits
 from bayesalloc.cli.options import DEFAULT, Common, Whole
@@ -25,6 +29,9 @@ def train(
     preset: str | None = None,
     setting: Path | None = None,
     episodes: Whole | None = None,
+    books: Path | None = None,
+    knowledge: Path | None = None,
+    price: Annotated[float | None, Parameter(name="--lambda")] = None,
     resume: Path | None = None,
     common: Common = DEFAULT,
 ) -> None:
@@ -36,6 +43,9 @@ def train(
         preset: ours (the default), or another that the answer to an unknown one lists, as thesis: as published.
         setting: A TOML file: what arrives in an episode, or what the world is like, where it differs from the preset's.
         episodes: How many to play; default: the preset's number of steps or episodes.
+        books: A CSV file as `bayesalloc budget` takes it: the causal risk that it tells lowers every objective.
+        knowledge: A TOML file beside them, likewise.
+        price: What a unit of causal risk costs each objective; default: 1.
         resume: The folder of a run that goes on; it remembers what was asked for.
         common: What every command takes.
     """
@@ -43,6 +53,11 @@ def train(
     with refusing():
         if problem not in LEARNABLE:
             raise InputError(f"there is nothing to train for '{quoted(problem)}'; there is for {listed(LEARNABLE)}")
+        if price is not None and not 0 <= price < math.inf:
+            raise InputError(f"lambda is {price:g}; it must be at least 0")
+        if (books is None) != (knowledge is None) or (books is None and price is not None):
+            missing = "--books" if books is None else "--knowledge"
+            raise InputError(f"{missing} is missing; a causal risk is told by --books and --knowledge together")
 
         from bayesalloc.agents.policies import file_name
         from bayesalloc.agents.training import CHECKPOINT, Interrupted
@@ -71,7 +86,14 @@ def train(
                 " another folder"
             )
         order = orders.order(
-            registry, method, preset=preset, setting=setting, episodes=episodes, seed=common.seed, checkpoint=checkpoint
+            registry,
+            method,
+            preset=preset,
+            setting=setting,
+            episodes=episodes,
+            books=orders.Books(books, knowledge, price) if books and knowledge else None,
+            seed=common.seed,
+            checkpoint=checkpoint,
         )
         try:
             done = training.train(
@@ -93,11 +115,13 @@ def train(
         name = file_name(order.method)
         files = folder.files("report.html", "results.nc", policy=name, curve="curve.svg", checkpoint=CHECKPOINT)
         curve = curves.curve(done.rows, order.course.trainer.series, order.course.goal)
-        policies.save(folder.path / name, order.policy(done))
+        policy = order.policy(done)
+        policies.save(folder.path / name, policy)
         save_tree(curve, folder.path / "results.nc")
-        result = documents.as_json(order.asked, curve, done.seconds, files)
-        documents.write(result, order.asked, curve, folder.path)
-        say(documents.text(result), result)
+        judged = order.judged(policy)
+        result = documents.as_json(order.asked, curve, done.seconds, files, judged)
+        documents.write(result, order.asked, curve, folder.path, judged)
+        say(documents.text(result, judged), result)
 
 
 def _resume(problem: str, run: Path) -> str:

@@ -10,29 +10,50 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 from rich.box import SIMPLE
+from rich.console import Group
 from rich.table import Table
 
+from bayesalloc.agents.policies import Judged
 from bayesalloc.effects.summaries import latest_means
+from bayesalloc.errors import listed
 from bayesalloc.report import figures, html
 from bayesalloc.report.tables import Sheet
 from bayesalloc.report.words import MISSING, words
 
 LISTED = 12  # rows of the table of a learning curve
-ABOUT = ("problem", "method", "preset", "seed", "episodes", "steps", "seconds", "files")  # the rest are series
+NOTHING = Judged([], {}, {})
+ABOUT = (
+    "problem",
+    "method",
+    "preset",
+    "seed",
+    "averse",
+    "episodes",
+    "steps",
+    "seconds",
+    "judged",
+    "files",
+)  # the rest are series
 
 
-def as_json(asked: Mapping[str, Any], curve: xr.Dataset, seconds: float, files: Mapping[str, str]) -> dict[str, Any]:
+def as_json(
+    asked: Mapping[str, Any], curve: xr.Dataset, seconds: float, files: Mapping[str, str], judged: Judged = NOTHING
+) -> dict[str, Any]:
     """The document of `bayesalloc train`; the series of the curve (as `return` and `loss`) are those at the end."""
     last = {name: _or_null(curve[name].values[-1].tolist()) for name in series_of(curve)}
+    averse = asked["plan"].get("averse")
+    averse = {"averse": {"lambda": asked["plan"]["config"]["aversion"], **averse}} if averse else {}
     return {
         "problem": asked["problem"],
         "method": asked["method"],
         "preset": asked["plan"]["preset"],
         "seed": asked["seed"],
+        **averse,
         "episodes": int(curve["episodes"].values[-1]),
         "steps": int(curve["steps"].values[-1]),
         "seconds": seconds,
         **last,
+        **({"judged": judged.record} if judged.record else {}),
         "files": dict(files),
     }
 
@@ -42,7 +63,7 @@ def series_of(curve: xr.Dataset) -> list[str]:
     return [str(name) for name in curve.data_vars if name != "episodes"]
 
 
-def text(result: Mapping[str, Any]) -> Table:
+def text(result: Mapping[str, Any], judged: Judged = NOTHING) -> Group:
     """The same as a terminal table."""
     table = Table(title=f"training of {result['method']}, preset {result['preset']}", box=SIMPLE, show_header=False)
     table.add_column()
@@ -50,24 +71,28 @@ def text(result: Mapping[str, Any]) -> Table:
     for name in ("episodes", "steps"):
         table.add_row(name, f"{result[name]:,}")
     table.add_row("seconds", f"{result['seconds']:.3g}")
+    if "averse" in result:
+        table.add_row("lambda, of causal risk", f"{result['averse']['lambda']:g}")
     for name in result:
         if name not in ABOUT:
             table.add_row(f"{words(name)}, at last", _shown(result[name]))
     table.add_row("policy", result["files"]["policy"])
-    return table
+    return Group(table, *judged.sentences)
 
 
-def write(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset, folder: Path) -> None:
+def write(
+    result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset, folder: Path, judged: Judged = NOTHING
+) -> None:
     """Writes the page `report.html` and the figure `curve.svg`."""
     title = f"{result['problem']}: how {result['method']} was learned"
-    html.write(html.frame(title, _body(result, asked, curve), result["seed"]), folder / "report.html")
+    html.write(html.frame(title, _body(result, asked, curve, judged), result["seed"]), folder / "report.html")
     figure = learning(curve, "return")
     figure.savefig(folder / "curve.svg", metadata={"Date": None})
 
 
-def _body(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset) -> Iterator[str]:
+def _body(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset, judged: Judged) -> Iterator[str]:
     names = series_of(curve)
-    yield html.answer(_sentences(result, curve), [])
+    yield html.answer([*_sentences(result, curve), *judged.sentences], [])
     yield html.section("How to read it")
     yield html.terms({name: curve[name].attrs["says"] for name in names})
     yield html.section("Learning curve")
@@ -83,6 +108,9 @@ def _body(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset
     means = ([_shown(value) for value in listed[name].values.tolist()] for name in names)
     rows = [list(row) for row in zip(*counts, *means, strict=True)]
     yield html.table(Sheet("Learning curve", ["steps", "episodes", *names], rows), "All parts are in results.nc.")
+    for title, (header, *rows) in judged.tables.items():
+        yield html.section(title)
+        yield html.table(Sheet(title, header, rows))
     yield html.section("How it was made")
     plan = asked["plan"]
     nested = {name: [value] for name, value in plan.items() if isinstance(value, Mapping)}
@@ -105,11 +133,21 @@ def _sentences(result: Mapping[str, Any], curve: xr.Dataset) -> list[str]:
         if "epsilon" in result
         else ""
     )
+    averse = result.get("averse")
+    at_risk = (
+        [
+            f"From each objective {averse['lambda']:g} times the causal risk of what was done is taken: harm to"
+            f" {listed(averse['protected'])} that books make likely (SHA-256 {averse['books'][:12]})."
+        ]
+        if averse
+        else []
+    )
     return [
         f"{result['method']} was trained as the preset {result['preset']} says, on {result['episodes']:,} episodes of"
         f" {result['problem']} ({result['steps']:,} steps) in {result['seconds']:.0f} s.",
         f"An episode's return ({curve.attrs['goal']}) was {_shown(known[0] if known else None)} at first and"
         f" {_shown(result['return'])} at last{random}.",
+        *at_risk,
     ]
 
 

@@ -15,12 +15,16 @@ from bayesalloc.agents.policies import Policy, Registry
 from bayesalloc.checking import label
 from bayesalloc.errors import InputError, quoted
 from bayesalloc.models.budget import OBJECTIVES
-from bayesalloc.models.budgets.learned import METHODS
+from bayesalloc.models.budgets.learned import METHODS, averse
 from bayesalloc.settings import read_setting
 from bayesalloc.stepping import Deciding
 
 REGISTRY = Registry(
-    problem="budget", methods=METHODS, read_setting=read_setting, trained=Path(__file__).parent / "trained"
+    problem="budget",
+    methods=METHODS,
+    read_setting=read_setting,
+    trained=Path(__file__).parent / "trained",
+    averse=averse,
 )
 
 

@@ -43,8 +43,12 @@ SERIES = (
     Series("epsilon", "last", "the part of the factors' moves that are random."),
 )
 
+RISK = Series(
+    "risk", "mean", "what was at risk in a step; so many times as `aversion` says it is taken from every objective."
+)
+
 LEAST_SQUARE = 1e-8  # a difference that is none has a logarithm too
-Risk = Callable[[Any, Array], Array]  # (state of the environment, the factors' moves) -> a number, 0 at best
+Risk = Callable[[Any, Any, Any], Array]  # (state before a step, its outcome, about) -> a number, 0 at best
 
 
 @jax.tree_util.register_static
@@ -130,6 +134,7 @@ class Run(NamedTuple):
         params: of the copies of the environment, with a leading axis.
         state, observation, weights: of each copy.
         episode: return so far of each copy's episode, in each objective.
+        about: what risk is computed from; None: nothing.
     """
 
     key: Array
@@ -144,6 +149,7 @@ class Run(NamedTuple):
     observation: Observation
     weights: Float[Array, "copy objective"]
     episode: Float[Array, "copy objective"]
+    about: Any = None
 
 
 def differences(
@@ -203,6 +209,7 @@ def trainer(
     params: Any = None,
     *,
     risk: Risk | None = None,
+    about: Any = None,
 ) -> Trainer:
     """How an agent is trained in episodes of an environment with a vector of rewards.
 
@@ -214,7 +221,9 @@ def trainer(
         episodes: of the environment.
         network: `key -> Heads`.
         params: of the environment; None: every copy has its own, drawn from the prior, or by a function of a key.
-        risk: what `config.aversion` is averse to; None: nothing.
+        risk: what `config.aversion` is averse to, a function of the state before a step, of the step's outcome and of
+            `about`; None: nothing.
+        about: arrays that risk is computed from; a run keeps them.
     """
     n = config.environments
 
@@ -248,6 +257,7 @@ def trainer(
             observation,
             weights,
             jnp.zeros((n, objectives)),
+            about,
         )
 
     def act(run: Run, chance: Array, key: Array) -> tuple[Run, Step, dict[str, Array]]:
@@ -255,7 +265,6 @@ def trainer(
         values, mask = run.observation
         action = greedy(run.network(values, run.weights), run.weights, mask)
         action = explored(choose, action, mask, chance)
-        at_risk = jnp.zeros(n) if risk is None else jax.vmap(risk)(run.state.inner, action)
         observation, state, reward, terminated, truncated, info = episodes.step_many(
             jax.random.split(move, n), run.state, action, run.params
         )
@@ -264,7 +273,10 @@ def trainer(
                 f"{episodes.env.name} has a reward of shape {reward.shape[1:]}; the network has"
                 f" {run.weights.shape[1]} objectives"
             )
-        reward = reward - config.aversion * at_risk[:, None]
+        at_risk = {}
+        if risk is not None:
+            seen = jax.vmap(risk, in_axes=(0, 0, None))(run.state.inner, info["outcome"], run.about)
+            reward, at_risk = reward - config.aversion * seen[:, None], {"risk": seen.mean()}
         over, final = terminated | truncated, info["final_observation"]
         step = Step(values, action, run.weights, reward, final.values, final.mask, terminated, over, jnp.ones(n, bool))
         total = run.episode + reward
@@ -274,7 +286,7 @@ def trainer(
             weights=jnp.where(over[:, None], drawn(weigh, n, reward.shape[1]), run.weights),
             episode=jnp.where(over[:, None], 0.0, total),
         )
-        return run, step, {"ended": over.sum(), "return": jnp.where(over[:, None], total, 0.0).sum(0)}
+        return run, step, {"ended": over.sum(), "return": jnp.where(over[:, None], total, 0.0).sum(0), **at_risk}
 
     def update(learned: tuple[Any, Any, Any], key: Array, memory: Any) -> tuple[tuple[Any, Any, Any], Array]:
         network, target, state = learned
@@ -328,7 +340,7 @@ def trainer(
     def advance(run: Run, iterations: int) -> tuple[Run, dict[str, Array]]:
         return jax.lax.scan(iteration, run, None, length=iterations)
 
-    return Trainer(begin, advance, SERIES)
+    return Trainer(begin, advance, SERIES if risk is None else (*SERIES, RISK))
 
 
 def make_train(
@@ -338,9 +350,10 @@ def make_train(
     params: Any = None,
     *,
     risk: Risk | None = None,
+    about: Any = None,
 ) -> Callable[[Array], tuple[Run, dict[str, Array]]]:
     """A whole training run as one function of its key, to be jitted and vmapped; arguments as in `trainer`."""
-    whole = trainer(config, episodes, network, params, risk=risk)
+    whole = trainer(config, episodes, network, params, risk=risk, about=about)
     return lambda rng_key: whole.advance(whole.begin(rng_key), config.iterations)
 
 
