@@ -144,3 +144,26 @@ def test_a_known_network_of_numbers():
     assert joined[0] > 50 and joined[1] < 5 and joined[0] + joined[2] == 70 and directed[0] > directed[1]
     low, high = effects["learned, order known"][1:3]
     assert low - 0.03 < true < high + 0.03  # an 89 % interval, and a tenth of its width
+
+
+def test_a_finance_office_walks_from_its_books_to_what_came_of_its_proposal(tmp_path):
+    said = run("finance_office.py", "--folder", tmp_path / "office", "--sites", 6, "--quarters", 14, "--bootstrap", 10)
+    assert [*re.findall(r"^\$ .*?(books|discover|effect|budget)\b", said, re.MULTILINE)] == [
+        "books",
+        "discover",
+        "effect",
+        "budget",
+        "budget",
+        "budget",
+    ]
+    text = " ".join(said.split())
+    right, directed = map(int, re.search(r"In truth (\d+) of the (\d+) directed edges", text).groups())
+    assert 10 < right <= directed <= 93 and directed - right < 8
+    assert "The works council says: We are short of hands" in text and "for the next period" in text.lower()
+    inside, numbers = map(int, re.search(r"Of (\d+) numbers that were forecast, (\d+) lie", text).groups()[::-1])
+    assert numbers == 6 * 15 and inside / numbers > 0.7
+    assert {path.name for path in (tmp_path / "office").iterdir()} == {
+        "books.csv",
+        "knowledge.toml",
+        "next_quarter.csv",
+    }
