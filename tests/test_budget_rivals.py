@@ -57,8 +57,8 @@ def test_planners_keep_within_the_limits_and_beat_the_plan(learned):
     blind, told = (
         rivals.replanned(environment, weights, learned, KEY, curved=curved, replicates=64) for curved in (False, True)
     )
-    for points in (once, blind, told):  # of each plan the objective that it is for
-        assert (np.diag(points[:, ::-1]) > held[0, ::-1] + 0.5).all()
+    for points in (once, blind, told):  # of the plans for performance and for efficiency alone
+        assert points[0, 2] > held[0, 2] + 4.0 and points[2, 0] > held[0, 0] + 4.0
     volumes = [hypervolume(points, REFERENCE) for points in (held, once, told)]
     assert volumes[0] < volumes[1] < volumes[2]
 
