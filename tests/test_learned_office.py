@@ -103,6 +103,11 @@ def test_the_command(tmp_path, run):
     result = json.loads(ran.out)
     assert result["problem"] == "budget" and result["method"] == "pareto" and result["episodes"] == 16
     assert len(result["return"]) == 3 and (tmp_path / "d" / "pareto.policy").exists()
+    judged, returns = result["judged"], result["judged"]["n_step_returns"]
+    assert len(judged["front"]) == 28 and judged["hypervolume"] > 0 and len(judged["objectives"]) == 3
+    assert returns["ahead"] == [1, 3, 5, 10] and np.shape(returns["bound"]) == (4, 3)
+    assert (np.asarray(returns["low"]) <= np.asarray(returns["mean"])).all()
+    assert "by n steps" in (tmp_path / "d" / "report.html").read_text()
     setting.write_text("[plan]\ntrainings = 2.5\n")
     ran = run("train", "budget", "--setting", setting)
     assert ran.code == 2 and "plan has no department 'trainings'" in ran.err

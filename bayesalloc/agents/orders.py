@@ -1,16 +1,20 @@
 """Training runs as they are asked for: by names and numbers, or by the checkpoint of a run that goes on."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import msgspec
+from jaxtyping import Array
 
 from bayesalloc.agents import training
-from bayesalloc.agents.policies import Count, Policy, Registry
+from bayesalloc.agents.policies import Count, Judged, Policy, Registry
 from bayesalloc.agents.training import Course, Training
 from bayesalloc.errors import InputError, listed, quoted
 
 MOST_EPISODES = 2**31
+JUDGING = 2**32 - 1  # folded into the key of a run, for what comes after it
 
 
 class Order(NamedTuple):
@@ -22,6 +26,7 @@ class Order(NamedTuple):
         plan: what is learned, on what and how.
         seed: of the run.
         course: the run itself.
+        judge: see `policies.Method`.
     """
 
     problem: str
@@ -29,6 +34,7 @@ class Order(NamedTuple):
     plan: Any
     seed: int
     course: Course
+    judge: Callable[[Any, Any, Array], Judged] | None = None
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -41,6 +47,12 @@ class Order(NamedTuple):
         last = done.rows[-1]
         network = self.course.network(done.run)
         return Policy(self.method, self.plan, network, last.episodes, last.steps, self.seed)
+
+    def judged(self, policy: Policy) -> Judged:
+        """What that does, on random numbers that no run of this seed has."""
+        if self.judge is None:
+            return Judged([], {}, {})
+        return self.judge(self.plan, policy.network, jax.random.fold_in(jax.random.key(self.seed), JUDGING))
 
 
 class Books(NamedTuple):
@@ -113,11 +125,11 @@ def order(
             arrives = registry.read_setting(setting, make(None, None).setting)
         plan = make(arrives, episodes or (plan.episodes if plan else None))
     if books is None:
-        return Order(registry.problem, name, plan, seed, of.course(plan))
+        return Order(registry.problem, name, plan, seed, of.course(plan), of.judged)
     if registry.averse is None:
         raise InputError(f"nothing about {registry.problem} is learned from books; leave --books out")
     plan, course = registry.averse(plan, *books)
-    return Order(registry.problem, name, plan, seed, course)
+    return Order(registry.problem, name, plan, seed, course, of.judged)
 
 
 def _begun(checkpoint: Path) -> _Asked:

@@ -22,6 +22,20 @@ LARGEST = 2**26  # bytes of a policy's weights
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 
 
+class Judged(NamedTuple):
+    """What a learned policy is found to do, ready to be printed.
+
+    Attributes:
+        sentences: in short.
+        tables: title -> rows of words, the header first.
+        record: the numbers, in types of JSON, by name.
+    """
+
+    sentences: list[str]
+    tables: dict[str, list[list[str]]]
+    record: dict[str, Any]
+
+
 class Method(NamedTuple):
     """A learned method, as far as it is planned, trained and stored.
 
@@ -33,6 +47,7 @@ class Method(NamedTuple):
         course: `plan -> Course`, its training run.
         network: `(plan, key) -> network`, untrained: any pytree of arrays.
         check_plan: refuses a plan that cannot be; a file may hold any.
+        judged: `(plan, network, key) -> Judged`, what comes out of a training run beside its curve; None: nothing.
     """
 
     says: str
@@ -41,6 +56,7 @@ class Method(NamedTuple):
     course: Callable[[Any], Course]
     network: Callable[[Any, Array], Any]
     check_plan: Callable[[Any], None]
+    judged: Callable[[Any, Any, Array], Judged] | None = None
 
     def described(self, plan: Mapping[str, Any]) -> Any:
         """The plan of its description in types of JSON.

@@ -115,11 +115,13 @@ def train(
         name = file_name(order.method)
         files = folder.files("report.html", "results.nc", policy=name, curve="curve.svg", checkpoint=CHECKPOINT)
         curve = curves.curve(done.rows, order.course.trainer.series, order.course.goal)
-        policies.save(folder.path / name, order.policy(done))
+        policy = order.policy(done)
+        policies.save(folder.path / name, policy)
         save_tree(curve, folder.path / "results.nc")
-        result = documents.as_json(order.asked, curve, done.seconds, files)
-        documents.write(result, order.asked, curve, folder.path)
-        say(documents.text(result), result)
+        judged = order.judged(policy)
+        result = documents.as_json(order.asked, curve, done.seconds, files, judged)
+        documents.write(result, order.asked, curve, folder.path, judged)
+        say(documents.text(result, judged), result)
 
 
 def _resume(problem: str, run: Path) -> str:

@@ -10,8 +10,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 from rich.box import SIMPLE
+from rich.console import Group
 from rich.table import Table
 
+from bayesalloc.agents.policies import Judged
 from bayesalloc.effects.summaries import latest_means
 from bayesalloc.errors import listed
 from bayesalloc.report import figures, html
@@ -19,6 +21,7 @@ from bayesalloc.report.tables import Sheet
 from bayesalloc.report.words import MISSING, words
 
 LISTED = 12  # rows of the table of a learning curve
+NOTHING = Judged([], {}, {})
 ABOUT = (
     "problem",
     "method",
@@ -28,11 +31,14 @@ ABOUT = (
     "episodes",
     "steps",
     "seconds",
+    "judged",
     "files",
 )  # the rest are series
 
 
-def as_json(asked: Mapping[str, Any], curve: xr.Dataset, seconds: float, files: Mapping[str, str]) -> dict[str, Any]:
+def as_json(
+    asked: Mapping[str, Any], curve: xr.Dataset, seconds: float, files: Mapping[str, str], judged: Judged = NOTHING
+) -> dict[str, Any]:
     """The document of `bayesalloc train`; the series of the curve (as `return` and `loss`) are those at the end."""
     last = {name: _or_null(curve[name].values[-1].tolist()) for name in series_of(curve)}
     averse = asked["plan"].get("averse")
@@ -47,6 +53,7 @@ def as_json(asked: Mapping[str, Any], curve: xr.Dataset, seconds: float, files: 
         "steps": int(curve["steps"].values[-1]),
         "seconds": seconds,
         **last,
+        **({"judged": judged.record} if judged.record else {}),
         "files": dict(files),
     }
 
@@ -56,7 +63,7 @@ def series_of(curve: xr.Dataset) -> list[str]:
     return [str(name) for name in curve.data_vars if name != "episodes"]
 
 
-def text(result: Mapping[str, Any]) -> Table:
+def text(result: Mapping[str, Any], judged: Judged = NOTHING) -> Group:
     """The same as a terminal table."""
     table = Table(title=f"training of {result['method']}, preset {result['preset']}", box=SIMPLE, show_header=False)
     table.add_column()
@@ -70,20 +77,22 @@ def text(result: Mapping[str, Any]) -> Table:
         if name not in ABOUT:
             table.add_row(f"{words(name)}, at last", _shown(result[name]))
     table.add_row("policy", result["files"]["policy"])
-    return table
+    return Group(table, *judged.sentences)
 
 
-def write(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset, folder: Path) -> None:
+def write(
+    result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset, folder: Path, judged: Judged = NOTHING
+) -> None:
     """Writes the page `report.html` and the figure `curve.svg`."""
     title = f"{result['problem']}: how {result['method']} was learned"
-    html.write(html.frame(title, _body(result, asked, curve), result["seed"]), folder / "report.html")
+    html.write(html.frame(title, _body(result, asked, curve, judged), result["seed"]), folder / "report.html")
     figure = learning(curve, "return")
     figure.savefig(folder / "curve.svg", metadata={"Date": None})
 
 
-def _body(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset) -> Iterator[str]:
+def _body(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset, judged: Judged) -> Iterator[str]:
     names = series_of(curve)
-    yield html.answer(_sentences(result, curve), [])
+    yield html.answer([*_sentences(result, curve), *judged.sentences], [])
     yield html.section("How to read it")
     yield html.terms({name: curve[name].attrs["says"] for name in names})
     yield html.section("Learning curve")
@@ -99,6 +108,9 @@ def _body(result: Mapping[str, Any], asked: Mapping[str, Any], curve: xr.Dataset
     means = ([_shown(value) for value in listed[name].values.tolist()] for name in names)
     rows = [list(row) for row in zip(*counts, *means, strict=True)]
     yield html.table(Sheet("Learning curve", ["steps", "episodes", *names], rows), "All parts are in results.nc.")
+    for title, (header, *rows) in judged.tables.items():
+        yield html.section(title)
+        yield html.table(Sheet(title, header, rows))
     yield html.section("How it was made")
     plan = asked["plan"]
     nested = {name: [value] for name, value in plan.items() if isinstance(value, Mapping)}

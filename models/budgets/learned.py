@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayesalloc.agents.hypervolume import hypervolume
 from bayesalloc.agents.networks import check_layers
-from bayesalloc.agents.pareto import conditioned
+from bayesalloc.agents.pareto import bounds, conditioned
 from bayesalloc.agents.pareto.networks import Heads
-from bayesalloc.agents.policies import Method
+from bayesalloc.agents.policies import Judged, Method
 from bayesalloc.agents.training import Course
 from bayesalloc.discovery.risk import Risk
 from bayesalloc.environment import Environment
@@ -25,12 +26,13 @@ from bayesalloc.errors import InputError
 from bayesalloc.models.budget import OBJECTIVES, World, organisation
 from bayesalloc.models.budgets import causal_risk
 from bayesalloc.models.budgets.causal_risk import Averse
-from bayesalloc.models.budgets.ceiling import QUARTERS, lattice
+from bayesalloc.models.budgets.ceiling import QUARTERS, REFERENCE, lattice
 from bayesalloc.models.budgets.decisions import MOVES
 from bayesalloc.models.budgets.world import DEPARTMENTS, TABLE
 from bayesalloc.simulate import rollout
 
 SEEN = len(TABLE) + 2  # levels, the reserve and the room
+JUDGED = 70  # quarters of an episode by which values are judged: what comes after counts less than a thousandth
 LEAST_UPDATES = 5_000  # of the network in a run, however few its steps
 GOAL = f"efficiency, risk and performance, added up over {QUARTERS} quarters"
 
@@ -142,6 +144,7 @@ METHODS = {
         course=course,
         network=network,
         check_plan=check_plan,
+        judged=lambda plan, policy, rng_key: judged(plan, policy, rng_key),
     ),
 }
 
@@ -184,3 +187,59 @@ def front(
         average=True,
     )
     return weights, np.asarray(means, float)
+
+
+def judged(plan: Plan, policy: Heads, rng_key: Array, *, episodes: int = 200, replicates: int = 500) -> Judged:
+    """What a learned office brings for all weights, and how far off its own values are of what it brings.
+
+    Args:
+        plan: what it learned.
+        policy: what was learned.
+        rng_key: of the quarters of chance.
+        episodes: by which its values are judged, for equal weights, each of `JUDGED` quarters.
+        replicates: courses of chance for each of the weights.
+    """
+    for_front, for_values = jax.random.split(rng_key)
+    weights, points = front(plan.environment, policy, for_front, replicates=replicates)
+    volume = hypervolume(points, REFERENCE)
+    equal, rng = jnp.full(len(OBJECTIVES), 1.0 / len(OBJECTIVES)), np.random.default_rng(0)
+    rewards, values = bounds.played(Episodes(plan.environment, JUDGED), policy, equal, for_values, episodes, JUDGED)
+    found = bounds.n_step_bounds(np.asarray(rewards)[None], np.asarray(values)[None], plan.config.discount, rng)
+    returns = [
+        [
+            str(n),
+            *(f"{mean:.2f} [{low:.2f}, {high:.2f}], {bound:.2f}" for mean, low, high, bound in zip(*of_n, strict=True)),
+        ]
+        for n, *of_n in zip(found.ahead, found.mean, found.low, found.high, found.bound, strict=True)
+    ]
+    ranges = ", ".join(
+        f"{low:.2f} to {high:.2f} of {name}"
+        for name, low, high in zip(OBJECTIVES, points.min(0), points.max(0), strict=True)
+    )
+    ends = {name: np.round(np.asarray(getattr(found, name)), 4).tolist() for name in found._fields}
+    return Judged(
+        [
+            f"By the quarter, as the weights are, it brings {ranges}; together that dominates a volume of {volume:,.0f}"
+            f" above {', '.join(f'{each:g}' for each in REFERENCE)}.",
+        ],
+        {
+            f"What {len(weights)} weights bring by the quarter, means over {QUARTERS}": [
+                ["weights", *OBJECTIVES],
+                *(
+                    [", ".join(f"{each:.2f}" for each in weight), *(f"{each:.2f}" for each in point)]
+                    for weight, point in zip(weights, points, strict=True)
+                ),
+            ],
+            "Return at the start for equal weights by n steps and the network's value then: mean, 89 % interval, and by"
+            " how much the value's error can have moved it": [["n", *OBJECTIVES], *returns],
+        },
+        {
+            "objectives": [*OBJECTIVES],
+            "hypervolume": round(volume, 1),
+            "front": [
+                {"weights": weight.round(4).tolist(), "rewards": point.round(4).tolist()}
+                for weight, point in zip(weights, points, strict=True)
+            ],
+            "n_step_returns": ends,
+        },
+    )
