@@ -22,8 +22,9 @@ from bayesalloc.environment import stack
 from bayesalloc.episodes import Episodes
 from bayesalloc.models.budget import OBJECTIVES, Quarter, environment
 from bayesalloc.models.budgets import causal_risk
-from bayesalloc.models.budgets.ceiling import QUARTERS, REFERENCE, lattice
+from bayesalloc.models.budgets.ceiling import QUARTERS, REFERENCE
 from bayesalloc.models.budgets.decisions import decide
+from bayesalloc.models.budgets.experiments.agents import FOUR, GRID
 from bayesalloc.models.budgets.experiments.world import OFFICE, books_of
 from bayesalloc.models.budgets.learned import network, pareto
 from bayesalloc.models.budgets.world import DEPARTMENTS, PLACE, PROTECTED, covariance, effects
@@ -36,30 +37,29 @@ TERMS = {
     " those when the plan is held, in the direction that harms, in standard deviations, added up.",
     "causal risk": "of what is done in a quarter, by true effects, with tolerance 0, in standard deviations. It counts"
     " a cut that the next quarter takes back as well.",
-    "reward": "w.R by the quarter; a mean over 28 weights, as all else, or for weights of .67, .17 and .17.",
-    "switched on": "the average treatment effect of learning with lambda 10 instead of 0, by `compare`, for the latter"
-    " weights, with its 89 % interval over courses of chance: the world is known, and its constants are fixed.",
+    "reward": "w.R by the quarter; a mean over 28 weights, as all else, or for two thirds of efficiency.",
+    "switched on": "the average treatment effect of learning with lambda 10 instead of 0, by `compare`, for two"
+    " thirds of efficiency, with its 89 % interval over courses of chance, as the world's constants are fixed.",
 }
 ROWS = 2_000  # of the books whose effects are learned
 STEPS = 100_000  # of each office, side by side
 LAMBDAS = (0.0, 3.0, 10.0)  # the first is compared with the last
-WEIGHTS = np.array([4.0, 1.0, 1.0]) / 6.0
+OWN = FOUR["two thirds efficiency"]
 JUDGING = jax.random.key(2)
 
 
 def measured(seed: int) -> dict[str, dict[str, float]]:
     """Reward and harm by lambda, and what switching the risk on does."""
-    offices, weights = learned(seed), lattice(6)
+    offices, weights = learned(seed), GRID
     plan = stack([decide(target=dict.fromkeys(DEPARTMENTS, 0.0))])
     held = rollout(environment, hold, JUDGING, arms=plan, **_JUDGED)[2]
-    own = np.flatnonzero(np.isclose(weights, WEIGHTS).all(1))
     found: dict[str, dict[str, float]] = {}
     for place, price in enumerate(LAMBDAS):
         office = jax.tree.map(lambda leaf, k=place: jnp.broadcast_to(leaf[k], (len(weights), *leaf.shape[1:])), offices)
         arms = office, jnp.asarray(weights, jnp.float32)
         rewards, risk, levels = map(np.asarray, rollout(environment, conditioned.acting, JUDGING, arms=arms, **_JUDGED))
         harm = np.maximum((levels - np.asarray(held)) / _SPREAD, 0.0).sum(1)
-        for label, which in {"": slice(None), ", weights .67 .17 .17": own}.items():
+        for label, which in {"": slice(None), ", two thirds efficiency": [OWN]}.items():
             row = {"reward": (rewards * weights).sum(1), "side effects": harm, "causal risk": risk}
             row = {name: float(values[which].mean()) for name, values in row.items()}
             first = found.get(f"lambda 0{label}", row)
@@ -95,7 +95,7 @@ def learned(seed: int) -> Heads:
 
 def switched(offices: Heads, seed: int) -> dict[str, dict[str, float]]:
     """The effect of lambda on objectives and on each protected variable."""
-    weights = jnp.asarray(WEIGHTS, jnp.float32)
+    weights = jnp.asarray(GRID[OWN], jnp.float32)
     arms = {
         f"lambda {LAMBDAS[k]:g}": Arm(
             Deciding(conditioned.acting, (jax.tree.map(lambda leaf, k=k: leaf[k], offices), weights))
