@@ -1,5 +1,7 @@
 """Rivals of the learned office: the programme's solution, planners on effects from books, a network for each weight."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +11,11 @@ from scipy.optimize import linprog
 from bayesalloc.agents.hypervolume import hypervolume
 from bayesalloc.agents.pareto.conditioned import Config
 from bayesalloc.models.budget import environment
-from bayesalloc.models.budgets import rivals
+from bayesalloc.models.budgets import learned as offices, rivals
 from bayesalloc.models.budgets.ceiling import REFERENCE, lattice, linear_targets, mean_rewards
+from bayesalloc.models.budgets.experiments import agents, risk, rivals as beside
 from bayesalloc.models.budgets.experiments.world import books_of
-from bayesalloc.models.budgets.world import DEPARTMENTS, TABLE, effects
+from bayesalloc.models.budgets.world import DEPARTMENTS, PROTECTED, TABLE, effects
 from tests.test_training import KEY
 
 BASE = np.array([TABLE[name].base for name in DEPARTMENTS])
@@ -73,3 +76,32 @@ def test_a_network_for_each_weight_learns_its_own():
     assert curve["return"].shape == (375, 1)
     brought = rivals.alone_brought(environment, run.network, KEY, replicates=64)
     assert brought[0, 0] > brought[1, 0] + 1.0 and brought[1, 2] > brought[0, 2] + 1.0
+
+
+def test_the_office_beside_its_rivals_on_a_very_small_scale(monkeypatch):
+    untrained = offices.network(offices.pareto(None, 1), KEY)
+    monkeypatch.setattr(beside, "learning", lambda seed: dict.fromkeys(beside.SHOWN, untrained))
+    monkeypatch.setattr(beside, "fixed_plans", lambda: linear_targets(agents.GRID))
+    monkeypatch.setattr(beside, "_anew", lambda effects, curved: 700.0 + curved)  # tested above, as the next
+    monkeypatch.setattr(beside, "_alone", lambda seed: 800.0)
+    monkeypatch.setattr(beside, "REPLICATES", 4)
+    beside._known.cache_clear()
+    found = beside.measured(0)
+    beside._known.cache_clear()
+    volumes = found["hypervolume"]
+    assert volumes["ceiling"] == volumes["planned once, effects known"] > volumes["planned once"] > volumes["hold"] > 0
+    assert found["office / ceiling"] == volumes["400,000 steps"] / volumes["ceiling"]
+    assert found["office / rival"]["planned anew"] == volumes["400,000 steps"] / volumes["planned anew"]
+
+
+def test_what_a_price_of_causal_risk_takes_on_a_very_small_scale(monkeypatch):
+    keys = jax.random.split(KEY, len(risk.LAMBDAS))
+    monkeypatch.setattr(risk, "learned", lambda seed: jax.vmap(partial(offices.network, offices.pareto(None, 1)))(keys))
+    monkeypatch.setitem(risk._JUDGED, "replicates", 4)
+    found = risk.measured(0)
+    first, last = found["lambda 0"], found["lambda 10"]
+    assert first["causal risk"] > 0 and first["reward given up, %"] == first["causal risk removed, %"] == 0.0
+    assert last["causal risk removed, %"] == pytest.approx(100 * (1 - last["causal risk"] / first["causal risk"]))
+    assert all(found[f"switched on, {name}"]["low"] < found[f"switched on, {name}"]["high"] for name in PROTECTED)
+    true = np.asarray(risk.true_risk().effect)
+    assert true.shape == (1, 4, 20) and true[0, 0, DEPARTMENTS.index("operations")] < 0  # its money lowers the backlog
