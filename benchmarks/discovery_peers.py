@@ -2,7 +2,7 @@
 
     python discovery_peers.py --causal-python PATH --networks FILE ... [--samples 20] [--rows 500 1000 5000]
 
-A network is a JSON or BIF file, see `discovery_problems.py`; the world of `budget.py` is always among them. The
+A network is a JSON or BIF file, see `examples/network_files.py`; the world of `budget.py` is always among them. The
 distance is the number of pairs whose mark differs from that of the true graph's class. Columns are shuffled in each
 sample. causal-learn's default takes colliders in the order of the columns; `in_its_order` ours does so too.
 """

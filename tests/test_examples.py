@@ -78,3 +78,92 @@ def test_school_budgets():
     pooled, inside = found["held fixed"].effect, found["within districts"].effect
     assert abs(pooled.mean - 9.49) < 0.7 and abs(inside.mean - 6.84) < 1.5
     assert pooled.high - pooled.low > 5.5 and inside.high - inside.low > 8.0  # taken for independent: 3.7 and 6.3
+
+
+NETWORK = """network small {
+}
+variable age {
+  type discrete [ 2 ] { old, young };
+}
+variable smoke {
+  type discrete [ 2 ] { yes, no };
+}
+variable lung {
+  type discrete [ 2 ] { ill, well };
+}
+variable xray {
+  type discrete [ 3 ] { clear, grey, dark };
+}
+probability ( age ) {
+  table 0.4, 0.6;
+}
+probability ( smoke | age ) {
+  (old) 0.7, 0.3;
+  (young) 0.2, 0.8;
+}
+probability ( lung | age, smoke ) {
+  (old, yes) 0.6, 0.4;
+  (old, no) 0.3, 0.7;
+  (young, yes) 0.4, 0.6;
+  (young, no) 0.1, 0.9;
+}
+probability ( xray | lung ) {
+  (ill) 0.1, 0.2, 0.7;
+  (well) 0.8, 0.1, 0.1;
+}
+"""
+
+
+def told(said):
+    """Of the first network that the example prints: counts, the true effect, and each mean with its interval."""
+    joined, directed = (re.search(rf"{name}: (\d+) \w+, (\d+) \w+, (\d+)", said) for name in ("joined", "directed"))
+    true = re.search(r": (-?[\d.]+) in truth", said)
+    assert joined and directed and true
+    effects = re.findall(r"^ +([a-z, ]+): +(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\], (\w+)", said, re.MULTILINE)
+    counts = [[int(count) for count in each.groups()] for each in (joined, directed)]
+    return *counts, float(true[1]), {label: [*map(float, numbers), sure] for label, *numbers, sure in effects}
+
+
+def test_a_known_network_of_labels(tmp_path):
+    """Without smoke P(ill) falls from .48 to .18, and P(dark) by .6 of that."""
+    (tmp_path / "small.bif").write_text(NETWORK)
+    joined, directed, true, effects = told(run("known_networks.py", tmp_path / "small.bif", "--bootstrap", 10))
+    assert joined == [4, 0, 0] and sum(directed) == 0  # its class has no direction: no two causes meet unjoined
+    assert true == pytest.approx(-0.18, abs=0.01)
+    known, order = effects["graph known"], effects["learned, order known"]
+    assert known[1] < true < known[2] and order[1] < true < order[2] and known[3] == "identified"
+    assert effects["learned"][3] == "not"
+
+
+@pytest.mark.skipif(
+    not (REAL_DATA / "ecoli70.json").is_file(),
+    reason="needs ecoli70.json in ../shared/data (see examples/network_files.py for where it is to be had)",
+)
+def test_a_known_network_of_numbers():
+    joined, directed, true, effects = told(run("known_networks.py", REAL_DATA / "ecoli70.json", "--bootstrap", 10))
+    assert joined[0] > 50 and joined[1] < 5 and joined[0] + joined[2] == 70 and directed[0] > directed[1]
+    low, high = effects["learned, order known"][1:3]
+    assert low - 0.03 < true < high + 0.03  # an 89 % interval, and a tenth of its width
+
+
+def test_a_finance_office_walks_from_its_books_to_what_came_of_its_proposal(tmp_path):
+    said = run("finance_office.py", "--folder", tmp_path / "office", "--sites", 6, "--quarters", 14, "--bootstrap", 10)
+    assert [*re.findall(r"^\$ .*?(books|discover|effect|budget)\b", said, re.MULTILINE)] == [
+        "books",
+        "discover",
+        "effect",
+        "budget",
+        "budget",
+        "budget",
+    ]
+    text = " ".join(said.split())
+    right, directed = map(int, re.search(r"In truth (\d+) of the (\d+) directed edges", text).groups())
+    assert 10 < right <= directed <= 93 and directed - right < 8
+    assert "The works council says: We are short of hands" in text and "for the next period" in text.lower()
+    inside, numbers = map(int, re.search(r"Of (\d+) numbers that were forecast, (\d+) lie", text).groups()[::-1])
+    assert numbers == 6 * 15 and inside / numbers > 0.7
+    assert {path.name for path in (tmp_path / "office").iterdir()} == {
+        "books.csv",
+        "knowledge.toml",
+        "next_quarter.csv",
+    }

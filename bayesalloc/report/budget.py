@@ -112,15 +112,14 @@ def sentences(found: Proposal, name: Name = str) -> list[str]:
     for heard in found.heard:
         what = (
             listing(
-                f"{name(key)} {number(before, 1, signed=True)} % before, {number(after, 1, signed=True)} % now"
+                f"{name(key)} from {number(before, 1, signed=True)} % to {number(after, 1, signed=True)} %"
                 for key, (before, after) in heard.changes.items()
             )
             if heard.changes
             else "nothing"
         )
-        said.append(
-            f"{heard.comment.who or 'A stakeholder'} says: {heard.comment.says or 'see the file'}. It changed {what}."
-        )
+        says = heard.comment.says.rstrip(".") or "see the file"
+        said.append(f"{heard.comment.who or 'A stakeholder'} says: {says}. It changed {what}.")
     return said
 
 
