@@ -27,8 +27,8 @@ TERMS = {
     "network": "our effects: each by adjustment in graphs learned with the order in time, or of all budgets at once.",
     "linear": "linear forecasting: slopes on one budget, or on all, and nothing else.",
     "cash flow": "accounts: a budget costs its money, and nothing else moves.",
-    "right signs": "of 520 pairs of a budget and a later variable, of those with an effect: whose direction is right.",
-    "coverage": "of the same, the share inside its 89 % interval.",
+    "right signs": "of 520 pairs of a budget and a later variable, of those with an effect: whose direction is right."
+    " Coverage: of the same, the share inside its 89 % interval; error: root mean square, over all pairs.",
     "proposal": "what each forecasts of the proposal from the same books, beside what the organisation then does within"
     " the quarter (simulated), in each column's unit; money in % of all budgets. `error` is over all of these, in"
     " standard deviations of each column.",
