@@ -10,7 +10,7 @@ from rich.console import Group
 
 from bayesalloc.budgets.actuals import Outturn
 from bayesalloc.budgets.proposal import Cause, Change, Expected, Proposal
-from bayesalloc.budgets.proposing import Point
+from bayesalloc.budgets.proposing import LEAST, Point
 from bayesalloc.report import figures, html
 from bayesalloc.report.tables import Name, Sheet, document, for_json
 from bayesalloc.report.words import bracket, listing, number, percent, words
@@ -19,7 +19,8 @@ TERMS = {
     "change": "of a decision's money, in %, for the next period.",
     "expected": "what all changes together do within one period, in a column's own unit; {level} intervals. Whoever"
     " picks the best of many uncertain effects picks their errors too, so that books promise too much: proposals from"
-    " one half of the rows were judged by the other half, and what they promised too much is taken off.",
+    " one half of the rows were judged by the other half, and what they promised too much is taken off. Of a policy's"
+    " changes nothing is, as it did not pick them from these books.",
     "books promise": "the same, with nothing taken off.",
     "tolerance": "harm that is borne; beyond it, harm counts as causal risk.",
     "causal risk": "expected harm beyond what is tolerated, in standard deviations of what is protected, times weights;"
@@ -70,6 +71,7 @@ def as_json(found: Proposal, outturns: Sequence[Outturn] | None, files: Mapping[
             ],
             "weights": dict(zip(at.objectives, at.weight, strict=True)),
             "lambda": found.point.price,
+            "policy": found.by or None,
             "interval": {"kind": "eti", "prob": found.interval},
             "comments": [
                 {
@@ -106,7 +108,7 @@ def text(found: Proposal, outturns: Sequence[Outturn] | None) -> Group:
 
 def sentences(found: Proposal, name: Name = str) -> list[str]:
     """The proposal as it can be read aloud."""
-    said = _proposed(found, name) if found.changes else [_none(found)]
+    said = [*_advised(found, name), *(_proposed(found, name) if found.changes else [_none(found)])]
     for decision, outcome, why in found.not_identified:
         said.append(f"Your books cannot tell of {name(decision)}{f' and {name(outcome)}' if outcome else ''}: {why}.")
     for heard in found.heard:
@@ -123,8 +125,24 @@ def sentences(found: Proposal, name: Name = str) -> list[str]:
     return said
 
 
+def _advised(found: Proposal, name: Name) -> list[str]:
+    """Whose changes these are, where they are not the best that the books tell of; and what limits left of them."""
+    if found.advised is None:
+        return []
+    said = [f"The changes are those of the policy '{found.by}'; what they do is told by the books."]
+    kept = zip(found.question.decisions, found.advised, found.point.change, strict=True)
+    cut = [
+        f"{name(decision)} from {number(before, 1, signed=True)} % to {number(after, 1, signed=True)} %"
+        for decision, before, after in kept
+        if abs(before - after) >= 10 * LEAST
+    ]
+    return [*said, f"Limits changed {listing(cut)}."] if cut else said
+
+
 def _none(found: Proposal) -> str:
     """Why nothing is proposed."""
+    if found.by:
+        return "No change is proposed: the policy has none, or limits leave none."
     if found.trust is None or not found.trust.least:
         return "No change is proposed: none is worth its risk, as far as the books tell."
     return (
@@ -165,8 +183,10 @@ def _proposed(found: Proposal, name: Name) -> list[str]:
         )
     if found.worth <= 0:
         said.append(
-            "With that taken off, these changes are worth less than none. Fewer changes (limits: departments), a higher"
-            " lambda or more rows would make a safer proposal."
+            "By the books, these changes are worth less than none: do not make them for the policy's sake."
+            if found.by
+            else "With that taken off, these changes are worth less than none. Fewer changes (limits: departments), a"
+            " higher lambda or more rows would make a safer proposal."
         )
     return said
 
