@@ -18,8 +18,17 @@ from bayesalloc.errors import InputError, quoted
 from bayesalloc.replacing import replace
 
 ROOM = "bayesalloc.models.budgets.experiments"
-# Modules there, in the order of a report.
-EXPERIMENTS = ("discovery", "effects", "accuracy", "proposals", "metrics", "adaptability", "growth")
+EXPERIMENTS = (  # modules there, in the order of a report
+    "discovery",
+    "effects",
+    "accuracy",
+    "proposals",
+    "metrics",
+    "rivals",
+    "risk",
+    "adaptability",
+    "growth",
+)
 FOLLOWED = tuple(f"bayesalloc.{room}." for room in ("models", "discovery", "budgets", "agents"))
 
 
