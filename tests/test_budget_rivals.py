@@ -10,6 +10,7 @@ from scipy.optimize import linprog
 
 from bayesalloc.agents.hypervolume import hypervolume
 from bayesalloc.agents.pareto.conditioned import Config
+from bayesalloc.claims.budget import report
 from bayesalloc.models.budget import environment
 from bayesalloc.models.budgets import learned as offices, rivals
 from bayesalloc.models.budgets.ceiling import REFERENCE, lattice, linear_targets, mean_rewards
@@ -90,8 +91,9 @@ def test_the_office_beside_its_rivals_on_a_very_small_scale(monkeypatch):
     beside._known.cache_clear()
     volumes = found["hypervolume"]
     assert volumes["ceiling"] == volumes["planned once, effects known"] > volumes["planned once"] > volumes["hold"] > 0
-    assert found["office / ceiling"] == volumes["400,000 steps"] / volumes["ceiling"]
-    assert found["office / rival"]["planned anew"] == volumes["400,000 steps"] / volumes["planned anew"]
+    assert found["office over ceiling"] == volumes["400,000 steps"] / volumes["ceiling"]
+    assert found["office over rival"]["planned anew"] == volumes["400,000 steps"] / volumes["planned anew"]
+    assert report({"rivals": [found]}, [0]).rows  # that its names can be those of arrays in a file
 
 
 def test_what_a_price_of_causal_risk_takes_on_a_very_small_scale(monkeypatch):
@@ -103,5 +105,6 @@ def test_what_a_price_of_causal_risk_takes_on_a_very_small_scale(monkeypatch):
     assert first["causal risk"] > 0 and first["reward given up, %"] == first["causal risk removed, %"] == 0.0
     assert last["causal risk removed, %"] == pytest.approx(100 * (1 - last["causal risk"] / first["causal risk"]))
     assert all(found[f"switched on, {name}"]["low"] < found[f"switched on, {name}"]["high"] for name in PROTECTED)
+    assert report({"risk": [found]}, [0]).rows
     true = np.asarray(risk.true_risk().effect)
     assert true.shape == (1, 4, 20) and true[0, 0, DEPARTMENTS.index("operations")] < 0  # its money lowers the backlog

@@ -47,8 +47,8 @@ def measured(seed: int) -> dict[str, float | dict[str, float]]:
     *_, best = office.values()
     return {
         "hypervolume": {**office, **others, **_known()},
-        "office / rival": {name: best / volume for name, volume in others.items()},
-        "office / ceiling": best / _known()["ceiling"],
+        "office over rival": {name: best / volume for name, volume in others.items()},
+        "office over ceiling": best / _known()["ceiling"],
     }
 
 
