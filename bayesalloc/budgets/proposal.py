@@ -15,6 +15,7 @@ from bayesalloc.discovery.books import Books
 from bayesalloc.discovery.effects import evidence
 from bayesalloc.discovery.joint import Joint, earlier, joint_effects
 from bayesalloc.discovery.knowledge import Comment, Office
+from bayesalloc.discovery.moments import Moments
 from bayesalloc.effects.contrasts import Difference, difference
 from bayesalloc.errors import InputError, listed
 from bayesalloc.threads import one_thread
@@ -93,6 +94,7 @@ class Proposal(NamedTuple):
         warnings: sentences.
         spread: standard deviation of each variable.
         interval: probability of the intervals.
+        moments: of all rows.
     """
 
     question: Question
@@ -110,6 +112,7 @@ class Proposal(NamedTuple):
     warnings: list[str]
     spread: Float[np.ndarray, " variable"]
     interval: float
+    moments: Moments
 
     @property
     def worth(self) -> float:
@@ -186,6 +189,7 @@ def propose(
         warnings,
         given.spread,
         interval,
+        given.moments,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bayesalloc import defaults
-from bayesalloc.cli.options import DEFAULT, Common
+from bayesalloc.cli.options import DEFAULT, Common, Flag
 from bayesalloc.cli.session import session, warn
 
 
@@ -18,6 +18,7 @@ def budget(
     price: Annotated[float, Parameter(name="--lambda")] = 1.0,
     actuals: Path | None = None,
     interval: float = defaults.INTERVAL,
+    levels: Flag = False,
     common: Common = DEFAULT,
 ) -> None:
     """Propose next period's changes: what they do, why, what may break, and what the books cannot tell.
@@ -29,6 +30,8 @@ def budget(
         price: What a unit of causal risk costs, in units of the weighted objectives.
         actuals: A CSV file of a period that came after the books: what was decided and what happened.
         interval: Probability of the intervals.
+        levels: Columns are levels that last, not surprises or changes: the share of the level before that is left of it
+            is taken off first.
         common: What every command takes.
     """
     with session(common, "budget", "report.html") as (say, folder):
@@ -42,7 +45,7 @@ def budget(
         office = read_office(knowledge)
         if weights is not None:
             office = reweighted(office, read_office(weights), weights)
-        table = read_books(books)
+        table = read_books(books, levels=levels)
         found = propose(table, office, price=price, seed=common.seed, interval=interval, where=knowledge)
         judged = None if actuals is None else happened.judge(actuals, table, found)
         warn(found.warnings)
