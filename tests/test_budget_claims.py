@@ -90,7 +90,7 @@ def test_a_run_says_what_was_measured_and_what_was_not(small, tmp_path):
 
 
 def test_only_experiments_that_there_are(tmp_path):
-    with pytest.raises(InputError, match="no experiment 'mars'; there are discovery"):
+    with pytest.raises(InputError, match="no experiment 'mars'; there are accuracy, adaptability, discovery"):
         claims.measure("budget", claims.Asked(options={"experiments": ["mars"]}))
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file: cannot be written to"):

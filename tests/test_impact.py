@@ -1,6 +1,7 @@
 """The aggregate impact function, by a dense reference, closed forms, and what a funder may and may not ask."""
 
 import csv
+import itertools
 import json
 import math
 from decimal import Decimal
@@ -28,6 +29,7 @@ from bayesalloc.impact import (
 )
 from bayesalloc.impact.bounds import Bounds, Limits, allowed, bounds, filled
 from bayesalloc.impact.files import create
+from bayesalloc.impact.grid import nearest
 from bayesalloc.impact.hyperscore import hyperscore
 from bayesalloc.impact.projects import read_projects
 from bayesalloc.impact.returns import Edges
@@ -778,3 +780,52 @@ def test_sampling_in_full_agrees_with_the_mode_where_spreads_matter_little(run, 
     there = np.asarray(understanding.world.draws.log_effect)
     assert np.abs((effects.mean(0) - there.mean(0)) / effects.std(0)).max() < 0.5
     assert not tree["sample_stats"]["diverging"].values.mean() > 0.02
+
+
+def test_grants_in_whole_steps_are_allowed_and_the_best_that_exchanges_reach():
+    free_state, u, free = proposed()
+    state, _, stepped = proposed(step=25_000.0)
+    assert state.hash != free_state.hash
+    counts = stepped.amount / 25_000.0
+    np.testing.assert_allclose(counts, np.round(counts), atol=1e-9)
+    assert math.isclose(stepped.amount.sum(), BUDGET) and allowed(stepped.amount / BUDGET, u.bounds)
+    assert stepped.value <= free.value + 1e-12 and stepped.value > 0.995 * free.value
+    assert math.isclose(stepped.residual, 1 - stepped.value / free.value, abs_tol=1e-9)
+
+    def worth(amount):
+        reference = np.asarray(acquisition.impact(jnp.asarray(u.standing[u.which]), u.world))
+        favoured = acquisition.as_function(u.world, reference, 10.0, "ucb", "ev", u.which)
+        with double_precision():
+            return favoured(amount / BUDGET)[0]
+
+    names = np.flatnonzero(u.which)
+    for giver, taker in itertools.permutations(names, 2):  # every exchange there is, not only the likeliest
+        tried = stepped.amount.copy()
+        tried[giver] -= 25_000.0
+        tried[taker] += 25_000.0
+        if allowed(tried / BUDGET, u.bounds):
+            assert worth(tried) <= stepped.value * (1 + 1e-9)
+
+
+def test_steps_keep_least_grants_and_turnover():
+    _, u, stepped = proposed(step=25_000.0, turnover=0.1)
+    moved = 0.5 * np.abs(stepped.amount - u.projects.current).sum() / BUDGET
+    assert moved <= 0.1 + 1e-7 and allowed(stepped.amount / BUDGET, u.bounds)
+    none, all_of_it = np.zeros(3), np.ones(3)
+    limits = Bounds(none, all_of_it, np.zeros((0, 3)), np.zeros(0), (), none, np.inf, np.array([0.3, 0.0, 0.0]))
+    np.testing.assert_allclose(nearest(limits, np.array([0.17, 0.43, 0.4]), 0.1), [0.3, 0.3, 0.4], atol=0.1001)
+    assert nearest(limits, np.array([0.17, 0.43, 0.4]), 0.1)[0] in (0.0, pytest.approx(0.3))
+    assert nearest(limits, np.array([0.02, 0.58, 0.4]), 0.1).tolist() == pytest.approx([0.0, 0.6, 0.4])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"step": 30_000.0}, "33.3333 steps to share out; it must be a whole number"),
+        ({"step": 0.01}, "100,000,000 steps to share out; there may be at most 1,000,000"),
+        ({"step": 1_000_000.0}, "no allocation in whole steps meets all limits"),
+    ],
+)
+def test_steps_that_no_allocation_has_are_refused(changes, said):
+    with pytest.raises(InputError, match=said):
+        proposed(**{"turnover": 0.01 if changes["step"] == 1_000_000.0 else None, **changes})

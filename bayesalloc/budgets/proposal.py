@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from bayesalloc import limits
+from bayesalloc.budgets.advice import Adviser, within
 from bayesalloc.budgets.checking import Checked, checked
-from bayesalloc.budgets.proposing import LEAST, Point, Stakes, front, helps, of_all, stakes, sure_ones, worths
+from bayesalloc.budgets.proposing import LEAST, Point, Stakes, front, helps, judged, of_all, stakes, sure_ones, worths
 from bayesalloc.budgets.question import Question, question, without
 from bayesalloc.discovery.books import Books
 from bayesalloc.discovery.effects import evidence
@@ -95,6 +96,8 @@ class Proposal(NamedTuple):
         spread: standard deviation of each variable.
         interval: probability of the intervals.
         moments: of all rows.
+        by: who proposes, where that is not the linear programme; else "".
+        advised: % that they would change each decision by, had they no limits.
     """
 
     question: Question
@@ -113,6 +116,8 @@ class Proposal(NamedTuple):
     spread: Float[np.ndarray, " variable"]
     interval: float
     moments: Moments
+    by: str = ""
+    advised: Float[np.ndarray, " decision"] | None = None
 
     @property
     def worth(self) -> float:
@@ -129,6 +134,7 @@ def propose(
     seed: int = 0,
     interval: float = 0.89,
     where: str | Path = "knowledge",
+    adviser: Adviser | None = None,
 ) -> Proposal:
     """The best changes of an office's decisions for one period, as far as its books can tell.
 
@@ -139,6 +145,7 @@ def propose(
         seed: of all draws.
         interval: probability of the intervals.
         where: the office's file, in messages.
+        adviser: whose changes, as far as limits leave them, are judged instead of the best ones.
 
     Raises:
         InputError: where the question cannot be, or the books are too small for it.
@@ -154,6 +161,9 @@ def propose(
     at = stakes(asked, joint, given.spread)
 
     def planned(of: Question) -> tuple[Point, Checked | None]:
+        if adviser is not None:  # who has not seen these books' errors, and so cannot have picked them
+            its = stakes(of, joint, given.spread)
+            return judged(its, within(of, its, adviser.advise(of)), its.weight, price), None
         trust = checked(of, books, before, given, price, np.random.default_rng(seed))
         least = 0.0 if trust is None else trust.least
         return sure_ones(of, stakes(of, joint, given.spread), least, price), trust
@@ -165,7 +175,7 @@ def propose(
         off = np.nan_to_num(trust.too_much)
     corrected = total - off
     expected, risk = _expected(asked, joint, total, corrected, given.spread, interval)
-    warnings = [*books.warnings, *_warned(asked, before, trust)]
+    warnings = [*books.warnings, *_warned(asked, before, small=trust is None and adviser is None)]
     heard = []
     for comment in office.comments:
         rest, change = without(office, comment), np.zeros(len(asked.decisions))
@@ -190,6 +200,8 @@ def propose(
         given.spread,
         interval,
         given.moments,
+        "" if adviser is None else adviser.name,
+        None if adviser is None else adviser.advise(asked),
     )
 
 
@@ -292,7 +304,7 @@ def _not_identified(asked: Question, joint: Joint) -> list[tuple[str, str, str]]
     return found
 
 
-def _warned(asked: Question, before: Sequence[str], trust: Checked | None) -> list[str]:
+def _warned(asked: Question, before: Sequence[str], *, small: bool) -> list[str]:
     said = [
         "this proposal is for one period: effects are those within a period; a change that is kept may do more later"
     ]
@@ -300,6 +312,6 @@ def _warned(asked: Question, before: Sequence[str], trust: Checked | None) -> li
         said.append("nothing comes before the decisions: whatever moved both them and results passes for their effect")
     if asked.balanced:
         said.append("decisions add up to a constant, so that only transfers between them can be told and are proposed")
-    if trust is None:
+    if small:
         said.append("the books are too small to check, in one half, what proposals from the other promise: expect less")
     return said

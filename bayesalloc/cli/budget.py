@@ -1,5 +1,6 @@
 """`bayesalloc budget`: proposed changes of an organisation's budgets, from its books."""
 
+import importlib
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,8 @@ from bayesalloc import defaults
 from bayesalloc.cli.options import DEFAULT, Common, Flag
 from bayesalloc.cli.session import session, warn
 
+ADVISING = "bayesalloc.models.budgets.advising"  # what learned policies advise
+
 
 def budget(
     books: Path,
@@ -17,6 +20,7 @@ def budget(
     weights: Path | None = None,
     price: Annotated[float, Parameter(name="--lambda")] = 1.0,
     actuals: Path | None = None,
+    policy: str | None = None,
     interval: float = defaults.INTERVAL,
     levels: Flag = False,
     common: Common = DEFAULT,
@@ -29,6 +33,8 @@ def budget(
         weights: A TOML file whose table `weights` replaces that of the former.
         price: What a unit of causal risk costs, in units of the weighted objectives.
         actuals: A CSV file of a period that came after the books: what was decided and what happened.
+        policy: A learned policy's file, as `bayesalloc train budget` writes it, whose changes are judged instead of the
+            best ones; with weights of its objectives, as my.policy:0.6,0.2,0.2.
         interval: Probability of the intervals.
         levels: Columns are levels that last, not surprises or changes: the share of the level before that is left of it
             is taken off first.
@@ -46,7 +52,10 @@ def budget(
         if weights is not None:
             office = reweighted(office, read_office(weights), weights)
         table = read_books(books, levels=levels)
-        found = propose(table, office, price=price, seed=common.seed, interval=interval, where=knowledge)
+        adviser = None if policy is None else importlib.import_module(ADVISING).adviser(policy, table)
+        found = propose(
+            table, office, price=price, seed=common.seed, interval=interval, where=knowledge, adviser=adviser
+        )
         judged = None if actuals is None else happened.judge(actuals, table, found)
         warn(found.warnings)
         result = documents.as_json(found, judged, folder.files("report.html"))

@@ -56,6 +56,11 @@ class Books(NamedTuple):
     warnings: tuple[str, ...] = ()
     memory: Memory | None = None
 
+    @property
+    def given(self) -> Float[np.ndarray, "row variable"]:
+        """The values as they were given: levels, where these were."""
+        return self.values if self.memory is None else self.memory.values
+
     def column(self, name: str) -> Float[np.ndarray, " row"]:
         """A variable's values.
 

@@ -53,7 +53,7 @@ def value_of_round(state: State, u: Understanding, amount: np.ndarray) -> tuple[
     Returns:
         The mean, and its standard error, in the unit of impact.
     """
-    plain = _with_question(state, risk="ev", acquisition="ucb", beta=NOTHING_TO_LEARN)
+    plain = _with_question(state, risk="ev", acquisition="ucb", beta=NOTHING_TO_LEARN, step=None)
     n_kinds, n_regions = kinds_and_regions(u)
     gains = []
     seed = state.question.seed
@@ -95,7 +95,7 @@ def to_learn(state: State, u: Understanding, loss: float) -> Found:
     """
     if not 0 < loss < 1:
         raise InputError(f"loss is {loss:g}; it must be between 0 and 1")
-    plain = _with_question(state, risk="ev", acquisition="ucb", beta=NOTHING_TO_LEARN)
+    plain = _with_question(state, risk="ev", acquisition="ucb", beta=NOTHING_TO_LEARN, step=None)
     with double_precision():
         found = searched(plain, u)
         best = _expected(u, found.amount)
@@ -187,7 +187,7 @@ def sweep(state: State, text: str) -> Iterator[Swept]:
         ends = (0.0, 0.0)
     if not 0 < ends[0] < ends[1] < math.inf:
         raise InputError(f"the sweep is '{quoted(text)}'; it must be LOW:HIGH, two budgets in USD, such as 1e6:5e6")
-    plain = _with_question(state, risk="ev", acquisition="ucb", beta=NOTHING_TO_LEARN)
+    plain = _with_question(state, risk="ev", acquisition="ucb", beta=NOTHING_TO_LEARN, step=None)
     for budget in np.geomspace(*ends, BUDGETS):
         u, _ = understand(_with_question(plain, budget=float(budget)))
         with double_precision():

@@ -10,6 +10,7 @@ import numpy as np
 
 from bayesalloc.impact import acquisition, learning
 from bayesalloc.impact.bounds import Bounds, Limits, allowed, best_first_order, bounds, filled
+from bayesalloc.impact.grid import nearest, on_grid
 from bayesalloc.impact.hyperscore import hyperscore
 from bayesalloc.impact.projects import Projects
 from bayesalloc.impact.rounds import amounts_of, kinds_of, prior_of, reports_of, totals_of
@@ -133,7 +134,8 @@ def searched(state: State, u: Understanding, starts: Sequence[np.ndarray] | None
     standing = np.full(len(u.which), 1.0 / len(u.which)) if u.standing is None else u.standing
     reference = np.asarray(acquisition.impact(jnp.asarray(standing[u.which]), u.world))
     favoured = acquisition.as_function(u.world, reference, question.beta, question.acquisition, question.risk, u.which)
-    return best(favoured, room_of(u), u.bounds, _starts(u) if starts is None else starts)
+    found = best(favoured, room_of(u), u.bounds, _starts(u) if starts is None else starts)
+    return found if question.step is None else on_grid(favoured, u.bounds, found, question.step / u.budget)
 
 
 def propose(state: State, understanding: Understanding, found: Found | None = None) -> Proposal:
@@ -146,7 +148,11 @@ def propose(state: State, understanding: Understanding, found: Found | None = No
     """
     u = understanding
     with double_precision():
-        found = searched(state, u) if found is None else found
+        step = state.question.step
+        if found is None:
+            found = searched(state, u)
+        elif step is not None:
+            found = found._replace(amount=nearest(u.bounds, found.amount, step / u.budget))
         impact = np.asarray(acquisition.impact(jnp.asarray(found.amount[u.which]), u.world))
         share, lost = _against_the_best(u, found, impact)
         score = np.asarray(hyperscore(share))

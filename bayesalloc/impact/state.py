@@ -18,7 +18,7 @@ from bayesalloc.impact.rounds import Row
 from bayesalloc.records import Table
 
 
-class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is to be allocated, and what is asked of an allocation.
 
     Attributes:
@@ -33,6 +33,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         change: see there.
         resources: see there.
         seed: of the draws.
+        step: USD of which every grant is a multiple; None: any amount.
     """
 
     projects: str
@@ -46,6 +47,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     change: float | None
     resources: dict[str, float]
     seed: int
+    step: float | None = None
 
 
 class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from rich.console import Group
 
 from bayesalloc.budgets.actuals import Outturn
-from bayesalloc.budgets.proposal import Cause, Change, Expected, Proposal
+from bayesalloc.budgets.proposal import Cause, Proposal
 from bayesalloc.budgets.proposing import Point
 from bayesalloc.report import figures, html
+from bayesalloc.report.proposal import in_words, sentences
 from bayesalloc.report.tables import Name, Sheet, document, for_json
 from bayesalloc.report.words import bracket, listing, number, percent, words
 
@@ -19,7 +20,8 @@ TERMS = {
     "change": "of a decision's money, in %, for the next period.",
     "expected": "what all changes together do within one period, in a column's own unit; {level} intervals. Whoever"
     " picks the best of many uncertain effects picks their errors too, so that books promise too much: proposals from"
-    " one half of the rows were judged by the other half, and what they promised too much is taken off.",
+    " one half of the rows were judged by the other half, and what they promised too much is taken off. Of a policy's"
+    " changes nothing is, as it did not pick them from these books.",
     "books promise": "the same, with nothing taken off.",
     "tolerance": "harm that is borne; beyond it, harm counts as causal risk.",
     "causal risk": "expected harm beyond what is tolerated, in standard deviations of what is protected, times weights;"
@@ -29,8 +31,6 @@ TERMS = {
     "money": "objectives that have a worth in money, less what changes cost, in % of all that is decided on; other"
     " objectives are in their standard deviations.",
 }
-SHOWN = 8
-LITTLE = 0.02  # standard deviations; less is not worth a sentence
 
 
 def as_json(found: Proposal, outturns: Sequence[Outturn] | None, files: Mapping[str, str]) -> dict[str, Any]:
@@ -43,8 +43,8 @@ def as_json(found: Proposal, outturns: Sequence[Outturn] | None, files: Mapping[
                     "department": change.decision,
                     "percent": change.percent,
                     "money": change.money,
-                    "reasons": _causes(change, change.reasons),
-                    "risks": _causes(change, change.risks),
+                    "reasons": in_words(change, change.reasons),
+                    "risks": in_words(change, change.risks),
                     "helps": change.helps,
                 }
                 for change in found.changes
@@ -70,6 +70,7 @@ def as_json(found: Proposal, outturns: Sequence[Outturn] | None, files: Mapping[
             ],
             "weights": dict(zip(at.objectives, at.weight, strict=True)),
             "lambda": found.point.price,
+            "policy": found.by or None,
             "interval": {"kind": "eti", "prob": found.interval},
             "comments": [
                 {
@@ -102,105 +103,6 @@ def text(found: Proposal, outturns: Sequence[Outturn] | None) -> Group:
     return document(
         [*sentences(found), *_of_outturns(outturns)], sheets + ([outturns_sheet(outturns)] if outturns else [])
     )
-
-
-def sentences(found: Proposal, name: Name = str) -> list[str]:
-    """The proposal as it can be read aloud."""
-    said = _proposed(found, name) if found.changes else [_none(found)]
-    for decision, outcome, why in found.not_identified:
-        said.append(f"Your books cannot tell of {name(decision)}{f' and {name(outcome)}' if outcome else ''}: {why}.")
-    for heard in found.heard:
-        what = (
-            listing(
-                f"{name(key)} from {number(before, 1, signed=True)} % to {number(after, 1, signed=True)} %"
-                for key, (before, after) in heard.changes.items()
-            )
-            if heard.changes
-            else "nothing"
-        )
-        says = heard.comment.says.rstrip(".") or "see the file"
-        said.append(f"{heard.comment.who or 'A stakeholder'} says: {says}. It changed {what}.")
-    return said
-
-
-def _none(found: Proposal) -> str:
-    """Why nothing is proposed."""
-    if found.trust is None or not found.trust.least:
-        return "No change is proposed: none is worth its risk, as far as the books tell."
-    return (
-        f"No change is proposed: none helps with a probability of {100 * found.trust.least:.0f} %, which changes must,"
-        " for what one half of these books promises to be borne out best by the other half."
-    )
-
-
-def _proposed(found: Proposal, name: Name) -> list[str]:
-    """What is to change, what comes of it, and how far to believe that."""
-    raised = [change for change in found.changes if change.percent > 0]
-    cut = [change for change in found.changes if change.percent < 0]
-    net = sum(change.money for change in found.changes)
-    said = [
-        f"For the next period: {_several(raised, cut, name)}. In all, decisions come to {number(abs(net))}"
-        f" {'more' if net >= 0 else 'less'}."
-    ]
-    for kind, wanted in (
-        ("bring about", found.question.goals),
-        ("protect", {p.variable for p in found.question.protected}),
-    ):
-        moves = [_moves(each, found.expected[each], name) for each in found.expected if each in wanted]
-        if moves:
-            said.append(
-                f"{'Of what is protected' if kind == 'protect' else 'Of what counts'}, {listing(moves[:SHOWN])}."
-            )
-    taken = {
-        key: abs(each.promised - each.effect.mean) / found.spread[found.joint.names.index(key)]
-        for key, each in found.expected.items()
-    }
-    if max(taken.values()) > LITTLE:
-        which = max(taken, key=lambda key: taken[key])
-        worst = found.expected[which]
-        said.append(
-            f"The books by themselves promise more: most of all {number(worst.promised, signed=True)} of"
-            f" {name(which)}, of which {number(worst.promised - float(worst.effect.mean), signed=True)} is taken off,"
-            " as half of the books does not bear out what the other half promises."
-        )
-    if found.worth <= 0:
-        said.append(
-            "With that taken off, these changes are worth less than none. Fewer changes (limits: departments), a higher"
-            " lambda or more rows would make a safer proposal."
-        )
-    return said
-
-
-def _several(raised: Sequence[Change], cut: Sequence[Change], name: Name) -> str:
-    parts = []
-    for verb, changes in (("raise", raised), ("cut", cut)):
-        if changes:
-            several = listing(f"{name(each.decision)} by {number(abs(each.percent), 1)} %" for each in changes)
-            parts.append(f"{verb} {several}")
-    return "; ".join(parts)
-
-
-def _moves(variable: str, each: Expected, name: Name) -> str:
-    effect = each.effect._asdict()
-    return f"{name(variable)} is expected to move by {bracket(effect, 'mean', signed=True)}"
-
-
-def _causes(change: Change, causes: Sequence[Cause]) -> list[str]:
-    """Sentences on what a change does."""
-    does = "raising" if change.percent > 0 else "cutting"
-    return [
-        f"{does} {words(change.decision)} by {number(abs(change.percent), 1)} % is expected to"
-        f" {'raise' if cause.effect.mean > 0 else 'lower'} {words(cause.variable)} by {_span(cause)}"
-        for cause in causes
-    ]
-
-
-def _span(cause: Cause) -> str:
-    """The size of an effect, with its interval from the smaller to the larger."""
-    sign = 1.0 if cause.effect.mean > 0 else -1.0
-    ends = sorted((sign * float(cause.effect.low), sign * float(cause.effect.high)))
-    stats = {"mean": sign * float(cause.effect.mean), "low": ends[0], "high": ends[1]}
-    return bracket(stats, "mean").replace("[", "(").replace("]", ")").replace(", ", " to ")
 
 
 def changes_sheet(found: Proposal, name: Name = str, *, brief: bool = False) -> Sheet:
@@ -327,8 +229,8 @@ def _made(found: Proposal, level: str) -> Iterator[str]:
     """The parts about the changes themselves."""
     yield html.section("What to change")
     yield html.table(changes_sheet(found, words))
-    reasons = [sentence for change in found.changes for sentence in _causes(change, change.reasons[:1])]
-    risks = [sentence for change in found.changes for sentence in _causes(change, change.risks[:1])]
+    reasons = [sentence for change in found.changes for sentence in in_words(change, change.reasons[:1])]
+    risks = [sentence for change in found.changes for sentence in in_words(change, change.risks[:1])]
     yield html.section("Why, and what may break")
     yield html.answer(reasons, [])
     yield html.answer(risks, [], bad=True) if risks else ""

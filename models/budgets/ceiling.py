@@ -81,16 +81,23 @@ def _ascended(env: Environment, weights: Array, rng_key: Array, steps: int, repl
     return targets
 
 
-def linear_targets(weights: Float[np.ndarray, "weight objective"]) -> Float[np.ndarray, "weight department"]:
+def linear_targets(
+    weights: Float[np.ndarray, "weight objective"], effects: Float[np.ndarray, "variable department"] | None = None
+) -> Float[np.ndarray, "weight department"]:
     """The plan that a linear programme finds, for each of some weights; % from plan.
 
-    It knows how much each department moves each objective in the long run, at the plan, and the hard limits.
+    It knows how much each department moves each objective, at the plan, and the hard limits.
+
+    Args:
+        weights: of the objectives.
+        effects: of a percent of each budget on every variable; default: the true ones in the long run.
     """
-    lasting, nothing = jnp.asarray(lasting_effects(), jnp.float32), jnp.zeros(())
+    moved = jnp.asarray(lasting_effects() if effects is None else effects, jnp.float32)
+    nothing = jnp.zeros(())
     base = np.array([TABLE[name].base for name in DEPARTMENTS])
 
     def objectives(target: Array) -> Array:
-        level = lasting @ target
+        level = moved @ target
         above = rewards.above_plan(level, (jnp.expm1(target / 100.0) * base).sum())
         risk = rewards.risk(level, nothing, nothing, jnp.zeros(len(DEPARTMENTS)))
         return jnp.stack([rewards.efficiency(above), risk, rewards.performance(level)])

@@ -74,8 +74,9 @@ def replanning(arm: Planner, observation: Observation, period: Array, rng_key: A
     def worth(change: Array) -> Array:
         after = level + effects @ (slope * change)
         above = rewards.above_plan(after, (jnp.expm1((before + change) / 100.0) * _BASE).sum())
-        at_risk = rewards.risk(after, _NOTHING, _NOTHING, jnp.zeros(len(DEPARTMENTS)))
-        return weights @ jnp.stack([rewards.efficiency(above), at_risk, rewards.performance(after)])
+        earned = rewards.efficiency(above)
+        at_risk = rewards.risk(after, earned, _NOTHING, jnp.zeros(len(DEPARTMENTS)))
+        return weights @ jnp.stack([earned, at_risk, rewards.performance(after)])
 
     spent = _BASE * jnp.exp(before / 100.0)
     lowest, highest = jnp.maximum(-STEP, -REACH - before), jnp.minimum(STEP, REACH - before)
@@ -127,7 +128,7 @@ def alone(
     config: conditioned.Config,
     env: Environment,
     weights: Float[np.ndarray, "weight objective"],
-    layers: tuple[int, ...],
+    layers: tuple[int, ...] = (128, 128),
 ) -> SideBySide:
     """A trainer of a network for each weight, all in one compiled run.
 

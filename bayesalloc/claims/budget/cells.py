@@ -18,7 +18,17 @@ from bayesalloc.errors import InputError, quoted
 from bayesalloc.replacing import replace
 
 ROOM = "bayesalloc.models.budgets.experiments"
-EXPERIMENTS = ("discovery", "effects", "proposals")  # modules there, in the order of a report
+EXPERIMENTS = (  # modules there, in the order of a report
+    "discovery",
+    "effects",
+    "accuracy",
+    "proposals",
+    "metrics",
+    "rivals",
+    "risk",
+    "adaptability",
+    "growth",
+)
 FOLLOWED = tuple(f"bayesalloc.{room}." for room in ("models", "discovery", "budgets", "agents"))
 
 

@@ -38,12 +38,17 @@ class Options:
     "The largest change of what a project gets, as a share of what it gets now."
     limit: Texts = None
     "RESOURCE=AMOUNT, the most that may be used of it; repeated."
+    step: float | None = None
+    "USD of which every grant is a multiple; default: any amount."
 
 
 def start(projects: Path, given: Options, state: Path, seed: int, say: Any, files: dict[str, str]) -> None:
     """Begin the optimisation of an allocation: a state file with the table and what it is taken to mean."""
+    import numpy as np
+
     from bayesalloc.impact import acquisition as acquisitions, proposing, rounds as past
     from bayesalloc.impact.files import create
+    from bayesalloc.impact.grid import nearest
     from bayesalloc.impact.projects import read_projects
     from bayesalloc.impact.state import Question, begun
     from bayesalloc.records import Table
@@ -59,6 +64,8 @@ def start(projects: Path, given: Options, state: Path, seed: int, say: Any, file
     for name, share in {"turnover": given.turnover, "change": given.change}.items():
         if share is not None and not 0 <= share < float("inf"):
             raise InputError(f"{name} is {share:g}; it must be at least 0")
+    if given.step is not None and not 0 < given.step <= budget:
+        raise InputError(f"the step is {given.step:g} USD; it must be above 0, and at most the budget")
     caps = _named(given.domain_cap, "--domain-cap", most=1.0)
     resources = _named(given.limit, "--limit", most=float("inf"))
     table = Table(projects)
@@ -80,9 +87,12 @@ def start(projects: Path, given: Options, state: Path, seed: int, say: Any, file
         given.change,
         resources,
         seed,
+        given.step,
     )
     new = begun(question, rows)
     understanding, new = proposing.understand(new)
+    if given.step is not None:
+        nearest(understanding.bounds, np.zeros(len(understanding.which)), given.step / budget)  # refused where none is
     create(state, new)
     warn(warnings)
     result = documents.beginning(str(state), new, understanding, warnings, files)

@@ -12,7 +12,7 @@ from bayesalloc.discovery.search import USUAL, discover
 from bayesalloc.models.budgets.experiments.world import CONDITIONS, TIERS, books_of
 from bayesalloc.models.budgets.world import DEPARTMENTS, EDGES, PLACE, TABLE, effects
 
-TITLE = "Effects of 20 budgets on 30 later variables"
+TITLE = "Effects of 20 budgets on 26 later variables"
 TERMS = {
     "coverage": "the share of pairs with a path between them whose 89 % interval holds the true effect of setting the"
     " budget: with the graph known, or learned from 100 random halves of the rows. All at once: of all pairs.",
