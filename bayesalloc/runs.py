@@ -11,18 +11,19 @@ target itself, again and again, checks itself, and is none of the manifest's bus
 import ctypes
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from bayesalloc import limits
 from bayesalloc.errors import InputError, NotWritten
+from bayesalloc.provenance import hashed
 
 MANIFEST = "manifest.json"
 HIDDEN = ".bayesalloc"  # the end of a hidden folder's name
@@ -90,11 +91,16 @@ class Folder:
         named = {"report": report, "results": results, **others}
         return {role: str(self.target / name) for role, name in named.items() if name}
 
-    def keep(self, command: str) -> None:
-        """Write the manifest and give everything its place; without a command's name there is none."""
+    def keep(self, command: str, origin: Mapping[str, Any]) -> None:
+        """Write the manifest and give everything its place; without a command's name there is none.
+
+        Args:
+            command: the run's.
+            origin: what it comes from, in types of JSON.
+        """
         if command:
-            hashes = {str(file.relative_to(self.path)): _hash(file) for file in _within(self.path)}
-            manifest = {"run": self.token, "command": command, "complete": True, "files": hashes}
+            hashes = {str(file.relative_to(self.path)): hashed(file) for file in _within(self.path)}
+            manifest = {"run": self.token, "command": command, "complete": True, "files": hashes, **origin}
             _write(self.path / MANIFEST, json.dumps(manifest, indent=1))
         inside = self.path.parent == self.real
         self.begun = f"{self.token} {'.' if inside else self.real.name}"
@@ -121,13 +127,16 @@ class Folder:
 
 
 @contextmanager
-def folder(target: Path, command: str, *names: str) -> Iterator[Folder]:
+def folder(
+    target: Path, command: str, *names: str, origin: Callable[[], Mapping[str, Any]] | None = None
+) -> Iterator[Folder]:
     """A run's folder: kept where all went well, cleared where not.
 
     Args:
         target: the folder that the results are for.
         command: the run's, for the manifest; "" for a folder without one.
         *names: of the files that will be written, as far as they are known.
+        origin: what the run comes from, asked for at its end.
 
     Raises:
         InputError: where it could not be written to.
@@ -137,7 +146,7 @@ def folder(target: Path, command: str, *names: str) -> Iterator[Folder]:
     try:
         yield made
         done = True
-        made.keep(command)
+        made.keep(command, (origin or dict)())
     except OSError as error:
         if not done and error.errno not in FULL | {errno.EIO, errno.EROFS, errno.ESTALE}:
             raise
@@ -154,13 +163,13 @@ def check(file: Path) -> None:
         InputError: naming the file, where it was changed or a run was ended while its results were moved.
     """
     where = Path(os.path.realpath(file)).parent / MANIFEST
-    manifest = _manifest(where)
+    manifest = manifest_of(where)
     if manifest is None:
         return
     if not manifest.get("complete"):
         raise InputError(f"{file}: stands in a folder where a run was ended while its results were moved; run it again")
     expected = manifest["files"].get(file.name)
-    if expected is not None and file.is_file() and expected != _hash(file):
+    if expected is not None and file.is_file() and expected != hashed(file):
         raise InputError(f"{file}: is not what {where.name} beside it says: it was changed, or is another run's")
 
 
@@ -183,7 +192,7 @@ def settle(home: Path) -> None:
 def _settle(path: Path, begun: str) -> None:
     """One hidden folder: `begun` is empty, or the run's token and target where its results were on their way."""
     token, _, name = begun.partition(" ")
-    manifest = _manifest(path.parent / name / MANIFEST) if token else None
+    manifest = manifest_of(path.parent / name / MANIFEST) if token else None
     if path.is_dir() and manifest is not None and manifest["run"] == token:
         (_bring_along if manifest.get("complete") else _move)(path, path.parent / name)
     shutil.rmtree(path, ignore_errors=True)
@@ -246,7 +255,7 @@ def _move(new: Path, target: Path) -> None:
         os.replace(file, target / file.name)
 
 
-def _manifest(path: Path) -> dict | None:
+def manifest_of(path: Path) -> dict | None:
     """A folder's manifest; None where there is none of ours."""
     try:
         found = json.loads(limits.read_text(path, limits.TEXT_BYTES, "a manifest"))
@@ -258,11 +267,6 @@ def _manifest(path: Path) -> dict | None:
 
 def _within(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file())
-
-
-def _hash(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _write(path: Path, text: str) -> None:

@@ -20,6 +20,7 @@ FLOORS = [
         "replacing",
         "settings",
         "threads",
+        "provenance",
     },
     {"following", "records"},
     {"intervene", "ancestry", "environment", "mechanism", "checking", "library", "simulate", "stepping", "episodes"},
@@ -28,7 +29,7 @@ FLOORS = [
     {"agents", "discovery"},
     {"allocators", "impact", "budgets"},
     {"claims"},
-    {"runs"},
+    {"runs", "repeating"},
     {"report"},
     {"cli"},
 ]

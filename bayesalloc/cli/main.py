@@ -18,6 +18,8 @@ from bayesalloc.cli.mechanisms import mechanisms
 from bayesalloc.cli.models import models
 from bayesalloc.cli.optimize import optimize
 from bayesalloc.cli.reproduce import reproduce
+from bayesalloc.cli.rerun import rerun
+from bayesalloc.cli.runs import runs
 from bayesalloc.cli.train import train
 from bayesalloc.errors import sentence
 
@@ -29,7 +31,7 @@ app = App(
 )
 for command in (compare, fit, counterfactual, allocate, train, discover, effect, budget, reproduce, models, mechanisms):
     app.command(command)
-for command in (init, optimize):
+for command in (runs, rerun, init, optimize):
     app.command(command)
 
 

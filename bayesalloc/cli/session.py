@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from bayesalloc import runs
+from bayesalloc import provenance, runs
 from bayesalloc.cli.options import Common
 from bayesalloc.errors import InputError, sentence, visible
 
@@ -61,7 +61,8 @@ def session(common: Common, command: str, *names: str) -> Iterator[tuple[Callabl
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         target = common.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}"
         answer: list[tuple[Any, dict]] = []
-        with runs.folder(target, command, f"{command}.json", *names) as folder:
+        origin = provenance.begun(target, common.seed)
+        with runs.folder(target, command, f"{command}.json", *names, origin=origin) as folder:
             with _apart():
                 yield lambda text, fields: answer.append((text, fields)), folder
             for _, fields in answer:

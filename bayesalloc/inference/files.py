@@ -84,7 +84,18 @@ def open_posterior(path: str | Path) -> xr.DataTree:
     Raises:
         InputError: where the file is none, or damaged, or cannot be one: see `check_structure`.
     """
-    path = Path(path)
+    loaded = open_tree(Path(path))
+    check_structure(loaded, str(path))
+    loaded.attrs["file"] = str(path)
+    return loaded
+
+
+def open_tree(path: Path) -> xr.DataTree:
+    """What a netCDF file holds.
+
+    Raises:
+        InputError: where the file is none, or damaged.
+    """
     if not os.path.isfile(path):
         raise InputError(f"{path}: is not a file" if os.path.exists(path) else f"{path}: no such file")
     if path.stat().st_size > LARGEST_FILE:
@@ -101,8 +112,6 @@ def open_posterior(path: str | Path) -> xr.DataTree:
         raise InputError(f"{path}: does not fit into memory") from None
     except Exception as error:  # whatever HDF5, h5netcdf and xarray make of a file that is none
         raise InputError(f"{path}: not a netCDF file that can be read: {error}") from None
-    check_structure(loaded, str(path))
-    loaded.attrs["file"] = str(path)
     return loaded
 
 
