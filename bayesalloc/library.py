@@ -153,6 +153,11 @@ def mechanism_arms(
 
     def arms(names: Sequence[str | Mechanism] | None) -> dict[str, Any]:
         meant = [own.get(name, name) if isinstance(name, str) else name for name in names or own]
+        for name in meant:
+            bare = isinstance(name, str) and not isinstance(name, Label) and not is_path(name)
+            if bare and name not in available("mechanisms"):
+                there = listed(dict.fromkeys([*own, *shipped_mechanisms(schema.model)]))
+                raise InputError(f"no mechanism is called '{name}'; there are {there}, or give a path")
         loaded = [load_mechanism(each, schema) for each in meant]
         if len({mechanism.name for mechanism in loaded}) < len(loaded):
             raise InputError(f"two mechanisms have the same name among {', '.join(each.path for each in loaded)}")

@@ -33,7 +33,7 @@ from bayesalloc.models.budgets.world import (
     coefficients,
     effects,
 )
-from bayesalloc.report import budget as proposals, discovery, effect as answers
+from bayesalloc.report import discovery, effect as answers, proposal as proposals
 from bayesalloc.report.words import bracket, listing, number, words
 
 CUT, FEARED, INTERVAL = "maintenance", "incidents", 0.89

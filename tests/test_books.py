@@ -55,6 +55,15 @@ REFUSED = {
         "unit,period,a,b\nx,1,2,3\ny,1,2,3\nx,1,3,4\n",
         "line 4, column 'period': '1' of unit 'x' stands in line 2",
     ),
+    "a total by name": (
+        "unit,a,b\nx,1,2\ny,3,5\nGrand total,4,7\n",
+        "line 4, column 'unit': is 'Grand total': a row that sums",
+    ),
+    "a total of periods": ("period,a,b\n2020,1,2\n2021,3,5\nTotal:,4,7\n", "line 4, column 'period': is 'Total:'"),
+    "a total by its numbers": (
+        "a,b,c\n" + "".join(f"{i}.25,{i * i % 7},{9 - i}\n" for i in range(6)) + "16.5,13,6.5\n",
+        "line 8, column 'a': is in a row that sums up or averages all others",
+    ),
     "nothing that changes": ("a,b\n" + "1,2\n" * 9, "fewer than 2 columns are left; not used: 'a' .it is 1 in every"),
 }
 

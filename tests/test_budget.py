@@ -268,7 +268,10 @@ def test_arms_may_be_actions_of_every_kind():
         (lambda: budget.World(break_at=-1), "break_at is -1"),
         (lambda: budget.World(plan={"moon": 1.0}), "no department 'moon'"),
         (lambda: budget.World(plan={"hr": 0.0}), "plan.hr is 0"),
-        (lambda: budget.environment.arms(["held"]), "held"),
+        (
+            lambda: budget.environment.arms(["held"]),
+            "no mechanism is called 'held'; there are hold, past_policy, or give",
+        ),
         (lambda: compared({"hold": {}, "b": {"bursts": np.zeros(20)}}), "'bursts' are changes"),
         (lambda: compared({"hold": {}, "b": Arm(np.zeros(3))}), r"the shape \(3,\); there are 20"),
     ],

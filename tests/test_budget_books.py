@@ -6,7 +6,7 @@ import pytest
 from bayesalloc.discovery.books import read_books
 from bayesalloc.discovery.knowledge import binding, read_office
 from bayesalloc.errors import InputError
-from bayesalloc.models.budgets.books import as_csv, draw_books, knowledge, write
+from bayesalloc.models.budgets.books import as_csv, draw_books, knowledge
 from bayesalloc.models.budgets.world import (
     DEPARTMENTS,
     EDGES,
@@ -18,6 +18,7 @@ from bayesalloc.models.budgets.world import (
     coefficients,
     covariance,
 )
+from bayesalloc.models.budgets.writing import write
 
 BUDGETS = [PLACE[name] for name in DEPARTMENTS]
 BASE = np.array([TABLE[name].base for name in DEPARTMENTS])

@@ -7,7 +7,6 @@ import numpy as np
 
 from bayesalloc.budgets.proposal import Proposal
 from bayesalloc.discovery.books import PERIOD, UNIT, Books, numbers
-from bayesalloc.discovery.effects import evidence
 from bayesalloc.discovery.regression import drawn, slopes
 from bayesalloc.effects.contrasts import Difference, difference
 from bayesalloc.errors import InputError, quoted
@@ -37,7 +36,8 @@ class Outturn(NamedTuple):
 def judge(path: Path, books: Books, proposal: Proposal) -> list[Outturn]:
     """Forecasts from the books of what a later file says, for all that counts.
 
-    A condition that is missing there is as it is on average, with the spread that it has in the books.
+    Of books of levels the file must be about the period after their last. A condition that is missing there is as it
+    is on average, with the spread that it has in the books.
 
     Args:
         path: a CSV file with columns as the books; of decisions, and of what counts, each at least in one row.
@@ -64,26 +64,44 @@ def judge(path: Path, books: Books, proposal: Proposal) -> list[Outturn]:
         if np.isnan(row[: len(known)]).any():
             name = known[int(np.isnan(row[: len(known)]).argmax())]
             raise InputError(f"{path}, line {line}: '{quoted(name)}' is missing; what was decided must be said")
-    given, rng = evidence(books, 1), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     places = [books.names.index(name) for name in causes]
-    found = slopes(given.moments, places)
+    found = slopes(proposal.moments, places)
+    before = _carried(table, books, path)
     mean = np.nanmean(books.values, axis=0)
     slope = drawn(found, DRAWS, rng)
     left = np.sqrt(found.residual * (found.freedom + len(places) + 1))  # over degrees of freedom, not rows
     outturns = []
     for at, (label, row) in enumerate(zip(labels, values, strict=True)):
-        away = (row - mean[places]) / given.spread[places]
+        away = (row - before[at, places] - mean[places]) / proposal.spread[places]
         lots = np.where(np.isnan(away), rng.normal(size=(DRAWS, len(away))), away)
         for name in counted:
             happened = numbers(table, name)[at]
-            if np.isnan(happened):
-                continue
             place = books.names.index(name)
+            if np.isnan(happened + before[at, place]):
+                continue
             drawn_ = (slope[:, place] * lots).sum(1) + left[place] * rng.normal(size=DRAWS)
-            forecast = difference(mean[place] + given.spread[place] * drawn_, proposal.interval)
+            forecast = difference(before[at, place] + mean[place] + proposal.spread[place] * drawn_, proposal.interval)
             inside = bool(forecast.low <= happened <= forecast.high)
             outturns.append(Outturn(label, name, forecast, float(happened), inside))
     return outturns
+
+
+def _carried(table: Table, books: Books, path: Path) -> np.ndarray:
+    """What is left, in each row, of the levels in the books' last period; nothing where books are of surprises."""
+    found = np.zeros((len(table), len(books.names)))
+    if books.memory is None:
+        return found
+    units = table.labels(UNIT) if UNIT in table.columns else [""] * len(table)
+    for at, unit in enumerate(units):
+        if unit not in books.memory.last:
+            raise InputError(f"{path}: the books say nothing of unit '{quoted(unit)}' in their last period")
+        if units.index(unit) < at:
+            raise InputError(
+                f"{path}: unit '{quoted(unit)}' stands twice; with levels, give the period after the books'"
+            )
+        found[at] = books.memory.carried * books.memory.last[unit]
+    return found
 
 
 def _labels(table: Table) -> list[str]:

@@ -16,6 +16,7 @@ from bayesalloc.discovery.books import Books
 from bayesalloc.discovery.effects import evidence
 from bayesalloc.discovery.joint import Joint, earlier, joint_effects
 from bayesalloc.discovery.knowledge import Comment, Office
+from bayesalloc.discovery.moments import Moments
 from bayesalloc.effects.contrasts import Difference, difference
 from bayesalloc.errors import InputError, listed
 from bayesalloc.threads import one_thread
@@ -94,6 +95,7 @@ class Proposal(NamedTuple):
         warnings: sentences.
         spread: standard deviation of each variable.
         interval: probability of the intervals.
+        moments: of all rows.
         by: who proposes, where that is not the linear programme; else "".
         advised: % that they would change each decision by, had they no limits.
     """
@@ -113,6 +115,7 @@ class Proposal(NamedTuple):
     warnings: list[str]
     spread: Float[np.ndarray, " variable"]
     interval: float
+    moments: Moments
     by: str = ""
     advised: Float[np.ndarray, " decision"] | None = None
 
@@ -196,6 +199,7 @@ def propose(
         warnings,
         given.spread,
         interval,
+        given.moments,
         "" if adviser is None else adviser.name,
         None if adviser is None else adviser.advise(asked),
     )

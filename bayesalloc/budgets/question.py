@@ -182,7 +182,7 @@ def _money(books: Books, name: str, decided: Decided, where: str | Path) -> tupl
         raise InputError(
             f"{where}: decisions: '{quoted(name)}' cannot be used: {books.left_out.get(name, 'no column')}"
         )
-    column = books.column(name)
+    column = books.given[:, books.names.index(name)]
     last = column if books.periods is None else column[np.array(books.periods) == max(books.periods)]
     money = float(np.nanmean(last)) if np.isfinite(last).any() else float(np.nanmean(column))
     if not money > 0:

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bayesalloc import defaults
-from bayesalloc.cli.options import DEFAULT, Common
+from bayesalloc.cli.options import DEFAULT, Common, Flag
 from bayesalloc.cli.session import session, warn
 
 ADVISING = "bayesalloc.models.budgets.advising"  # what learned policies advise
@@ -22,6 +22,7 @@ def budget(
     actuals: Path | None = None,
     policy: str | None = None,
     interval: float = defaults.INTERVAL,
+    levels: Flag = False,
     common: Common = DEFAULT,
 ) -> None:
     """Propose next period's changes: what they do, why, what may break, and what the books cannot tell.
@@ -35,6 +36,8 @@ def budget(
         policy: A learned policy's file, as `bayesalloc train budget` writes it, whose changes are judged instead of the
             best ones; with weights of its objectives, as my.policy:0.6,0.2,0.2.
         interval: Probability of the intervals.
+        levels: Columns are levels that last, not surprises or changes: the share of the level before that is left of it
+            is taken off first.
         common: What every command takes.
     """
     with session(common, "budget", "report.html") as (say, folder):
@@ -48,7 +51,7 @@ def budget(
         office = read_office(knowledge)
         if weights is not None:
             office = reweighted(office, read_office(weights), weights)
-        table = read_books(books)
+        table = read_books(books, levels=levels)
         adviser = None if policy is None else importlib.import_module(ADVISING).adviser(policy, table)
         found = propose(
             table, office, price=price, seed=common.seed, interval=interval, where=knowledge, adviser=adviser

@@ -21,6 +21,7 @@ def discover(
     missing: Literal["pairwise", "complete", "em"] = "pairwise",
     fdr: Flag = False,
     program: Flag = False,
+    levels: Flag = False,
     common: Common = DEFAULT,
 ) -> None:
     """Find who causes whom in a table, as far as it can tell, and how sure that is.
@@ -37,6 +38,8 @@ def discover(
         missing: How gaps in numbers are dealt with.
         fdr: Take alpha for the share of wrong edges among those that are found.
         program: Also write what was found as a NumPyro program, `network.py`, which `bayesalloc compare` takes.
+        levels: Columns are levels that last, not surprises or changes: the share of the level before that is left of it
+            is taken off first.
         common: What every command takes.
     """
     written = {"report": "report.html"} | ({"program": PROGRAM} if program else {})
@@ -48,7 +51,7 @@ def discover(
 
         settings = Settings(alpha, test, rule, missing, fdr)
         office = Office() if knowledge is None else read_office(knowledge)
-        books = read_books(data, discrete=test == "chisq")
+        books = read_books(data, discrete=test == "chisq", levels=levels)
         times = bootstrap if bootstrap is not None else RESAMPLED if test == "fisherz" else 0
         found = search(books, office, settings, bootstrap=times, seed=common.seed, where=knowledge or "knowledge")
         warn(found.warnings)

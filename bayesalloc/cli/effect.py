@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from bayesalloc import defaults
-from bayesalloc.cli.options import DEFAULT, Common, Whole
+from bayesalloc.cli.options import DEFAULT, Common, Flag, Whole
 from bayesalloc.cli.session import session, warn
 from bayesalloc.errors import InputError
 
@@ -22,6 +22,7 @@ def effect(
     bootstrap: Whole = 100,
     knowledge: Path | None = None,
     interval: float = defaults.INTERVAL,
+    levels: Flag = False,
     common: Common = DEFAULT,
 ) -> None:
     """What setting one column does to another, and whether the books can tell.
@@ -41,6 +42,8 @@ def effect(
         bootstrap: Number of random halves of the rows that graphs are learned from; 0: one graph, from all rows.
         knowledge: A TOML file with `tiers`, `forbidden` and `required` edges and stakeholders' comments.
         interval: Probability of the interval.
+        levels: Columns are levels that last, not surprises or changes: the share of the level before that is left of it
+            is taken off first.
         common: What every command takes.
     """
     with session(common, "effect", "report.html") as (say, folder):
@@ -56,7 +59,7 @@ def effect(
         if graph is not None and knowledge is not None:
             raise InputError("--graph says what causes what, and --knowledge would change nothing; give one of them")
         found = ask(
-            read_books(data, discrete=test == "chisq"),
+            read_books(data, discrete=test == "chisq", levels=levels),
             treatment,
             outcome,
             None if knowledge is None else read_office(knowledge),

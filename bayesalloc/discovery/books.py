@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from bayesalloc import limits
 from bayesalloc.discovery import identities
+from bayesalloc.discovery.levels import Memory, ordered, surprises
 from bayesalloc.errors import InputError, listed, quoted
 from bayesalloc.records import Table
 
@@ -18,12 +19,14 @@ UNIT, PERIOD = "unit", "period"  # columns that are no variables
 LEAST_ROWS = 5
 MOST_LEVELS = 50  # values of a discrete variable
 ALIKE = 0.5  # correlation of consecutive periods, in the middle of the columns, above which it is said
+EXACT = 1e-6  # share of a column by which a total may be off
 SEPARATORS = {";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _DATE = re.compile(r"[0-9]{4}[-/.][0-9]{1,2}([-/.][0-9]{1,2})?([ T].*)?|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4}")
 _QUARTER = re.compile(r"[0-9]{4}[- ]?[QqMmWw][0-9]{1,2}|[QqWw][0-9]{1,2}[-/ ]?[0-9]{4}")
 _DAY = re.compile(r"(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])?")
+_TOTAL = re.compile(r"(grand |sub-?)?(totals?|sums?|mean|average|overall)( of .*)?:?")
 _CALENDAR = re.compile(r"(^|[^a-z])(years?|dates?|days?|months?|weeks?|quarters?|time|timestamp)($|[^a-z])")
 
 
@@ -40,6 +43,7 @@ class Books(NamedTuple):
             edge among them can be told, also where one of them is left out.
         left_out: column -> why it is no variable here.
         warnings: sentences on all of that.
+        memory: where levels were given, what lasts of them; `values` then are what each period adds.
     """
 
     names: tuple[str, ...]
@@ -50,6 +54,12 @@ class Books(NamedTuple):
     closed: tuple[tuple[str, ...], ...] = ()
     left_out: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
+    memory: Memory | None = None
+
+    @property
+    def given(self) -> Float[np.ndarray, "row variable"]:
+        """The values as they were given: levels, where these were."""
+        return self.values if self.memory is None else self.memory.values
 
     def column(self, name: str) -> Float[np.ndarray, " row"]:
         """A variable's values.
@@ -64,7 +74,7 @@ class Books(NamedTuple):
         return self.values[:, self.names.index(name)]
 
 
-def read_books(path: str | Path | Table, *, discrete: bool = False) -> Books:
+def read_books(path: str | Path | Table, *, discrete: bool = False, levels: bool = False) -> Books:
     """The books in a CSV file; other columns than `unit` and `period` are variables, and an empty cell is missing.
 
     Left out, with a warning that names them, are columns that never change, that repeat another, or that others add
@@ -73,6 +83,7 @@ def read_books(path: str | Path | Table, *, discrete: bool = False) -> Books:
     Args:
         path: the file, or its table.
         discrete: whether a variable's cells are labels; else they are numbers.
+        levels: whether columns are levels that last; the books then are of what each period adds, see `levels`.
 
     Raises:
         InputError: naming the file, the line, the column, the value and what is allowed.
@@ -82,6 +93,8 @@ def read_books(path: str | Path | Table, *, discrete: bool = False) -> Books:
         raise InputError(f"{table.path}: column {list(table.columns).index('') + 1} has no name in the header")
     units = tuple(table.labels(UNIT)) if UNIT in table.columns else None
     periods = tuple(table.labels(PERIOD)) if PERIOD in table.columns else None
+    for name in (UNIT, PERIOD):
+        _no_totals(table, name)
     if periods:
         _once(table, units, periods)
     names = [name for name in table.columns if name not in (UNIT, PERIOD)]
@@ -98,15 +111,21 @@ def read_books(path: str | Path | Table, *, discrete: bool = False) -> Books:
         _all_numbers(table, names)
         columns = [numbers(table, name) for name in names]
     books = Books(tuple(names), np.array(columns).T, units, periods, labels)
+    if not discrete and _of_others(books.values):
+        raise table.error(
+            len(table) - 1, names[0], "is in a row that sums up or averages all others; leave the row out"
+        )
     if len(table) < LEAST_ROWS:
         raise InputError(f"{table.path}: has {len(table)} rows; nothing can be told from fewer than {LEAST_ROWS}")
-    return _told(books, table.path, table.lines)
+    return _told(books, table.path, table.lines, levels=levels)
 
 
 def from_columns(
     columns: Mapping[str, Sequence[float] | np.ndarray],
     units: Sequence[str] | None = None,
     periods: Sequence[str] | None = None,
+    *,
+    levels: bool = False,
 ) -> Books:
     """Books of numbers that are at hand already, checked as a file's are.
 
@@ -114,10 +133,13 @@ def from_columns(
         columns: variable -> values, NaN where missing.
         units: who each row is about.
         periods: when.
+        levels: whether they are levels that last.
     """
     values = np.stack([np.asarray(column, float) for column in columns.values()], axis=1)
     when = None if periods is None else tuple(periods)
-    return _told(Books(tuple(columns), values, None if units is None else tuple(units), when), "the books")
+    return _told(
+        Books(tuple(columns), values, None if units is None else tuple(units), when), "the books", levels=levels
+    )
 
 
 def _table(path: Path) -> Table:
@@ -137,6 +159,28 @@ def _once(table: Table, units: Sequence[str] | None, periods: Sequence[str]) -> 
             hint = "" if units else f"; where several units report, a column '{UNIT}' must name them"
             raise table.error(index, PERIOD, f"'{row[1]}' {whose}stands in line {table.row(rows[row])} already{hint}")
         rows[row] = index
+
+
+def _no_totals(table: Table, name: str) -> None:
+    """Refuse a row that by its label sums up others."""
+    if name not in table.columns:
+        return
+    for index, cell in enumerate(table.cells(name)):
+        if _TOTAL.fullmatch(cell.strip().lower()):
+            raise table.error(
+                index, name, f"is '{quoted(cell)}': a row that sums up others is none of its own; leave it out"
+            )
+
+
+def _of_others(values: Float[np.ndarray, "row variable"]) -> bool:
+    """Whether the last row is the sum or the mean of all others, where it has a number and they differ."""
+    differ = np.nan_to_num(np.abs(values[:-1] - values[0])).max(0, initial=0.0) > 0
+    columns = values[:, ~np.isnan(values[-1]) & differ]
+    others, last = np.nan_to_num(columns[:-1]), columns[-1]
+    size, there = np.abs(others).sum(0), (~np.isnan(columns[:-1])).sum(0)
+    total = others.sum(0)
+    near = np.minimum(np.abs(last - total), np.abs(last - total / np.maximum(there, 1))) <= EXACT * size
+    return len(values) > 2 and len(last) > 1 and bool((near & (last != 0)).all())
 
 
 def _levels(table: Table, name: str) -> tuple[str, ...]:
@@ -208,7 +252,7 @@ def _advice(cell: str) -> str:
     return "it must be a number (empty if missing)"
 
 
-def _told(books: Books, path: str | Path, lines: Sequence[int] | None = None) -> Books:
+def _told(books: Books, path: str | Path, lines: Sequence[int] | None = None, *, levels: bool = False) -> Books:
     """The books without the columns that say nothing, and with sentences on what to beware of."""
     left_out: dict[str, str] = {}
     warnings: list[str] = []
@@ -233,9 +277,36 @@ def _told(books: Books, path: str | Path, lines: Sequence[int] | None = None) ->
             f"{path}: fewer than 2 columns are left; not used: "
             + "; ".join(f"'{quoted(name)}' ({why})" for name, why in left_out.items())
         )
-    warnings += _few(kept, path) + _alike(kept, path)
     closed = tuple(identity.members for identity in found if not identity.left_out)
+    if levels:
+        kept, said = _added(kept, closed, path)
+        warnings += said
+    warnings += _few(kept, path) + _alike(kept, path)
     return kept._replace(closed=closed, left_out=left_out, warnings=tuple(warnings))
+
+
+def _added(books: Books, closed: Sequence[Sequence[str]], path: str | Path) -> tuple[Books, list[str]]:
+    """Of levels, what each period adds, and a sentence on that."""
+    if books.labels:
+        raise InputError(f"{path}: levels are of numbers; these books are of labels")
+    if books.periods is None:
+        raise InputError(f"{path}: levels need a column '{PERIOD}', which says which row follows which")
+    place = ordered(books.periods, path)
+    units, when = books.units or ("",) * len(books.periods), [place[period] for period in books.periods]
+    together = [[books.names.index(name) for name in members if name in books.names] for members in closed]
+    values, rows, memory = surprises(books.values, units, when, together)
+    if len(rows) < LEAST_ROWS:
+        raise InputError(
+            f"{path}: {len(rows)} rows follow one of the same unit in the period before; levels need {LEAST_ROWS}"
+        )
+    said = (
+        f"{path}: levels are taken for a share of the level before, {np.median(memory.carried):.2f} in the middle of"
+        f" the columns, and what a period adds; all that is said is about the latter, within one period, from"
+        f" {len(rows)} rows of {len(books.values)}"
+    )
+    kept = None if books.units is None else tuple(books.units[row] for row in rows)
+    periods = tuple(books.periods[row] for row in rows)
+    return books._replace(values=values, units=kept, periods=periods, memory=memory), [said]
 
 
 def _without(books: Books, left_out: dict[str, str]) -> Books:
@@ -283,6 +354,6 @@ def _alike(books: Books, path: str | Path) -> list[str]:
         return []
     return [
         f"{path}: a row is much like that of the period before (correlation {np.median(middle):.2f} in the middle"
-        " of the columns), and the tests take rows for independent: too many edges; give changes, or surprises"
-        " against the plan"
+        " of the columns), and the tests take rows for independent: too many edges, and effects that are none;"
+        " give changes, or surprises against the plan, or say --levels"
     ]

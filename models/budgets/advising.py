@@ -27,9 +27,9 @@ def adviser(name: str, books: Books) -> Adviser:
         InputError: where there is no such policy; its advice is refused where other decisions are asked about.
     """
     label, office = named(name)
-    last = books.values[-1:]
+    last = books.given[-1:]
     if books.periods is not None:
-        last = books.values[np.array(books.periods) == max(books.periods)]
+        last = books.given[np.array(books.periods) == max(books.periods)]
     counts = (~np.isnan(last)).sum(0)
     seen = dict(zip(books.names, np.nansum(last, 0) / np.maximum(counts, 1), strict=True))
     level = jnp.array([seen.get(variable, 0.0) for variable in VARIABLES])

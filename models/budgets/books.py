@@ -10,16 +10,12 @@ quarter before was, so that about a quarter of the rows is complete.
 
 import csv
 import io
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from bayesalloc import runs
-from bayesalloc.cli.options import Flag, Whole
-from bayesalloc.cli.session import refusing
 from bayesalloc.errors import InputError
 from bayesalloc.models.budget import Quarter, environment
 from bayesalloc.models.budgets.decisions import SLACK, STEP, decide
@@ -181,42 +177,9 @@ def knowledge() -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(
-    folder: Path,
-    /,
-    *,
-    sites: Whole = 8,
-    quarters: Whole = 20,
-    closed: Flag = False,
-    simulated: Flag = False,
-    levels: Flag = False,
-    whole: Flag = False,
-    seed: Whole = 0,
-) -> None:
-    """Write books and what the office knows beside them.
-
-    Args:
-        folder: A folder that does not exist yet, or is empty.
-        sites: How many sites report.
-        quarters: How many quarters each reports.
-        closed: Budgets' changes add up to nothing.
-        simulated: The past policy runs in the model, with its limits.
-        levels: Deviations from the plan instead of surprises.
-        whole: No cell is missing.
-        seed: Seed of all random numbers.
-    """
-    with refusing():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder}: is a file or not empty; give a new folder")
-        books = draw_books(seed, sites, quarters, closed=closed, simulated=simulated, levels=levels, gaps=not whole)
-        with runs.folder(folder, "") as made:
-            (made.path / "books.csv").write_text(as_csv(books))
-            (made.path / "knowledge.toml").write_text(knowledge())
-        complete = int((~np.isnan(books.values).any(1)).sum())
-        print(f"{folder}: wrote books.csv, {len(books.units)} rows, {complete} of them complete, and knowledge.toml")
-
-
 if __name__ == "__main__":
     import cyclopts
+
+    from bayesalloc.models.budgets.writing import write
 
     cyclopts.run(write)
