@@ -52,8 +52,9 @@ def load_claims() -> Published:
 def average(values: Sequence[float], probability: float) -> Average:
     """Over the seeds in which there is a number.
 
-    >>> average([1.0, 3.0], 0.5)
-    Average(mean=2.0, low=1.0, high=3.0, error=1.0, seeds=2)
+    >>> found = average([1.0, 3.0], 0.5)
+    >>> found.mean, round(found.low, 6), found.error, found.seeds
+    (2.0, 1.0, 1.0, 2)
     """
     known = np.array(values, float)
     known = known[~np.isnan(known)]
