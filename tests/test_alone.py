@@ -52,6 +52,33 @@ def test_they_learn_as_they_go(policy, arm):
     np.testing.assert_allclose(keen.sum(-1), 1.0, atol=1e-5)
 
 
+def test_the_shipped_policy_is_an_arm():
+    pretrained = FUNDING.arms(["ppo_pretrained"])["ppo_pretrained"]
+    assert pretrained is alone.pretrained()
+    split = shares(FUNDING, pretrained.policy, pretrained.given, 3)
+    np.testing.assert_allclose(split.sum(-1), 1.0, atol=1e-5)
+    assert np.isfinite(split).all() and (split >= 0).all()
+
+
+def test_rewarded_together_each_gets_the_mean():
+    plan = learned.rivals(WORLD, 8, "together", together=True)
+    own = dataclasses.replace(plan, together=False)
+    each, all_of_it = (
+        ba.rollout(
+            made.environment,
+            ba.hold,
+            KEY,
+            arms=stack([np.ones(WORLD.n_agencies, int)]),
+            replicates=2,
+            horizon=12,
+            collect=lambda it: it.reward,
+        )
+        for made in (own, plan)
+    )
+    np.testing.assert_allclose(np.asarray(all_of_it).mean(-1), np.asarray(each).mean(-1), rtol=1e-5, atol=1e-7)
+    assert np.ptp(np.asarray(all_of_it), axis=-1).max() < 1e-6 < np.ptp(np.asarray(each), axis=-1).max()
+
+
 def test_they_are_arms_of_a_comparison():
     arms = FUNDING.arms(["knapsack", "ppo", "dqn"])
     assert arms["ppo"] == alone.RIVALS["ppo"] and arms["dqn"].policy is alone.by_values

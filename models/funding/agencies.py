@@ -83,8 +83,8 @@ class Acted(NamedTuple):
         share_of_oracle: see there.
         turnover: see there.
         share: of each project in the budget.
-        reported: what each agency's projects reported that was read after the round, in units of the impact expected
-            of the first split, shape (agency,).
+        reported: what each agency's projects (or where they are rewarded together, an agency's on average) reported
+            that was read after the round, in units of the impact expected of the first split, shape (agency,).
         expected: what the aggregate impact function expects of each agency's changes to the split, likewise.
         reward: reported + eta expected.
     """
@@ -99,7 +99,13 @@ class Acted(NamedTuple):
 
 
 def agencies(
-    world: World, *, rounds: int, seeded: bool = True, numbered: bool = False, mean_field: bool = True
+    world: World,
+    *,
+    rounds: int,
+    seeded: bool = True,
+    numbered: bool = False,
+    mean_field: bool = True,
+    together: bool = False,
 ) -> Environment:
     """Rounds of funding in which agencies act.
 
@@ -112,6 +118,7 @@ def agencies(
         seeded: whether agencies begin from the centre's split of each round, re-split, or from their own last one.
         numbered: whether actions are numbers.
         mean_field: whether agencies see their neighbours' mean.
+        together: whether each is rewarded by the mean of what all agencies' projects report.
     """
     funding = consortium(world)
     shape = (world.n_agencies,) if numbered else (world.n_agencies, SIZE)
@@ -132,6 +139,8 @@ def agencies(
         first = in_round(guided.guide, 0)
         scale = believed_impact(first.share, first, params.edges)
         reported = (come.reports * jnp.exp(come.log_report)).reshape(-1, AGENCY).sum(-1) / scale
+        if together:
+            reported = jnp.full_like(reported, reported.mean())
         expected = gains(share, guide.share, guide, params) / scale
         return Acting(inner, remembered(state.memory, come, split, bid, guide)), Acted(
             impact=happened.impact,

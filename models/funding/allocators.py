@@ -21,6 +21,7 @@ ALLOCATORS: Mapping[str, Callable[[World], Deciding]] = {
     "pg_total": lambda world: Deciding(gradient.total, gradient.TUNED["total"]),
     "ppo": lambda world: _learning("alone", "RIVALS")["ppo"],
     "dqn": lambda world: _learning("alone", "RIVALS")["dqn"],
+    "ppo_pretrained": lambda world: _learning("alone", "pretrained")(),
     "blackbox": lambda world: Deciding(blackbox.black_box(world)),
     "thompson": lambda world: Deciding(bomara.optimiser(world, sampled=True)),
     "bo_no_spillovers": lambda world: Deciding(bomara.optimiser(world, spillovers=False)),

@@ -1,14 +1,15 @@
 """Agencies of `altruism.py` without a centre: each moves one project a round, from the knapsack on, as it has learned.
 
 They see, do and are rewarded as in `agencies.py`, by numbers and from their own last split. One network is all's. They
-come with what they learned before, and learn no more; or they learn as they go, from nothing and in this world alone:
+learn as they go, from nothing and in this world alone; or come with what they learned in others, and learn no more:
 
-    ppo    proximal policy optimisation with a memory, after every ROLLOUT rounds
-    dqn    double deep Q-learning, from what is drawn out of all that happened, in every round
+    ppo              proximal policy optimisation with a memory, after every ROLLOUT rounds
+    dqn              double deep Q-learning, from what is drawn out of all that happened, in every round
+    ppo_pretrained   the policy that is shipped (`bayesalloc train altruism --method ppo --preset together`)
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -18,7 +19,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float
 
-from bayesalloc.agents import actors, buffer, dqn, ppo
+from bayesalloc.agents import actors, buffer, dqn, policies, ppo
 from bayesalloc.agents.actors import Actor, Lived, look
 from bayesalloc.agents.buffer import Buffer
 from bayesalloc.agents.dqn import Transition
@@ -42,6 +43,7 @@ from bayesalloc.models.funding.agencies import (
 )
 from bayesalloc.models.funding.guiding import Guide, believed_impact, uninformed
 from bayesalloc.models.funding.learned import Plan
+from bayesalloc.models.funding.registry import REGISTRY
 from bayesalloc.models.funding.reports import Arrived, Pending
 from bayesalloc.models.funding.seeing import Sight, seen
 from bayesalloc.models.funding.world import AGENCY, Params
@@ -180,10 +182,20 @@ def as_learned(plan: Plan) -> Remembering:
     def turn(
         actor: Actor, memory: Array, values: Array, reward: Array, period: Array, key: Array
     ) -> tuple[Array, Array]:
-        seen = Observation(values, jnp.ones((len(values), MOVES), bool))
-        return actors.decide(plan.head, actor, memory, seen)
+        mask = jnp.ones((len(values), MOVES), bool)
+        return actors.decide(plan.head, actor, memory, Observation(values, mask))
 
     return alone(Learner(start, turn), lambda actor: SPREAD)
+
+
+@cache
+def pretrained() -> Deciding:
+    """The agencies whose policy is shipped: they learned in worlds of their own, each for one episode.
+
+    They were rewarded together: each for itself learns to take money from the others.
+    """
+    policy = policies.shipped(REGISTRY, "ppo")
+    return Deciding(as_learned(policy.plan), policy.network)
 
 
 class Going(NamedTuple):

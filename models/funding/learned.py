@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,6 +54,8 @@ class Plan:
         mean_field: whether they see their neighbours' mean.
         recurrent: whether they remember by a gated unit.
         eta: weight of the centre's aggregate impact function in the rewards, at first and at last.
+        together: whether each is rewarded by what all agencies' projects report.
+        hold: logit of holding at first, where actions are numbers; that of each move is 0.
         units: of each hidden layer.
         deviation: of actions at first, before they are squashed.
         rounds: of an episode.
@@ -67,6 +70,8 @@ class Plan:
     mean_field: bool = True
     recurrent: bool = True
     eta: tuple[float, float] = (1.0, 0.0)
+    together: bool = False
+    hold: float = 0.0
     units: int = 64
     deviation: float = 0.5
     rounds: int = ROUNDS
@@ -84,7 +89,7 @@ class Plan:
     @property
     def environment(self) -> Environment:
         """What they act in."""
-        which = {"seeded": self.seeded, "numbered": self.numbered, "mean_field": self.mean_field}
+        which = {name: getattr(self, name) for name in ("seeded", "numbered", "mean_field", "together")}
         return agencies(self.setting, rounds=self.rounds, **which)
 
 
@@ -141,10 +146,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def rivals(setting: World | None, episodes: int | None) -> Plan:
-    """Agencies that move one project a round, from the knapsack on, and learn that by proximal policy optimisation."""
-    made = bomara("ours", setting, episodes, worlds=0, seeded=False, numbered=True, eta=(0.0, 0.0))
-    return dataclasses.replace(made, config=dataclasses.replace(made.config, entropy_weight=0.003))
+def rivals(setting: World | None, episodes: int | None, preset: str = "ours", *, together: bool = False) -> Plan:
+    """Agencies that move one project a round, from the knapsack on, and learn that by proximal policy optimisation.
+
+    Args:
+        setting: see `bomara`, as the next two.
+        episodes: see there.
+        preset: see there.
+        together: see `Plan`: each for itself learns to take from the others, which makes all of them worse off.
+    """
+    alone = {"worlds": 0, "seeded": False, "numbered": True, "eta": (0.0, 0.0), "hold": 4.0 if together else 0.0}
+    made = bomara(preset, setting, episodes, together=together, **alone)
+    changes = {"learning_rate": 1e-3} if together else {"entropy_weight": 0.003}
+    return dataclasses.replace(made, config=dataclasses.replace(made.config, **changes))
 
 
 def value_rivals(setting: World | None, episodes: int | None) -> ValuePlan:
@@ -185,9 +199,20 @@ def check_value_plan(plan: ValuePlan) -> None:
 
 def network(plan: Plan, rng_key: Array) -> Actor:
     """Agencies that have learned nothing: those that begin from a split hold it."""
-    make = partial(ActorCritic, _features(plan), plan.head, units=plan.units, recurrent=plan.recurrent)
     groups = 1 if plan.config.shared else plan.setting.n_agencies
-    return actors.untrained(make, _features(plan), groups, rng_key)
+    return actors.untrained(_make(plan), _features(plan), groups, rng_key)
+
+
+def _make(plan: Plan) -> Callable[[Array], ActorCritic]:
+    """A new network, which at first holds as probably as the plan says."""
+
+    def make(rng_key: Array) -> ActorCritic:
+        made = ActorCritic(_features(plan), plan.head, rng_key, units=plan.units, recurrent=plan.recurrent)
+        if not plan.numbered:
+            return made
+        return eqx.tree_at(lambda it: it.act.biases[-1], made, made.act.biases[-1].at[..., 0].set(plan.hold))
+
+    return make
 
 
 def value_network(plan: ValuePlan, rng_key: Array) -> Dense:
@@ -203,9 +228,8 @@ def _features(plan: Plan | ValuePlan) -> int:
 
 def trainer(plan: Plan) -> Trainer:
     """How they learn: the weight of the aggregate impact function goes from its first value to its last, linearly."""
-    make = partial(ActorCritic, _features(plan), plan.head, units=plan.units, recurrent=plan.recurrent)
     episodes, renew = Episodes(plan.environment, plan.rounds), 0 if plan.worlds else 1
-    whole = ppo.trainer(plan.config, episodes, plan.head, make, renew=renew, shown=SHOWN)
+    whole = ppo.trainer(plan.config, episodes, plan.head, _make(plan), renew=renew, shown=SHOWN)
     first, last = plan.eta
 
     def advance(run: ppo.Run, iterations: int) -> tuple[ppo.Run, dict[str, Array]]:
@@ -295,7 +319,7 @@ METHODS = {
     "ppo": Method(
         says="agencies that move one project a round, by proximal policy optimisation",
         plan=Plan,
-        presets={"ours": rivals},
+        presets={"ours": rivals, "together": partial(rivals, preset="together", together=True)},
         course=course,
         network=network,
         check_plan=check_plan,

@@ -56,7 +56,8 @@ def report(found: Mapping[str, Sequence[Found]], seeds: Sequence[int]) -> Findin
         counts = f"{said['holds']} hold, {said['does not hold']} do not and {said['undecided']} are undecided"
     else:
         measure = {f"seed {seeds[0]}": "whether this one seed is within the bound; a full run has more, and intervals"}
-        counts = f"{said['holds']} are met by seed {seeds[0]}, and {said['does not hold']} are not"
+        left = f"; {said['undecided']} need more seeds" if said["undecided"] else ""
+        counts = f"{said['holds']} are met by seed {seeds[0]}, and {said['does not hold']} are not{left}"
     return Findings(
         title="Budgets from books: what is asked beside what is measured",
         rows=[_row(*each, next(iter(measure))) for each in judged],
