@@ -11,6 +11,10 @@ from bayesalloc.errors import InputError
 SHOWN = 200  # characters of an option that a message repeats
 
 
+# Each is how some distribution of NumPyro refuses its numbers.
+REFUSALS = (TypeError, ValueError, AssertionError, AttributeError, NotImplementedError)
+
+
 def interventions(
     mechanisms: Sequence[str] | None, do: Sequence[str] | None, *, environment: bool, baseline: str | None
 ) -> Any:
@@ -139,8 +143,7 @@ def _distribution(value: str) -> Any:
         if made.support is not None:
             return made
         raise ValueError("it says not what values it takes")
-    # Each of these is how some distribution of NumPyro refuses its numbers.
-    except (TypeError, ValueError, AssertionError, AttributeError, NotImplementedError) as error:
+    except REFUSALS as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "its numbers do not fit"
         raise InputError(f"{name} cannot be made of these numbers: {reason}") from None
 

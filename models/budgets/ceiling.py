@@ -114,11 +114,19 @@ def mean_rewards(
     template, targets = decide(), jnp.asarray(targets, jnp.float32)
     arms = jax.vmap(lambda target: template._replace(target=target))(targets)
 
+    return by_the_quarter(env, hold, arms, rng_key, replicates)
+
+
+def by_the_quarter(
+    env: Environment, policy: Any, arms: Any, rng_key: Array, replicates: int
+) -> Float[np.ndarray, "arm objective"]:
+    """Mean rewards of a policy's arms over the first `QUARTERS`, on common random numbers."""
+
     def collected(quarters: Any) -> Array:
         assert env.reward is not None
         return jax.vmap(jax.vmap(env.reward))(quarters).mean(1)
 
     means = rollout(
-        env, hold, rng_key, arms=arms, replicates=replicates, horizon=QUARTERS, collect=collected, average=True
+        env, policy, rng_key, arms=arms, replicates=replicates, horizon=QUARTERS, collect=collected, average=True
     )
     return np.asarray(means, float)

@@ -6,7 +6,6 @@ One network learns for all weights of the three objectives at once; what it then
 import dataclasses
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +25,9 @@ from bayesalloc.errors import InputError
 from bayesalloc.models.budget import OBJECTIVES, World, organisation
 from bayesalloc.models.budgets import causal_risk
 from bayesalloc.models.budgets.causal_risk import Averse
-from bayesalloc.models.budgets.ceiling import QUARTERS, REFERENCE, lattice
+from bayesalloc.models.budgets.ceiling import QUARTERS, REFERENCE, by_the_quarter, lattice
 from bayesalloc.models.budgets.decisions import MOVES
 from bayesalloc.models.budgets.world import DEPARTMENTS, TABLE
-from bayesalloc.simulate import rollout
 
 SEEN = len(TABLE) + 2  # levels, the reserve and the room
 JUDGED = 70  # quarters of an episode by which values are judged: what comes after counts less than a thousandth
@@ -172,21 +170,8 @@ def front(
     weights = lattice(parts)
     each = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(weights), *leaf.shape)), policy)
 
-    def collected(quarters: Any) -> Array:
-        assert env.reward is not None
-        return jax.vmap(jax.vmap(env.reward))(quarters).mean(1)
-
-    means = rollout(
-        env,
-        conditioned.acting,
-        rng_key,
-        arms=(each, jnp.asarray(weights, jnp.float32)),
-        replicates=replicates,
-        horizon=QUARTERS,
-        collect=collected,
-        average=True,
-    )
-    return weights, np.asarray(means, float)
+    arms = each, jnp.asarray(weights, jnp.float32)
+    return weights, by_the_quarter(env, conditioned.acting, arms, rng_key, replicates)
 
 
 def judged(plan: Plan, policy: Heads, rng_key: Array, *, episodes: int = 200, replicates: int = 500) -> Judged:

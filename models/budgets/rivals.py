@@ -25,11 +25,10 @@ from bayesalloc.environment import Environment, Observation
 from bayesalloc.episodes import Episodes
 from bayesalloc.models.budget import SATURATION
 from bayesalloc.models.budgets import rewards
-from bayesalloc.models.budgets.ceiling import QUARTERS
+from bayesalloc.models.budgets.ceiling import QUARTERS, by_the_quarter
 from bayesalloc.models.budgets.decisions import MOVES, REACH, STEP
 from bayesalloc.models.budgets.learned import SEEN
 from bayesalloc.models.budgets.world import DEPARTMENTS, PLACE, TABLE, VARIABLES
-from bayesalloc.simulate import rollout
 
 _BASE = np.array([TABLE[name].base for name in DEPARTMENTS], np.float32)
 _BUDGETS = np.array([PLACE[name] for name in DEPARTMENTS])
@@ -121,7 +120,7 @@ def replanned(
     count = len(weights)
     each = jnp.broadcast_to(jnp.asarray(effects, jnp.float32), (count, *effects.shape))
     arms = Planner(jnp.asarray(weights, jnp.float32), each, jnp.full(count, float(curved)))
-    return _means(env, replanning, arms, rng_key, replicates)
+    return by_the_quarter(env, replanning, arms, rng_key, replicates)
 
 
 def alone(
@@ -154,15 +153,4 @@ def alone_brought(
 ) -> Float[np.ndarray, "weight objective"]:
     """Mean rewards by the quarter of networks for one weight each, which have a leading axis."""
     count = len(jax.tree.leaves(networks)[0])
-    return _means(env, conditioned.acting, (networks, jnp.ones((count, 1))), rng_key, replicates)
-
-
-def _means(env: Environment, policy: Any, arms: Any, rng_key: Array, replicates: int) -> np.ndarray:
-    def collected(quarters: Any) -> Array:
-        assert env.reward is not None
-        return jax.vmap(jax.vmap(env.reward))(quarters).mean(1)
-
-    means = rollout(
-        env, policy, rng_key, arms=arms, replicates=replicates, horizon=QUARTERS, collect=collected, average=True
-    )
-    return np.asarray(means, float)
+    return by_the_quarter(env, conditioned.acting, (networks, jnp.ones((count, 1))), rng_key, replicates)
