@@ -10,6 +10,7 @@ from bayesalloc.cli.allocate import allocate
 from bayesalloc.cli.budget import budget
 from bayesalloc.cli.compare import compare
 from bayesalloc.cli.counterfactual import counterfactual
+from bayesalloc.cli.dashboard import dashboard
 from bayesalloc.cli.discover import discover
 from bayesalloc.cli.effect import effect
 from bayesalloc.cli.fit import fit
@@ -31,7 +32,7 @@ app = App(
 )
 for command in (compare, fit, counterfactual, allocate, train, discover, effect, budget, reproduce, models, mechanisms):
     app.command(command)
-for command in (runs, rerun, init, optimize):
+for command in (runs, rerun, dashboard, init, optimize):
     app.command(command)
 
 
