@@ -15,21 +15,14 @@ CONFIG = {
     "toImageButtonOptions": {"format": "svg"},
     "modeBarButtonsToRemove": ["select2d", "lasso2d"],
 }
-DASHES = (
-    "solid",
-    "dash",
-    "dot",
-    "dashdot",
-    "longdash",
-    "longdashdot",
-)  # beside colours, which not everybody tells apart
+DASHES = ("solid", "dot", "dashdot", "longdash", "longdashdot")  # beside colours, which not everybody tells apart
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "pentagon")
 
 
 def _blank(title: str, height: int) -> go.Figure:
     figure = go.Figure()
     figure.update_layout(
-        template="plotly_white",
+        template="none",  # Streamlit brings its own
         title={"text": title, "font": {"size": 15}, "x": 0, "xref": "paper"},
         height=height,
         margin={"l": 10, "r": 10, "t": 40, "b": 10},

@@ -37,6 +37,9 @@ def page() -> None:
     own, env = mine(), comparing.environment(MODEL)
     _take_designs(own)
     there = {**comparing.shipped(MODEL), **own.mechanisms}
+    chosen = st.session_state.setdefault("compare", [*env.arms(None)])
+    st.session_state["compare"] = [*chosen, *(name for name in own.mechanisms if name not in own.offered)]
+    own.offered |= {*own.mechanisms}
     st.title("Share the watershed by another rule")
     with st.sidebar:
         made = sliders.made(env, there, comparing.shipped(MODEL), _first()[1])
@@ -44,7 +47,7 @@ def page() -> None:
         posterior = _belief(own)
         responses = listing(map(words, schema_of(env).responses))
         less = st.toggle("If people respond 20 % less", help=f"Times {LESS}: {responses}.")
-    beside = st.multiselect("Compare", [*there], [*env.arms(None), *own.mechanisms], format_func=words)
+    beside = st.multiselect("Compare", [*there], format_func=words, key="compare")
     arms = {each: there[each] for each in dict.fromkeys([env.baseline, *beside])}
     if made is not None:
         arms[made.name] = toml(made, schema_of(env))
@@ -61,7 +64,7 @@ def page() -> None:
     with st.expander("Upload a mechanism, a record of your catchment, or a posterior"):
         _upload(own, env)
     with st.expander("Compare at full precision, or have terms designed"):
-        _long(own, env, question, made)
+        _long(own, env, question)
     widgets.jobs(own)
 
 
@@ -109,60 +112,53 @@ def _keep(own: Mine, made: Mechanism | None, env: Environment) -> None:
 def _upload(own: Mine, env: Environment) -> None:
     """A mechanism, a record and a posterior of the user's own."""
 
-    def read(path: Path) -> Mechanism:
-        return comparing.mechanism(path.read_text(encoding="utf-8"), path.stem, schema_of(env))
+    def take_mechanism(path: Path) -> None:
+        read = comparing.mechanism(path.read_text(encoding="utf-8"), path.stem, schema_of(env))
+        name = f"{path.stem}_uploaded" if path.stem in comparing.shipped(MODEL) else path.stem
+        own.mechanisms[name] = toml(read, schema_of(env))
 
-    path = widgets.uploaded("Mechanism (TOML)", "mechanism", own, read)
-    if path is not None and path.stem not in {**comparing.shipped(MODEL), **own.mechanisms}:
-        own.mechanisms[path.stem] = toml(read(path), schema_of(env))
-        st.rerun()
-    record = widgets.uploaded(
-        "Record (CSV)", "record", own, lambda path: comparing.check_record(MODEL, path, own.mechanism_files())
-    )
-    if record is not None and st.button("Fit the model to the record"):
-        out = own.new_run("fit")
-        known = ["--mechanisms", *own.mechanism_files()] if own.mechanisms else []
-        widgets.start(own, "Fit", [["fit", MODEL, str(record), *known, "--out", str(out)]], out)
+    def take_record(path: Path) -> None:
+        comparing.check_record(MODEL, path, [*own.saved(own.mechanisms).values()])
+
+    widgets.uploaded("Mechanism (TOML)", "mechanism", own, take_mechanism)
+    widgets.uploaded("Record (CSV)", "record", own, take_record)
+    for name, record in own.files.get("record", {}).items():
+        if st.button(f"Fit the model to {name}", key=f"fit {name}"):
+            out, known = own.new_run("fit"), own.saved(own.mechanisms).values()
+            named = ["--mechanisms", *known] if known else []
+            widgets.start(own, f"Fit to {name}", [["fit", MODEL, str(record), *named, "--out", str(out)]], out)
     widgets.uploaded("Posterior (netCDF)", "posterior", own, lambda path: comparing.check_posterior(MODEL, path))
 
 
-def _long(own: Mine, env: Environment, question: Question, made: Mechanism | None) -> None:
+def _long(own: Mine, env: Environment, question: Question) -> None:
     """What takes long enough to be a job."""
-    files = {**{Path(path).stem: path for path in own.mechanism_files()}}
-    if made is not None:
-        files[made.name] = str(own.home / f"{made.name}.toml")
-        Path(files[made.name]).write_text(toml(made, schema_of(env)), encoding="utf-8")
     if st.button("Compare with 500 draws, and write the report"):
-        out = own.new_run("compare")
+        out, files = own.new_run("compare"), own.saved(_not_shipped(question))
         arms = [files.get(name, name) for name, _ in question.arms]
         belief = ["--posterior", question.posterior] if question.posterior else []
         more = ["--horizon", str(question.horizon), *belief, "--out", str(out)]
-        widgets.start(own, "Compare", [["compare", MODEL, "--mechanisms", *arms, *more]], out)
+        widgets.start(own, "Comparison", [["compare", MODEL, "--mechanisms", *arms, *more]], out)
     st.divider()
-    contract = [name for name, total in schema_of(env).contract.items()]
-    free = st.multiselect("Terms that may be set", contract, ["milestones.payment"], format_func=words)
-    start = st.selectbox("Begin from ", [*comparing.shipped(MODEL), *files], 3, format_func=words)
-    goal = st.selectbox("What shall be as large as can be", [*_goals(env)], format_func=words)
+    names = [name for name, _ in question.arms]
+    start = st.selectbox("Design from", names, len(names) - 1, format_func=words)
+    free = st.multiselect("Terms that may be set", [*schema_of(env).contract], ["milestones.payment"], words)
+    goal = st.selectbox("What shall be as large as can be", _goals(env), format_func=words)
     kept = [REFUSE] if st.checkbox("Nobody refuses (at most 5 % likely)", value=True) else []
     kept += [COMPLY] if st.checkbox("Nobody gains by not complying") else []
     if st.button("Design the terms", disabled=not free):
-        state, out = own.home / "design.json", own.new_run("design")
+        out, files = own.new_run("design"), own.saved(_not_shipped(question))
+        state = own.home / f"{out.name}.json"
         ranges = comparing.ranges(MODEL, free)
         asked = [part for name, (low, high) in ranges.items() for part in ("--free", f"{name}={low:g}:{high:g}")]
-        limits = [part for each in kept for part in ("--subject-to", each)]
-        begin = [
-            "optimize",
-            "start",
-            MODEL,
-            *asked,
-            "--maximise",
-            goal,
-            *limits,
-            "--mechanisms",
-            files.get(start, start),
-        ]
-        ask = ["optimize", "ask", str(state), "--out", str(out)]
-        widgets.start(own, "Design", [[*begin, "--state", str(state), "--out", f"{out}-start"], ask], out)
+        asked += [part for each in kept for part in ("--subject-to", each)]
+        begin = ["optimize", "start", MODEL, *asked, "--maximise", goal, "--mechanisms", files.get(start, start)]
+        begin += ["--state", str(state), "--horizon", str(question.horizon), "--out", f"{out}-start"]
+        widgets.start(own, "Design", [begin, ["optimize", "ask", str(state), "--out", str(out)]], out)
+
+
+def _not_shipped(question: Question) -> dict[str, str]:
+    """The question's mechanisms that are not shipped: name -> TOML text."""
+    return {name: text for name, text in question.arms if comparing.shipped(MODEL).get(name) != text}
 
 
 def _goals(env: Environment) -> list[str]:

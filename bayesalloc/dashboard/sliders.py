@@ -23,7 +23,7 @@ def made(env: Environment, there: Mapping[str, str], scale: Mapping[str, str], m
     Args:
         env: the environment.
         there: mechanisms to begin from: name -> TOML text.
-        scale: those by which the sliders' ranges are chosen.
+        scale: those that are shipped, by which the sliders' ranges are chosen.
         moves: what each number can move.
     """
     schema = schema_of(env)
@@ -35,8 +35,8 @@ def made(env: Environment, there: Mapping[str, str], scale: Mapping[str, str], m
     if not values:
         return None
     try:
-        if name in there:
-            raise InputError(f"'{name}' is there already; give the new mechanism another name")
+        if name in scale:
+            raise InputError(f"'{name}' is a mechanism that is shipped; give yours another name")
         return changed(base, schema, values, name)
     except InputError as error:
         st.error(sentence(error).removeprefix(f"{name}.toml: "))

@@ -3,6 +3,7 @@
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,22 +30,26 @@ class Mine:
     Attributes:
         home: the folder of what was uploaded or saved.
         mechanisms: name -> TOML text.
+        offered: those of them that were put into the comparison, whatever became of them.
         files: kind -> name as its user calls it -> path.
+        taken: uploads that were looked at: the server's name for each -> why it was refused, or "".
         jobs: in the order in which they were started.
     """
 
     home: Path = field(default_factory=_home)
     mechanisms: dict[str, str] = field(default_factory=dict)
+    offered: set[str] = field(default_factory=set)
     files: dict[str, dict[str, Path]] = field(default_factory=dict)
+    taken: dict[str, str] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
 
-    def mechanism_files(self) -> list[str]:
-        """The saved mechanisms as files, which jobs read."""
+    def saved(self, mechanisms: Mapping[str, str]) -> dict[str, str]:
+        """Mechanisms as files, which jobs read: name -> path."""
         self.home.mkdir(parents=True, exist_ok=True)
-        paths = [self.home / f"{name}.toml" for name in self.mechanisms]
-        for path, text in zip(paths, self.mechanisms.values(), strict=True):
-            path.write_text(text, encoding="utf-8")
-        return [*map(str, paths)]
+        paths = {name: self.home / f"{name}.toml" for name in mechanisms}
+        for name, path in paths.items():
+            path.write_text(mechanisms[name], encoding="utf-8")
+        return {name: str(path) for name, path in paths.items()}
 
     def new_run(self, command: str) -> Path:
         """A folder for the results of a job, which nobody else has."""
@@ -53,4 +58,6 @@ class Mine:
 
 def mine() -> Mine:
     """This session's own."""
-    return st.session_state.setdefault("mine", Mine())
+    if "mine" not in st.session_state:
+        st.session_state["mine"] = Mine()
+    return st.session_state["mine"]

@@ -51,29 +51,32 @@ def rows_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def uploaded(label: str, kind: str, own: Mine, check: Callable[[Path], Any] | None = None) -> Path | None:
+def uploaded(label: str, kind: str, own: Mine, take: Callable[[Path], Any]) -> None:
     """A file that its user gives; refused in one sentence where it cannot be used.
 
     Args:
         label: what is asked for.
         kind: a key of `uploads.KINDS`.
         own: whose.
-        check: reads it, and raises InputError where it cannot be used.
+        take: reads it, once, and raises InputError where it cannot be used.
     """
     there = uploads.KINDS[kind]
     given = st.file_uploader(label, type=there.ending.removeprefix("."), key=f"upload {kind}", help=_help(there))
     if given is None:
-        return None
-    try:
-        path = uploads.kept(given.name, given.getvalue(), kind, own.home)
-        with uploads.said_of(given.name, path):
-            if check is not None:
-                check(path)
-    except InputError as error:
-        st.error(sentence(error))
-        return None
-    own.files.setdefault(kind, {})[uploads.short(given.name)] = path
-    return path
+        return
+    if given.file_id not in own.taken:
+        own.taken[given.file_id] = ""
+        try:
+            path = uploads.kept(given.name, given.getvalue(), kind, own.home)
+            with uploads.said_of(given.name, path):
+                take(path)
+            own.files.setdefault(kind, {})[uploads.short(given.name)] = path
+        except InputError as error:
+            own.taken[given.file_id] = sentence(error)
+        else:
+            st.rerun()  # it may be chosen elsewhere on the page
+    if own.taken[given.file_id]:
+        st.error(own.taken[given.file_id])
 
 
 def _help(kind: uploads.Kind) -> str:
