@@ -23,7 +23,7 @@ def _blank(title: str, height: int) -> go.Figure:
     figure = go.Figure()
     figure.update_layout(
         template="none",  # Streamlit brings its own
-        title={"text": title, "font": {"size": 15}, "x": 0, "xref": "paper"},
+        title={"text": title, "font": {"size": 15}, "x": 0, "xref": "container"},
         height=height,
         margin={"l": 10, "r": 10, "t": 40, "b": 10},
         font={"size": 13, "color": INK},
@@ -61,7 +61,7 @@ def course(tree: xr.DataTree, outcome: str) -> go.Figure:
 def effects(tree: xr.DataTree, outcome: str) -> go.Figure:
     """The average effect of each arm on an outcome, its interval (thick), and that of one future (thin)."""
     unit, found = measure(tree, outcome).unit, effects_of(tree)[outcome]
-    figure = _blank(f"Effect on {words(outcome)}", 130 + 45 * len(found))
+    figure = _blank(_titled(outcome, unit), 130 + 45 * len(found))
     marks = _marks(tree)
     for arm, stats in found.items():
         colour, _, symbol = marks[arm]
@@ -72,7 +72,7 @@ def effects(tree: xr.DataTree, outcome: str) -> go.Figure:
         figure.add_scatter(x=[stats["ate"]], y=[words(arm)], mode="markers", marker=marker)
     figure.add_vline(0, line={"color": INK, "width": 1, "dash": "dash"})
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(title=f"difference from {words(tree.attrs['control'])}{f', {unit}' if unit else ''}")
+    figure.update_xaxes(title=f"difference{f', {unit}' if unit else ''}")
     figure.update_yaxes(autorange="reversed")
     return figure
 

@@ -20,6 +20,7 @@ from bayesalloc.errors import InputError
 from bayesalloc.inference.files import open_tree, save_tree
 from bayesalloc.library import load_mechanism
 from bayesalloc.mechanism import Mechanism
+from bayesalloc.report.tables import for_json
 from bayesalloc.simulate import hold, rollout
 
 MODEL, HORIZON = "watershed", 20
@@ -36,6 +37,7 @@ def first_question() -> Question:
 def first() -> tuple[xr.DataTree, dict[str, list[str]]]:
     """The answer to it, as `shown` makes it; and number or table of numbers -> outcomes that it can move."""
     tree = open_tree(FILE)
+    tree.attrs = for_json(tree.attrs)
     return tree, json.loads(tree.attrs["moves"])
 
 

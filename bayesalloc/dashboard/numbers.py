@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from bayesalloc.errors import InputError
 from bayesalloc.fields import range_of
 from bayesalloc.impact.design.free import put
@@ -78,7 +80,9 @@ def _range(name: str, at: str, schema: Schema, mechanisms: Sequence[Mechanism]) 
 
 
 def _values(mechanism: Mechanism, name: str) -> list[float]:
-    found: Any = mechanism.number(name)
+    found: Any = msgspec.to_builtins(mechanism.parameters)
+    for part in name.split("."):
+        found = found[part]
     return [float(each) for each in (found.values() if isinstance(found, Mapping) else [found]) if each is not None]
 
 
@@ -118,7 +122,7 @@ def changed(mechanism: Mechanism, schema: Schema, values: Values, name: str) -> 
         raise InputError(f"{mechanism.name}: has rules in Python, which sliders cannot show; change its file")
     notes = dict(mechanism.notes)
     for where, value in values.items():
-        put(table, where.split("."), dict(value) if isinstance(value, Mapping) else value)  # type: ignore[arg-type]
+        put(table, where.split("."), dict(value) if isinstance(value, Mapping) else value)
         inside = (
             {f"{where}.{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {where: value}
         )

@@ -10,7 +10,7 @@ from bayesalloc.dashboard import figures, widgets
 from bayesalloc.dashboard.uploads import safe
 from bayesalloc.effects.decisions import best_by_weights
 from bayesalloc.report import brief, comparison, decision, incentives
-from bayesalloc.report.reading import arms_of, effects_of, group, main_outcomes
+from bayesalloc.report.reading import arms_of, effects_of, group, level_of, main_outcomes
 from bayesalloc.report.words import percent, words
 
 
@@ -19,6 +19,7 @@ def over_time(tree: xr.DataTree) -> None:
     for column, outcome in zip(st.columns(len(main_outcomes(tree))), main_outcomes(tree), strict=True):
         with column:
             widgets.figure(figures.course(tree, outcome), f"course {outcome}")
+    st.caption(f"Mean of each mechanism, and the band that holds {level_of(tree)} of the simulated futures.")
 
 
 def effects(tree: xr.DataTree) -> None:
@@ -26,6 +27,11 @@ def effects(tree: xr.DataTree) -> None:
     for column, outcome in zip(st.columns(len(main_outcomes(tree))), main_outcomes(tree), strict=True):
         with column:
             widgets.figure(figures.effects(tree, outcome), f"effects {outcome}")
+    level = level_of(tree)
+    st.caption(
+        f"Difference from {words(tree.attrs['control'])}: the average effect, its {level} interval (thick), and that of"
+        " one single future (thin). The dashed line is no difference."
+    )
     for sheet in comparison.effects_sheets(tree, main_outcomes(tree), words):
         widgets.table(sheet)
 
