@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz check doctest setup clean
+.PHONY: demo test fuzz check doctest docs linkcheck setup clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bayesalloc compare watershed --out runs/demo
@@ -22,7 +22,18 @@ check: $(VENV)/.installed
 doctest: $(VENV)/.installed
 	$(BIN)/python -m pytest --doctest-modules --import-mode=importlib bayesalloc models -p no:cacheprovider -q
 
+docs: $(VENV)/.documented
+	$(BIN)/sphinx-build -W --keep-going -q -j 2 docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+linkcheck: $(VENV)/.documented  # asks the sites that the pages point at; by hand, as CI has no network
+	$(BIN)/sphinx-build -q -b linkcheck docs docs/_build/linkcheck
+
 setup: $(VENV)/.installed
+
+$(VENV)/.documented: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	@touch $@
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { \
@@ -33,4 +44,4 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs dist
+	rm -rf $(VENV) runs dist docs/_build docs/reference/modules
