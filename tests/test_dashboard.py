@@ -2,6 +2,7 @@
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -67,6 +68,13 @@ def test_the_first_page_shows_what_a_comparison_gives():
             else:
                 assert (values.values == other).all()
     assert moves == first.moves("watershed")
+
+
+def test_several_open_the_same_file_at_once():
+    """HDF5 refuses a file that is open with other flags: so did most of these, when the flags differed."""
+    with ThreadPoolExecutor(5) as pool:
+        found = [*pool.map(lambda _: first.first()[1], range(40))]
+    assert all(moves == found[0] for moves in found)
 
 
 def test_what_moves_the_forest():
