@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 from bayesalloc import runs
 from bayesalloc.errors import InputError, listed, quoted
 from bayesalloc.inference.files import open_tree
-from bayesalloc.provenance import Origin, hashed
+from bayesalloc.provenance import Origin, hashed, named_in
 
 REPEATED = ("compare", "fit", "counterfactual", "allocate", "train", "discover", "effect", "budget")
 OWN = ("files", "seconds")  # fields of an answer that are of the one run
@@ -89,18 +90,11 @@ def _state(path: Path, manifest: Mapping[str, Any], files: Mapping[str, str]) ->
     return "whole"
 
 
-def command(run: Run, code: Sequence[Path], out: Path) -> tuple[list[str], Path]:
-    """The arguments that repeat a run, and the directory to run them in.
-
-    Python files are run only where whoever asks has named them: a manifest is data.
-
-    Args:
-        run: which.
-        code: Python files that may run.
-        out: the folder of the new results.
+def ready(run: Run) -> Path:
+    """The directory in which a run can be made once more, with everything there as it was.
 
     Raises:
-        InputError: where it cannot be repeated as it was.
+        InputError: where it is not.
     """
     if run.origin is None:
         raise InputError(f"{run.path}: was made by an earlier version, which did not keep what it was asked")
@@ -116,14 +110,39 @@ def command(run: Run, code: Sequence[Path], out: Path) -> tuple[list[str], Path]
     home = (run.path / run.origin.directory).resolve()
     if not home.is_dir():
         raise InputError(f"{run.path}: ran in {home}, where there is no folder any more")
-    allowed = {path.resolve() for path in code}
     for name, value in {**run.origin.inputs, **run.origin.modules}.items():
         file = home / name
         if not file.is_file():
             raise InputError(f"{run.path}: used {file}, which is not there any more")
         if hashed(file) != value:
             raise InputError(f"{run.path}: used {file}, which has changed since")
-    named = [name for name in run.origin.inputs if name.endswith(".py") and (home / name).resolve() not in allowed]
+    return home
+
+
+def program(code: Sequence[Path]) -> list[str]:
+    """What starts bayesalloc anew; where no code may run, no file of the working directory passes for a module."""
+    return [sys.executable, *([] if code else ["-P"]), "-m", "bayesalloc.cli"]
+
+
+def command(run: Run, code: Sequence[Path], out: Path) -> tuple[list[str], Path]:
+    """The arguments that repeat a run, and the directory to run them in.
+
+    Python files are run only where whoever asks has named them: a manifest is data.
+
+    Args:
+        run: which.
+        code: Python files that may run.
+        out: the folder of the new results.
+
+    Raises:
+        InputError: where it cannot be repeated as it was.
+    """
+    home = ready(run)
+    assert run.origin is not None
+    arguments = run.origin.arguments
+    allowed = {path.resolve() for path in code}
+    there = [name for name in dict.fromkeys([*run.origin.inputs, *named_in(arguments)]) if (home / name).is_file()]
+    named = [name for name in there if name.endswith(".py") and (home / name).resolve() not in allowed]
     if named:
         ways = " ".join(f"--code {name}" for name in named)
         raise InputError(f"{run.path}: runs the Python code of {listed(named)}; look at it, and allow it by {ways}")
