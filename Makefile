@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz check doctest setup clean
+.PHONY: demo test fuzz check doctest hypercerts setup clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bayesalloc compare watershed --out runs/demo
@@ -21,6 +21,12 @@ check: $(VENV)/.installed
 
 doctest: $(VENV)/.installed
 	$(BIN)/python -m pytest --doctest-modules --import-mode=importlib bayesalloc models -p no:cacheprovider -q
+
+# The official schemas of hypercerts, which a test validates ours by; it needs npm.
+hypercerts: tests/hypercerts/node_modules/.package-lock.json
+
+tests/hypercerts/node_modules/.package-lock.json: tests/hypercerts/package-lock.json
+	npm ci --prefix tests/hypercerts --ignore-scripts --no-audit --no-fund
 
 setup: $(VENV)/.installed
 
