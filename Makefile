@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz check doctest hypercerts setup clean
+.PHONY: demo test fuzz check doctest docs linkcheck hypercerts setup clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bayesalloc compare watershed --out runs/demo
@@ -22,6 +22,13 @@ check: $(VENV)/.installed
 doctest: $(VENV)/.installed
 	$(BIN)/python -m pytest --doctest-modules --import-mode=importlib bayesalloc models -p no:cacheprovider -q
 
+docs: $(VENV)/.documented
+	$(BIN)/sphinx-build -W --keep-going -q -j 2 docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+linkcheck: $(VENV)/.documented  # asks the sites that the pages point at; by hand, as CI has no network
+	$(BIN)/sphinx-build -q -b linkcheck docs docs/_build/linkcheck
+
 # The official schemas of hypercerts, which a test validates ours by; it needs npm.
 hypercerts: tests/hypercerts/node_modules/.package-lock.json
 
@@ -29,6 +36,10 @@ tests/hypercerts/node_modules/.package-lock.json: tests/hypercerts/package-lock.
 	npm ci --prefix tests/hypercerts --ignore-scripts --no-audit --no-fund
 
 setup: $(VENV)/.installed
+
+$(VENV)/.documented: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	@touch $@
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { \
@@ -39,4 +50,4 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs dist
+	rm -rf $(VENV) runs dist docs/_build docs/reference/modules

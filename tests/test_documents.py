@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bayesalloc.cli.main import app
+from docs.running import blocks
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("*.md", "docs/**/*.md", "bayesalloc/template/*.md", "benchmarks/*.md", "examples/data/*.md")
@@ -22,8 +23,8 @@ def test_links_point_at_files(page):
 def commands():
     for page in PAGES:
         text = page.read_text().replace("\\\n", " ")
-        blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-        lines = [line for block in blocks for line in block.splitlines()] + re.findall(r"`(bayesalloc [^`]+)`", text)
+        shown = [block.text for block in blocks(text) if block.language == "sh"]
+        lines = [line for block in shown for line in block.splitlines()] + re.findall(r"`(bayesalloc [^`]+)`", text)
         for line in lines:
             if line.startswith("bayesalloc ") and line.split()[1] != "FILE.py":
                 yield pytest.param(page, line, id=f"{page.name}: {' '.join(line.split())}")
