@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz check doctest docs linkcheck setup clean
+.PHONY: demo test fuzz check doctest docs linkcheck hypercerts setup clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bayesalloc compare watershed --out runs/demo
@@ -28,6 +28,12 @@ docs: $(VENV)/.documented
 
 linkcheck: $(VENV)/.documented  # asks the sites that the pages point at; by hand, as CI has no network
 	$(BIN)/sphinx-build -q -b linkcheck docs docs/_build/linkcheck
+
+# The official schemas of hypercerts, which a test validates ours by; it needs npm.
+hypercerts: tests/hypercerts/node_modules/.package-lock.json
+
+tests/hypercerts/node_modules/.package-lock.json: tests/hypercerts/package-lock.json
+	npm ci --prefix tests/hypercerts --ignore-scripts --no-audit --no-fund
 
 setup: $(VENV)/.installed
 

@@ -30,7 +30,7 @@ FLOORS = [
     {"allocators", "impact", "budgets"},
     {"claims"},
     {"runs", "repeating"},
-    {"report"},
+    {"report", "certifying"},
     {"dashboard"},
     {"cli"},
 ]
