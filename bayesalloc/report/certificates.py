@@ -169,7 +169,7 @@ def moment(seconds: int) -> str:
     """A moment in UNIX seconds, as ISO 8601 in UTC.
 
     >>> moment(-60_000_000_000)
-    '0068-08-31T21:20:00Z'
+    '0068-09-03T13:20:00Z'
     """
     return (datetime(1970, 1, 1) + timedelta(seconds=seconds)).isoformat() + "Z"
 
