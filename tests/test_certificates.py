@@ -343,6 +343,7 @@ def renamed(name):
     return change
 
 
+PLACED = "it may only be in evidence/, and needs an ending"
 REFUSED = {
     **{f"no {name}": (without(name), f"`{name.split('.')[-1]}`") for name in (
         "name", "description", "image", "version", "properties", "hypercert", "hypercert.impact_scope",
@@ -354,13 +355,15 @@ REFUSED = {
     "no value": (lambda cert: cert["properties"][6].pop("value"), "lacks 'value'"),
     "a field more": (lambda cert: cert.update(external_url="x"), "unknown field `external_url`"),
     "a number for a text": (lambda cert: cert.update(version=1), "Expected `str`, got `int`"),
-    "up": (renamed("evidence/../../x"), "may not be outside of the folder"),
-    "absolute": (renamed("/etc/hostname"), "may not be outside of the folder"),
-    "elsewhere": (renamed("records/activity.json"), "may not be outside of the folder"),
+    "up": (renamed("evidence/../../x.csv"), PLACED),
+    "absolute": (renamed("/etc/x.csv"), PLACED),
+    "elsewhere": (renamed("records/activity.json"), PLACED),
     "gone": (renamed("evidence/gone.csv"), "'evidence/gone.csv' is missing"),
-    "very long": (renamed("evidence/" + "a/" * 600), "may not be outside of the folder"),
+    "settings of matplotlib": (renamed("evidence/inputs/matplotlibrc"), PLACED),
+    "very long": (renamed("evidence/" + "a/" * 600 + "a.csv"), PLACED),
     "a tolerance that is none": (named("tolerance", value="2"), "must be a number from 0 to 0.1"),
-    "no origin": (renamed("evidence/inputs/a"), ""),
+    "a moment that is none": (named("certified", value="yesterday"), "is not of the form 2026-01-31T12:00:00Z"),
+    "no origin": (lambda cert: cert["properties"].pop(-2), "its evidence has no evidence/origin.json"),
 }  # fmt: skip
 
 

@@ -100,19 +100,19 @@ def identified(files: Mapping[str, Path]) -> dict[str, str]:
 
 
 def safe(name: str) -> bool:
-    """Whether a name stays within the folder.
+    """Whether a name stays within the folder, and is of no file that a library would read unasked.
 
-    >>> safe("evidence/inputs/a.csv"), safe("evidence/../cert.json"), safe("/evidence/a"), safe("evidence//a")
+    In the directory that they run in, matplotlib and ArviZ look for settings: `matplotlibrc`, `arvizrc`.
+
+    >>> safe("evidence/inputs/a.csv"), safe("evidence/../cert.json"), safe("/evidence/a.csv"), safe("evidence//a.csv")
     (True, False, False, False)
+    >>> safe("evidence/inputs/matplotlibrc"), safe("evidence/inputs/.a.csv")
+    (False, False)
     """
-    parts = name.split("/")
-    inside = parts[0] == HOME and len(parts) > 1 and not {"", ".", ".."} & {*parts}
-    return (
-        inside
-        and len(name) <= LONGEST_NAME
-        and re.search(r"[\x00-\x1f\\]", name) is None
-        and all(len(part.encode()) < 256 for part in parts)
-    )
+    *folders, last = name.split("/")
+    inside = folders[:1] == [HOME] and not {"", ".", ".."} & {*folders} and len(name) <= LONGEST_NAME
+    shown = re.search(r"[\x00-\x1f\\]", name) is None and all(len(part.encode()) < 256 for part in [*folders, last])
+    return inside and shown and re.fullmatch(r"[^.].*\.[^.]+", last) is not None
 
 
 def file_in(folder: Path, name: str) -> Path:

@@ -1,6 +1,7 @@
 """A run becomes a cert: the issuer's own words are checked, and a folder is written that can be carried anywhere."""
 
 import calendar
+import os
 import re
 import shutil
 import time
@@ -8,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bayesalloc import repeating
+from bayesalloc import limits, repeating
 from bayesalloc.certifying import evidence
 from bayesalloc.certifying.identifiers import canonical, identifier
 from bayesalloc.certifying.statements import COMMANDS, Statement, chosen, read
@@ -63,16 +64,21 @@ def certify(path: Path, folder: Path, treatment: str, outcome: str, issued: Call
     assert run.origin is not None
     files = evidence.files_of(run, home)
     if wrong := [name for name in files if not evidence.safe(name)]:
-        raise InputError(f"{path}: used a file with a name that a cert cannot hold: '{quoted(wrong[0])}'")
+        raise InputError(f"{path}: used '{quoted(wrong[0])}'; for a cert a file's name needs an ending, as .csv")
     evidence.arguments_there(run.origin, evidence.laid_out([*run.origin.inputs, *run.origin.modules]))
     answer = f"{run.command}.json"
     said = chosen(read(path / answer, run.command, path / answer), treatment, outcome, path)
+    for given in filter(os.path.isabs, run.origin.inputs):
+        if given in said.treatment + said.control:
+            raise InputError(f"{path}: an arm is called by '{quoted(given)}'; run it again with a path from its folder")
     words = checked(issued(said), said)
     for name, file in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, folder / name)
     identifiers = evidence.identified({name: folder / name for name in files})
     cert = certificates.metadata(said, words, identifiers, run.origin.versions)
+    if len(canonical(cert)) > limits.CERT_BYTES:
+        raise InputError(f"{path}: its cert would be larger than the {limits.CERT_BYTES:,} bytes that one may have")
     cid = identifier(canonical(cert))
     records = certificates.records(said, words, cert, cid)
     (folder / CERT).write_bytes(canonical(cert))
@@ -101,7 +107,7 @@ def words_of(
         rights,
         _span("--work", work, (0, 0)),
         _span("--impact", impact, said.when),
-        time.strftime(ISO, time.gmtime()),
+        certificates.moment(int(time.time())),
         repository,
         certificates.numeric(tolerance),
     )

@@ -105,7 +105,9 @@ def opened(path: Path) -> Cert:
         found[entry[name]] = entry[kind]
     for name in files:
         if not evidence.safe(name):
-            raise InputError(f"{path}: names the evidence '{quoted(name)}', which may not be outside of the folder")
+            raise InputError(
+                f"{path}: names the evidence '{quoted(name)}'; it may only be in {evidence.HOME}/, and needs an ending"
+            )
     return Cert(path, cert, values, files)
 
 

@@ -39,7 +39,7 @@ def verify(
         lines = [f"{cert}: {head}{f': {found.why}' if found.why else ''}."]
         if found.apart is not None:
             off = f"differ by at most {found.apart:.2g} of their size" if found.apart else "are the same"
-            lines.append(f"Computed again, the numbers {off}.")
+            lines.append(f"Computed again, the numbers {off} (tolerance {found.tolerance:g}).")
         if not cid:
             lines.append(f"Its fields were checked against its evidence only; its CID is {found.cid}: give --cid.")
         if found.issued:

@@ -8,6 +8,7 @@ import calendar
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -161,7 +162,16 @@ def _frame(name: str, when: tuple[int, int]) -> dict[str, Any]:
 
 def day(seconds: int) -> str:
     """The date of a moment in UNIX seconds."""
-    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
+    return moment(seconds)[:10]
+
+
+def moment(seconds: int) -> str:
+    """A moment in UNIX seconds, as ISO 8601 in UTC.
+
+    >>> moment(-60_000_000_000)
+    '0068-09-03T13:20:00Z'
+    """
+    return (datetime(1970, 1, 1) + timedelta(seconds=seconds)).isoformat() + "Z"
 
 
 def records(said: Statement, issued: Issued, cert: Mapping[str, Any], cid: str) -> dict[str, dict[str, Any]]:
@@ -228,7 +238,7 @@ def _link(uri: str) -> dict[str, str]:
 
 def _dates(when: tuple[int, int]) -> dict[str, str]:
     named = dict(zip(("startDate", "endDate"), when, strict=True))
-    return {name: time.strftime(ISO, time.gmtime(seconds)) for name, seconds in named.items() if seconds}
+    return {name: moment(seconds) for name, seconds in named.items() if seconds}
 
 
 def key(when: str, cid: str, kind: str) -> str:
