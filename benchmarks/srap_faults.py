@@ -24,8 +24,7 @@ from bayesalloc.allocators.darap.answers import UNUSED
 from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, update_trust
 from bayesalloc.allocators.darap.protocol import Darap
 from bayesalloc.allocators.evaluate import evaluate
-from bayesalloc.allocators.problem import Problem, make_problem
-from bayesalloc.models.srap import without
+from bayesalloc.allocators.problem import Problem, make_problem, without
 
 BATCH, N = 1000, 8
 PAIRS = N * (N - 1) // 2

@@ -24,14 +24,13 @@ from numpyro.distributions import constraints
 from bayesalloc import runs
 from bayesalloc.agents.policies import Policy
 from bayesalloc.allocators import ALLOCATORS, LEARNED, METHODS, dec_grd, learned
-from bayesalloc.allocators.darap.answers import UNUSED
-from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, update_trust
+from bayesalloc.allocators.darap.faults import NO_FAULTS, Faults, stopping, update_trust
 from bayesalloc.allocators.darap.protocol import DEFAULT, Darap
 from bayesalloc.allocators.evaluate import Allocation, evaluate
 from bayesalloc.allocators.instances import BASE, Setting, arrivals, check_setting, draw_network, fullest
 from bayesalloc.allocators.learned.entry import Negotiation
 from bayesalloc.allocators.methods import SIZES
-from bayesalloc.allocators.problem import AnyArray, Problem
+from bayesalloc.allocators.problem import AnyArray, Problem, without
 from bayesalloc.environment import Environment, Outcome
 from bayesalloc.errors import InputError, listed
 from bayesalloc.following import next_key
@@ -125,13 +124,6 @@ class Chosen:
     among: tuple[Acting, ...] = dataclasses.field(metadata={"static": True})
 
 
-def without(problem: Problem, out: Bool[Array, " agent"]) -> Problem:
-    """The instance that is left when agents are out: their tasks are not real, and they hold nothing."""
-    return problem._replace(
-        real=problem.real & ~out[problem.owner], resources=jnp.where(out[:, None], 0, problem.resources)
-    )
-
-
 def market(
     setting: Setting = BASE,
     methods: Sequence[str] = METHODS,
@@ -197,7 +189,8 @@ def market(
         return Params(joined, lot < rates["liars"], rates)
 
     def step(state: State, method: Array | Chosen, params: Params) -> tuple[State, Episode]:
-        joined, rates, out, late, wrong = params.joined, params.rates, jnp.zeros(n, bool), False, NO_FAULTS
+        joined, rates, wrong = params.joined, params.rates, NO_FAULTS
+        out = late = jnp.zeros(n, bool)
         if faults:
             changes = numpyro.sample("network_lot", dist.Uniform()) < rates["network_changes"]
             joined = jnp.where(changes, draw_network(setting, next_key()), joined)
@@ -214,7 +207,7 @@ def market(
                 return one.rule(working, key), state.trust
             if not faults:
                 return one.rule.run(problem, key, faults=NO_FAULTS)[0], state.trust
-            stop = jnp.where(out, 1, jnp.where(late, 3 * one.rule.max_hops + 1, UNUSED))
+            stop = stopping(out, late, one.rule.max_hops)
             allocation, record = one.rule.run(problem, key, faults=wrong._replace(stop_round=stop))
             return allocation, update_trust(state.trust, record, rates["reputation"])
 

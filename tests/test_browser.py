@@ -18,7 +18,7 @@ RECORD = "year,forest_health,erosion\n" + "".join(
 )
 BAD = "year,forest_health,erosion\n2000,1.4,0.6\n2001,0.5,0.6\n"
 PLOT, PATIENCE = ".js-plotly-plot", 60_000
-WIDER = """[...document.querySelectorAll('section.stMain *')].filter(each =>
+WIDER = """[...document.querySelectorAll('.stMain *')].filter(each =>
     each.getBoundingClientRect().right > 391 && !each.closest('.scroll') && !each.closest('.js-plotly-plot')
 ).map(each => each.outerHTML.slice(0, 90))"""  # what is wider than a screen of 390 pixels
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]

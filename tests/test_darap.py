@@ -238,12 +238,22 @@ def harmless(count: int) -> Faults:
 def test_faults_lose_no_item_and_keep_nobody_waiting(config: Darap):
     rng = np.random.default_rng(5)
     problems = stacked([instance(rng) for _ in range(BATCH * 10)])
-    _, record, evaluation = run(config, problems, random_faults(rng, BATCH * 10))
+    faults = random_faults(rng, BATCH * 10)
+    _, record, evaluation = run(config, problems, faults)
     assert evaluation.feasible.all()
     kinds = np.stack([record.held, record.reserved, record.offered, record.consumed])
     assert (kinds >= 0).all()
     np.testing.assert_array_equal(kinds.sum(0), np.broadcast_to(problems.resources[:, None], kinds[0].shape))
     assert not kinds[1:3, :, -1].any()
+    cycles = record.sent.reshape(len(record.sent), config.cycles, config.rounds, *record.sent.shape[2:])
+    np.testing.assert_array_equal(cycles[:, :, -1].sum((1, 2)), record.consumed[:, -1])  # what tasks used, by owner
+    np.testing.assert_array_equal(cycles[:, 0, :-1].cumsum(1).sum(2), record.consumed[:, : config.rounds - 1])
+    at_last = np.zeros((len(record.done), AGENTS), int)
+    np.add.at(at_last, (np.arange(len(at_last))[:, None], np.asarray(problems.owner)), np.asarray(evaluation.done))
+    lasting = (
+        np.asarray(faults.stop_round) == UNUSED
+    )  # a task that requires nothing is done even where its owner stopped
+    np.testing.assert_array_equal(record.done[:, -1][lasting], at_last[lasting])
     assert (record.overdue <= 0).all()
     assert record.longest_wait.max() <= config.offers_end
     assert record.broken.sum() > 0 and record.kept.sum() > record.broken.sum()
@@ -267,6 +277,9 @@ def test_record_of_a_trade_that_can_be_followed_by_hand():
     assert evaluation.social_welfare == 10 - 4
     assert record.offered[:, 2, 0].tolist() == [0, 0, 2, 2, 2, 2] + [0] * (ONCE.rounds - 6)
     assert record.consumed[:, :, 0].sum(1).tolist() == [0] * 6 + [2] * (ONCE.rounds - 7) + [3]
+    sent = np.argwhere(record.sent).tolist()  # on their way in round 6; in the last one with what agent 0 has itself
+    assert sent == [[6, 0, 2, 0], [ONCE.rounds - 1, 0, 0, 0], [ONCE.rounds - 1, 0, 2, 0]]
+    assert record.done[-2:, 0].tolist() == [0, 1]
     assert record.longest_wait == 4
     assert record.kept.tolist() == [0, 0, 2] + [0] * 5
 

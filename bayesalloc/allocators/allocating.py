@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from bayesalloc.allocators import learned
 from bayesalloc.allocators.darap import cautions, negotiate, suited
-from bayesalloc.allocators.evaluate import exact, merged
+from bayesalloc.allocators.evaluate import Shipments, exact, merged
 from bayesalloc.allocators.learned import LEARNED
 from bayesalloc.allocators.methods import ALLOCATORS, SIZES
 from bayesalloc.allocators.optimum import solve
@@ -69,6 +69,30 @@ def allocate(
         allocation, bound = merged(found[0] if method == "dec-price" else found), np.inf
         if method == "dec-price":
             bound = certified(problem, found[1])
+    return judged(problem, method, allocation, bound=bound, proven=proven, seconds=seconds, warnings=warnings)
+
+
+def judged(
+    problem: Problem,
+    method: str,
+    allocation: Shipments,
+    *,
+    bound: float = np.inf,
+    proven: bool = False,
+    seconds: float | None = None,
+    warnings: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What an allocation is worth, as the document of `allocate`.
+
+    Args:
+        problem: the instance.
+        method: that made it.
+        allocation: as `merged` gives it.
+        bound: on the best social welfare.
+        proven: whether it is the best.
+        seconds: that it took, where it was measured.
+        warnings: on what the method leaves out.
+    """
     value = exact(problem, allocation)
     if not value.feasible:
         raise RuntimeError(f"{method} made an allocation that is not feasible")
@@ -88,7 +112,7 @@ def allocate(
         "allocation": [dict(zip(names, row, strict=True)) for row in rows],
         "messages": _or_null(allocation.messages),
         "seconds": seconds,
-        "warnings": warnings,
+        "warnings": [*warnings],
     }
 
 

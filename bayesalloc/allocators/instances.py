@@ -309,6 +309,14 @@ def arrivals(setting: Setting, joined: Bool[Array, "agent agent"], slots: int = 
     )
 
 
+@functools.partial(jax.jit, static_argnames="setting")
+def instance(setting: Setting, key: Array) -> Problem:
+    """One instance: a network, and what arrives in an episode on it."""
+    network_key, key = jax.random.split(key)
+    with handlers.seed(rng_seed=key):
+        return arrivals(setting, draw_network(setting, network_key))
+
+
 def fullest(setting: Setting) -> Problem:
     """An instance of a setting in which every agent owns as many tasks as it may, on which to check sizes."""
     joined = ~jnp.eye(setting.agents, dtype=bool)

@@ -91,6 +91,13 @@ def make_problem(
     )
 
 
+def without(problem: Problem, out: Bool[AnyArray, " agent"]) -> Problem:
+    """The instance that is left when agents are out: their tasks are not real, and they hold nothing."""
+    return problem._replace(
+        real=problem.real & ~out[problem.owner], resources=jnp.where(out[:, None], 0, problem.resources)
+    )
+
+
 def _floats(values: Any) -> Any:
     return values if isinstance(values, jax.Array) else np.asarray(values, float)
 
@@ -195,12 +202,12 @@ def instance_fields() -> list[Field]:
     return fields(_Document)
 
 
-def read_problem(path: str | Path, length: str | None = None) -> Problem:
+def read_problem(path: str | Path, length: str | None = None, *, alone: bool = False) -> Problem:
     """The instance in a JSON file; see `read_instance`."""
-    return read_instance(path, length)[0]
+    return read_instance(path, length, alone=alone)[0]
 
 
-def read_instance(path: str | Path, length: str | None = None) -> tuple[Problem, str]:
+def read_instance(path: str | Path, length: str | None = None, *, alone: bool = False) -> tuple[Problem, str]:
     """The instance in a JSON file (see `instance_fields`), and what its network was understood to be.
 
     Instead of `edges`, `graph` may name a file beside it (see `networks.FORMATS`), whose nodes are the agents in the
@@ -209,6 +216,7 @@ def read_instance(path: str | Path, length: str | None = None) -> tuple[Problem,
     Args:
         path: the file.
         length: the attribute of the graph's links that is their length, or a number that all have; None: `weight`.
+        alone: whether it may name no other file.
 
     Raises:
         InputError: naming the file, the field, and what is allowed.
@@ -229,6 +237,8 @@ def read_instance(path: str | Path, length: str | None = None) -> tuple[Problem,
             if length is not None:
                 raise InputError("length is for a network in a file of its own; 'edges' have their lengths")
             joined, by, shown = check_edges(document.edges or [], n), "the third number of 'edges'", names
+        elif alone:
+            raise InputError("graph names another file, which is not read here; give the links as 'edges'")
         else:
             joined, by, shown = _from_file(path.parent, document.graph, names, n, length)
         shown = [str(agent) for agent in range(n)] if shown is None else shown

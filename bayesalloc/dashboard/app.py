@@ -2,7 +2,12 @@
 
 import streamlit as st
 
-from bayesalloc.dashboard import mechanisms
+from bayesalloc.dashboard import mechanisms, networks
 
 st.set_page_config("bayesalloc", layout="wide")
-st.navigation([st.Page(mechanisms.page, title="Mechanisms", url_path="mechanisms", default=True)]).run()
+st.navigation(
+    [
+        st.Page(mechanisms.page, title="Mechanisms", url_path="mechanisms", default=True),
+        st.Page(networks.page, title="Networks", url_path="networks"),
+    ]
+).run()

@@ -28,7 +28,7 @@ from bayesalloc.report.terms import toml
 
 DRAWS, FUTURES, SEED = 200, 8, 0
 KEPT = ("arms", "arm_means", "effects", "effect_means", "agents", "decision")  # of a comparison
-_ONE_AT_A_TIME = threading.Lock()
+ONE_AT_A_TIME = threading.Lock()
 
 
 class Question(NamedTuple):
@@ -84,7 +84,7 @@ def answered(question: Question, draws: int = DRAWS, futures: int = FUTURES) -> 
     if question.response != 1.0:
         arms = [responding(each, schema, question.response) for each in arms]
     posterior = open_posterior(Path(question.posterior)) if question.posterior else None
-    with _ONE_AT_A_TIME:
+    with ONE_AT_A_TIME:
         return effects.compare(
             env,
             arms,
@@ -118,7 +118,7 @@ def check_record(model: str, path: Path, mechanisms: Sequence[str]) -> None:
     Raises:
         InputError: naming column, row and what is allowed.
     """
-    with _ONE_AT_A_TIME:
+    with ONE_AT_A_TIME:
         pose(environment(model), path, mechanisms=mechanisms)
 
 
@@ -128,7 +128,7 @@ def check_posterior(model: str, path: Path) -> None:
     Raises:
         InputError: saying why.
     """
-    with _ONE_AT_A_TIME:
+    with ONE_AT_A_TIME:
         restore(environment(model), open_posterior(path))
 
 

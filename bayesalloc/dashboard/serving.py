@@ -1,4 +1,4 @@
-"""The server: Streamlit in this process, with the pages imported and the usual program compiled before anybody asks."""
+"""The server: Streamlit in this process, with the pages imported and what is usual compiled before anybody asks."""
 
 import threading
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from streamlit.web import cli as streamlit
 
-from bayesalloc.dashboard import comparing, mechanisms  # noqa: F401 - imported here, the first page has not to wait
+from bayesalloc.dashboard import comparing, mechanisms, negotiating, networks  # noqa: F401 - imported here, the first page has not to wait
 from bayesalloc.dashboard.first import MODEL, first_question
 
 APP = Path(__file__).with_name("app.py")
@@ -23,6 +23,7 @@ def serve(settings: Mapping[str, str]) -> None:
 
 
 def _warm_up() -> None:
-    """Compile what a first moved slider needs: the usual mechanisms and one more."""
+    """Compile what a first moved slider needs: the usual mechanisms and one more; then what a first network needs."""
     usual = first_question()
     comparing.answered(usual._replace(arms=(*usual.arms, ("more", comparing.shipped(MODEL)[usual.arms[0][0]]))))
+    negotiating.warm_up()

@@ -116,9 +116,13 @@ def _jobs(own: Mine, running: bool) -> None:  # noqa: FBT001 - Streamlit calls i
 
 def _results(job: Job, place: int) -> None:
     st.caption(f"Results: {job.out}")
-    report = job.out / "report.html"
-    if report.is_file():
-        st.download_button("Report", report.read_bytes(), f"{job.out.name}.html", "text/html", key=f"report {place}")
+    for name, label, kind in (
+        ("report.html", "Report", "text/html"),
+        ("allocate.json", "Result (JSON)", "application/json"),
+    ):
+        if (path := job.out / name).is_file():
+            called = f"{job.out.name}{path.suffix}"
+            st.download_button(label, path.read_bytes(), called, kind, key=f"{name} {place}")
 
 
 def downloads(files: Iterable[tuple[str, str, str, str]]) -> None:

@@ -198,7 +198,7 @@ def _negotiate(
     after = Ledger(stock - used.sum((0, 1)), world.open_ & ~served)
     times = (requests.times, answers.times, confirmations.times)
     exchange = Exchange(want, talk, got, sent)
-    record = _record(stock, used, exchange, times, world.stop, faults, config)
+    record = _record(stock, used, served, exchange, times, world.stop, faults, config)
     lessons = (None, None) if minds is None else _lessons(minds, chosen, exchange)
     return after, Cycle(used, hop_cost, record, lessons)
 
@@ -225,6 +225,7 @@ def _lessons(
 def _record(
     stock: Array,
     used: Array,
+    served: Array,
     exchange: Exchange,
     times: tuple[Array, Array, Array],
     stop: Array,
@@ -252,6 +253,11 @@ def _record(
     offered = over_time(given, offers.round, free_again)
     offered += over_time(asked.backed, answer, aside_free)
     reserved = over_time(asked.backed, asked.round, jnp.minimum(answer, aside_free))
+
+    def setting_out(quantity: Array, comes: Array) -> Array:
+        each = jnp.where(comes == now.reshape(-1, *([1] * quantity.ndim)), quantity, 0)
+        return jnp.moveaxis(each.sum(3) if quantity.ndim == 4 else each, 1, 3)
+
     gone = over_time(sent.sent, sent.comes) + over_time(sent.sent_own, sent.released)
     taken = over_time(given, offers.round) + over_time(asked.backed, asked.round)
     back = over_time(given - sent.sent, free_again)
@@ -282,6 +288,10 @@ def _record(
         jnp.concatenate([reserved, last[None]]),
         jnp.concatenate([offered, last[None]]),
         jnp.concatenate([gone, done[None]]),
+        jnp.concatenate(
+            [setting_out(sent.sent, sent.comes) + setting_out(sent.sent_own, sent.released), used.sum(1)[None]]
+        ),
+        jnp.zeros((len(now) + 1, len(stop)), int).at[-1].set(served.sum(1)),
         jnp.stack(longest).max(),
         jnp.stack(overdue).max(),
         kept,
@@ -293,9 +303,12 @@ def _record(
 
 def _together(record: Record) -> Record:
     """One record of all cycles: rounds follow each other, and what earlier cycles consumed stays consumed."""
-    final = record.consumed[:, -1:]
-    consumed = record.consumed + jnp.cumsum(final, axis=0) - final
-    rows = {name: getattr(record, name).reshape(-1, *record.held.shape[2:]) for name in ("held", "reserved", "offered")}
+    remaining = {}
+    for name in ("consumed", "done"):
+        each = getattr(record, name)
+        remaining[name] = each + jnp.cumsum(each[:, -1:], axis=0) - each[:, -1:]
+    rows = {name: getattr(record, name) for name in ("held", "reserved", "offered", "sent")} | remaining
+    rows = {name: each.reshape(-1, *each.shape[2:]) for name, each in rows.items()}
     most = {name: getattr(record, name).max(0) for name in ("longest_wait", "overdue")}
     total = jax.tree.map(lambda x: x.sum(0), record)
-    return total._replace(consumed=consumed.reshape(rows["held"].shape), **rows, **most)
+    return total._replace(**rows, **most)

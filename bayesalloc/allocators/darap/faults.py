@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from bayesalloc.allocators.darap.answers import UNUSED
 
@@ -43,6 +43,9 @@ class Record(NamedTuple):
         messages: requests, answers (also "nothing") and confirmations (also "nothing") sent, and those sent again.
         held, reserved, offered, consumed: items of each owner at each round, shape (round, agent, type). Items that a
             confirmation sent on their way are consumed, until the last round of a cycle returns those not used.
+        sent: items that set out in each round, to each agent's tasks from each agent, shape (round, agent, agent,
+            type); in the last round of a cycle, those that the tasks use, their owner's among them.
+        done: tasks of each agent that are done by each round, shape (round, agent).
         longest_wait: most rounds that a live agent waited, for answers or with items set aside.
         overdue: most rounds by which such a wait went past its timeout; at most 0.
         kept, broken: items that an agent had promised, was asked for, and did or did not deliver, shape (agent,).
@@ -55,12 +58,19 @@ class Record(NamedTuple):
     reserved: Int[Array, "round agent type"]
     offered: Int[Array, "round agent type"]
     consumed: Int[Array, "round agent type"]
+    sent: Int[Array, "round agent agent type"]
+    done: Int[Array, "round agent"]
     longest_wait: Int[Array, ""]
     overdue: Int[Array, ""]
     kept: Int[Array, " agent"]
     broken: Int[Array, " agent"]
     honest: Float[Array, " agent"]
     inflated: Float[Array, " agent"]
+
+
+def stopping(before: Bool[Array, " agent"], after: Bool[Array, " agent"], max_hops: int) -> Int[Array, " agent"]:
+    """The rounds in which agents stop: some before they could offer anything, some after they have confirmed."""
+    return jnp.where(before, 1, jnp.where(after, 3 * max_hops + 1, UNUSED))
 
 
 class Sending(NamedTuple):
