@@ -8,7 +8,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -41,6 +44,7 @@ python_maximum_signature_line_length = 88
 default_role = "literal"
 smartquotes = False  # --option stays as it is typed
 html_theme = "pydata_sphinx_theme"
+html_math_renderer = "mathml"
 html_title = "bayesalloc"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -130,8 +134,15 @@ def without_aliases(app: Sphinx, what: str, name: str, obj: object, skip: bool, 
     return True if type(obj).__name__ == "_tuplegetter" else None
 
 
+def formula(writer: Any, node: nodes.Node) -> None:
+    """A formula as MathML, which browsers show without a script from elsewhere."""
+    writer.body.append(tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block)))
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx's hook."""
+    app.add_html_math_renderer("mathml", inline_renderers=(formula, None), block_renderers=(formula, None))
     app.connect("builder-inited", run_pages)
     app.connect("source-read", insert_results)
     app.connect("source-read", insert_commands)

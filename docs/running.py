@@ -103,7 +103,7 @@ def _code(text: str, folder: Path, namespace: dict[str, Any]) -> tuple[bool, str
             exec(compile(tree, "<page>", "exec"), namespace)
             if last is not None:
                 value = eval(compile(ast.Expression(last.value), "<page>", "eval"), namespace)
-                if value is not None:
+                if value is not None and not type(value).__module__.startswith("matplotlib"):
                     print(repr(value))
         except Exception:
             return True, printed.getvalue() + traceback.format_exc(limit=-3)
