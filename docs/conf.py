@@ -67,6 +67,7 @@ def run_pages(app: Sphinx) -> None:
     shutil.rmtree(RUNS, ignore_errors=True)
     pages = {name: Path(app.env.doc2path(name)) for name in app.project.discover(exclude_patterns)}
     pages = {name: path for name, path in pages.items() if path.suffix == ".md" and _runs(path)}
+    pages["README"] = HERE.parent / "README.md"  # is no page of the site, and has to run all the same
     environment = {"JAX_COMPILATION_CACHE_DIR": str(HERE / "_build" / "jax"), **os.environ}
 
     def run(name: str) -> tuple[str, subprocess.CompletedProcess[str]]:

@@ -44,6 +44,8 @@ def test_a_fishery_from_nothing_to_a_counterfactual(tmp_path):
         ("text\n\n```sh\nfalse | cat\n```\n", "line 3: failed"),
         ("```python\n1 / 0\n```\n", "ZeroDivisionError"),
         ("```sh fails\ntrue\n```\n", "line 1: should have failed"),
+        ("```sh\necho 12 kg\n```\n```text output\n13 kg\n```\n", "not what was printed"),
+        ("```sh\necho 12 kg\n```\n```text output\n12 t\n```\n", "not what was printed"),
     ],
 )
 def test_a_page_whose_code_fails_is_refused(tmp_path, page, said):
@@ -52,14 +54,12 @@ def test_a_page_whose_code_fails_is_refused(tmp_path, page, said):
 
 
 def test_what_a_page_shows_is_what_came_of_it(tmp_path):
-    page = (
-        "```csv file=a.csv\nx\n1\n```\n```python\nx = 2\nx + 1\n```\n```sh\ncat a.csv\n```\n```sh not-run\nfalse\n```\n"
-    )
+    page = "```csv file=a.csv\nx\n1\n```\n```python\nx = 2\nx + 1\n```\n```sh\ncat a.csv\n```\n"
     page += "```sh not-run\nfalse\n```\n```python\nprint(x)\n```\n"
     assert [result.text for result in run(page, tmp_path, tmp_path)] == ["", "3\n", "x\n1\n", "", "2\n"]
 
 
 def test_options_are_those_that_there_are():
-    for page in DOCS.rglob("*.md"):
+    for page in [DOCS.parent / "README.md", *DOCS.rglob("*.md")]:
         for block in blocks(page.read_text()):
-            assert {*block.options} <= {"file", "not-run", "fails", "lines", "alt"}, (page, block)
+            assert {*block.options} <= {"file", "not-run", "fails", "lines", "alt", "output"}, (page, block)
