@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 CHROMIUM ?= chromium
 
-.PHONY: demo test fuzz check doctest docs linkcheck picture setup clean
+.PHONY: demo test fuzz check doctest docs linkcheck picture hypercerts setup clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bayesalloc compare watershed --out runs/demo
@@ -35,6 +35,12 @@ picture: demo  # of the README: what `make demo` reports, seen by a browser
 	  --screenshot=docs/_static/report.png runs/demo/report.html
 	$(BIN)/python -c "from PIL import Image as I; f = 'docs/_static/report.png'; \
 	  I.open(f).convert('RGB').quantize(128, I.Quantize.MAXCOVERAGE).save(f, optimize=True)"
+
+# The official schemas of hypercerts, which a test validates ours by; it needs npm.
+hypercerts: tests/hypercerts/node_modules/.package-lock.json
+
+tests/hypercerts/node_modules/.package-lock.json: tests/hypercerts/package-lock.json
+	npm ci --prefix tests/hypercerts --ignore-scripts --no-audit --no-fund
 
 setup: $(VENV)/.installed
 

@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -74,18 +75,30 @@ def devices() -> dict[str, str]:
 
 
 def files_in(arguments: Sequence[str]) -> list[str]:
-    """Files that arguments name, each as it is given: alone, after `=`, or before the weights of a policy.
+    """Files that arguments name, each as it is given: see `named_in`.
 
     >>> files_in(["compare", "no such file"])
     []
     """
-    texts = [part for text in arguments for part in (text, text.partition("=")[2], _before_weights(text)) if part]
-    return [text for text in dict.fromkeys(texts) if os.path.isfile(text)]
+    return [text for text in named_in(arguments) if os.path.isfile(text)]
 
 
-def _before_weights(text: str) -> str:
-    path, there, _ = text.partition(".policy:")
-    return path + ".policy" if there else ""
+def named_in(arguments: Sequence[str]) -> list[str]:
+    """What arguments may name as a file: a text, what follows a `=` or stands between commas, and what is before a `:`.
+
+    >>> named_in(["compare", "my.py:model", "--do=x=1,mechanism=a.toml"])[2:5]
+    ['my.py', '--do=x=1,mechanism=a.toml', 'x=1,mechanism=a.toml']
+    >>> named_in(["office.policy:0.6,0.4"])[:2]
+    ['office.policy:0.6,0.4', 'office.policy']
+    """
+    texts = [piece.strip() for text in arguments for piece in (text, text.partition("=")[2], *re.split("[=,]", text))]
+    return [*dict.fromkeys(part for text in texts for part in (text, _before_colon(text)) if part)]
+
+
+def _before_colon(text: str) -> str:
+    """The file of `path.py:name` or `path.policy:weights`; "" of other texts."""
+    found = re.match(r"(.+?\.(?:py|policy)):", text)
+    return found.group(1) if found else ""
 
 
 def modules(inputs: Sequence[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +14,11 @@ import numpy as np
 from bayesalloc import runs
 from bayesalloc.errors import InputError, listed, quoted
 from bayesalloc.inference.files import open_tree
-from bayesalloc.provenance import Origin, hashed
+from bayesalloc.provenance import Origin, hashed, named_in
 
 REPEATED = ("compare", "fit", "counterfactual", "allocate", "train", "discover", "effect", "budget")
 OWN = ("files", "seconds")  # fields of an answer that are of the one run
+CANCELLED = 0.01  # of a file's largest number: what is smaller may be what single precision left of larger ones
 UNCHECKED = ("checkpoint.run",)  # which a training run writes again and again
 
 
@@ -89,18 +91,11 @@ def _state(path: Path, manifest: Mapping[str, Any], files: Mapping[str, str]) ->
     return "whole"
 
 
-def command(run: Run, code: Sequence[Path], out: Path) -> tuple[list[str], Path]:
-    """The arguments that repeat a run, and the directory to run them in.
-
-    Python files are run only where whoever asks has named them: a manifest is data.
-
-    Args:
-        run: which.
-        code: Python files that may run.
-        out: the folder of the new results.
+def ready(run: Run) -> Path:
+    """The directory in which a run can be made once more, with everything there as it was.
 
     Raises:
-        InputError: where it cannot be repeated as it was.
+        InputError: where it is not.
     """
     if run.origin is None:
         raise InputError(f"{run.path}: was made by an earlier version, which did not keep what it was asked")
@@ -116,24 +111,49 @@ def command(run: Run, code: Sequence[Path], out: Path) -> tuple[list[str], Path]
     home = (run.path / run.origin.directory).resolve()
     if not home.is_dir():
         raise InputError(f"{run.path}: ran in {home}, where there is no folder any more")
-    allowed = {path.resolve() for path in code}
     for name, value in {**run.origin.inputs, **run.origin.modules}.items():
         file = home / name
         if not file.is_file():
             raise InputError(f"{run.path}: used {file}, which is not there any more")
         if hashed(file) != value:
             raise InputError(f"{run.path}: used {file}, which has changed since")
-    named = [name for name in run.origin.inputs if name.endswith(".py") and (home / name).resolve() not in allowed]
+    return home
+
+
+def program(code: Sequence[Path]) -> list[str]:
+    """What starts bayesalloc anew; where no code may run, no file of the working directory passes for a module."""
+    return [sys.executable, *([] if code else ["-P"]), "-m", "bayesalloc.cli"]
+
+
+def command(run: Run, code: Sequence[Path], out: Path) -> tuple[list[str], Path]:
+    """The arguments that repeat a run, and the directory to run them in.
+
+    Python files are run only where whoever asks has named them: a manifest is data.
+
+    Args:
+        run: which.
+        code: Python files that may run.
+        out: the folder of the new results.
+
+    Raises:
+        InputError: where it cannot be repeated as it was.
+    """
+    home = ready(run)
+    assert run.origin is not None
+    arguments = run.origin.arguments
+    allowed = {path.resolve() for path in code}
+    there = [name for name in dict.fromkeys([*run.origin.inputs, *named_in(arguments)]) if (home / name).is_file()]
+    named = [name for name in there if name.endswith(".py") and (home / name).resolve() not in allowed]
     if named:
         ways = " ".join(f"--code {name}" for name in named)
         raise InputError(f"{run.path}: runs the Python code of {listed(named)}; look at it, and allow it by {ways}")
-    return [*_without_output(arguments), "--out", str(out), "--quiet"], home
+    return [*without_output(arguments), "--out", str(out), "--quiet"], home
 
 
-def _without_output(arguments: Sequence[str]) -> list[str]:
+def without_output(arguments: Sequence[str]) -> list[str]:
     """Arguments without where the results go and how they are shown.
 
-    >>> _without_output(["compare", "--out", "x", "--json", "--seed", "3", "--out=y"])
+    >>> without_output(["compare", "--out", "x", "--json", "--seed", "3", "--out=y"])
     ['compare', '--seed', '3']
     """
     kept, skip = [], False
@@ -172,13 +192,27 @@ def differing(old: Run, new: Run) -> list[Difference]:
 
 def _differing(file: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
     """The entry that differs most."""
-    apart = [Difference(file, name, _apart(old.get(name), new.get(name))) for name in dict.fromkeys([*old, *new])]
+    least = CANCELLED * max(map(_size, old.values()), default=0.0)
+    names = dict.fromkeys([*old, *new])
+    apart = [Difference(file, name, _apart(old.get(name), new.get(name), least)) for name in names]
     worst = max(apart, key=lambda each: each.relative, default=Difference(file, "", 0.0))
     return [worst] if worst.relative else []
 
 
-def _apart(old: Any, new: Any) -> float:
-    """The largest difference of numbers, as a share of the largest; of all else 0 where it is the same, or infinite."""
+def _size(value: Any) -> float:
+    """The largest of numbers that are fractions; 0 of all else."""
+    array = np.asarray(value)
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) if array.dtype.kind == "f" else 0.0
+
+
+def _apart(old: Any, new: Any, least: float) -> float:
+    """The largest difference of fractions, as a share of the largest; of all else 0 where it is the same, or infinite.
+
+    Args:
+        old: numbers, or whatever else.
+        new: the same, of another run.
+        least: what the largest counts at least.
+    """
     one, other = np.asarray(old), np.asarray(new)
     if one.shape != other.shape or one.dtype.kind != other.dtype.kind:
         return math.inf
@@ -186,7 +220,7 @@ def _apart(old: Any, new: Any) -> float:
         return 0.0 if (one == other).all() else math.inf
     with np.errstate(invalid="ignore"):
         differences = np.where((one == other) | (np.isnan(one) & np.isnan(other)), 0.0, np.abs(one - other))
-        size = np.nanmax(np.abs(np.concatenate([one.ravel(), other.ravel()])), initial=0.0)
+        size = np.nanmax(np.abs(np.concatenate([one.ravel(), other.ravel()])), initial=least)
     return float(np.nan_to_num(differences, nan=np.inf).max(initial=0.0) / (size or 1.0))
 
 
@@ -200,8 +234,7 @@ def _numbers_of_json(path: Path) -> dict[str, Any]:
             for place, inner in enumerate(value):
                 yield from entries(inner, f"{way}[{place}]")
         else:
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            yield way, np.array(value, float) if number else value
+            yield way, np.array(value) if isinstance(value, float) else value
 
     return dict(entries(json.loads(path.read_text(encoding="utf-8")), ""))
 
@@ -209,7 +242,7 @@ def _numbers_of_json(path: Path) -> dict[str, Any]:
 def _numbers_of_tree(path: Path) -> dict[str, Any]:
     tree = open_tree(path)
     return {
-        f"{group}/{name}".lstrip("/"): values.astype(float) if values.dtype.kind in "fiub" else values.astype(str)
+        f"{group}/{name}".lstrip("/"): values if values.dtype.kind in "fiub" else values.astype(str)
         for group, node in tree.subtree_with_keys
         for name, variable in node.variables.items()
         for values in [np.asarray(variable.values)]
@@ -218,7 +251,7 @@ def _numbers_of_tree(path: Path) -> dict[str, Any]:
 
 def short(arguments: Sequence[str]) -> str:
     """A command as a person would write it, without where it puts its results."""
-    return " ".join(_without_output(arguments))
+    return " ".join(without_output(arguments))
 
 
 def relative(path: Path) -> str:

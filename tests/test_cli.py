@@ -609,7 +609,7 @@ def test_init_where_it_cannot_be_written(run, tmp_path):
 def test_help_and_version(run):
     ran = run("--help")
     assert ran.code == 0
-    commands = "compare fit counterfactual allocate train reproduce runs rerun models mechanisms init"
+    commands = "compare fit counterfactual allocate train reproduce runs rerun certify verify models mechanisms init"
     assert all(command in ran.out for command in commands.split())
     assert run("--version").out.strip() == bayesalloc.__version__
 

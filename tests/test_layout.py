@@ -30,7 +30,8 @@ FLOORS = [
     {"allocators", "impact", "budgets"},
     {"claims"},
     {"runs", "repeating"},
-    {"report"},
+    {"report", "certifying"},
+    {"dashboard"},
     {"cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -8,7 +8,7 @@ import pytest
 
 from bayesalloc import repeating
 from bayesalloc.errors import InputError
-from bayesalloc.provenance import hashed
+from bayesalloc.provenance import files_in, hashed
 
 MODEL = """import numpyro, numpyro.distributions as dist
 from helper_of_a_model import SCALE
@@ -35,6 +35,14 @@ def test_a_manifest_says_what_a_run_comes_from(made, tmp_path):
     assert manifest["inputs"] == {"books.csv": hashed(tmp_path / "books.csv")}
     assert (manifest["seed"], manifest["directory"], manifest["modules"]) == (3, "..", {})
     assert {"bayesalloc", "python", "jax"} <= {*manifest["versions"]} and manifest["platform"]["devices"]
+
+
+def test_every_file_that_a_command_names_is_an_input(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("m.py", "a.toml", "o.policy", "r.csv"):
+        (tmp_path / name).touch()
+    arguments = ["compare", "m.py:model", "--do=x=1, mechanism=a.toml", "--mechanisms", "o.policy:0.6,0.4", "r.csv"]
+    assert files_in(arguments) == ["m.py", "a.toml", "o.policy", "r.csv"]
 
 
 def test_runs_are_listed_with_what_is_wrong(made, run, tmp_path):
@@ -116,3 +124,29 @@ def test_a_manifest_alone_runs_no_code(run, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"helper_of_a_model\.py, which has changed since"):
         repeating.command(one, [tmp_path / "model.py"], tmp_path / "two")
     assert run("rerun", "one", "--out", "one").code == 2
+
+
+NAMED = {
+    "as the model": ["compare", "model.py", "--do", "x=0"],
+    "with the name of a model": ["compare", "model.py:model", "--do", "x=0"],
+    "as a mechanism": ["compare", "--mechanisms", "model.py", "cost_sharing"],
+    "in an arm": ["compare", "watershed", "--do", "growth_shock=0, mechanism = model.py"],
+    "in an arm, with =": ["compare", "--do=mechanism=model.py"],
+}
+
+
+@pytest.mark.parametrize("arguments", NAMED.values(), ids=NAMED)
+def test_a_manifest_that_hides_its_code_runs_none(made, run, tmp_path, arguments):
+    """It lists no inputs, so that none has to be allowed."""
+    (tmp_path / "model.py").write_text("open('CODE_RAN', 'w')\n" + MODEL)
+    rewritten(tmp_path, arguments=arguments, inputs={})
+    ran = run("rerun", "one", "--out", "two")
+    assert ran.code == 2 and "runs the Python code of model.py" in ran.err
+    assert not (tmp_path / "CODE_RAN").exists() and not (tmp_path / "two").exists()
+
+
+def test_no_file_of_the_directory_passes_for_a_module(made, run, tmp_path):
+    (tmp_path / "numpy.py").write_text("open('CODE_RAN', 'w')\nraise SystemExit(0)\n")
+    ran = run("rerun", "one", "--out", "two")
+    assert ran.code == 0, ran.err
+    assert not (tmp_path / "CODE_RAN").exists()

@@ -8,8 +8,10 @@ from cyclopts import App, CycloptsError
 from bayesalloc import __version__
 from bayesalloc.cli.allocate import allocate
 from bayesalloc.cli.budget import budget
+from bayesalloc.cli.certify import certify
 from bayesalloc.cli.compare import compare
 from bayesalloc.cli.counterfactual import counterfactual
+from bayesalloc.cli.dashboard import dashboard
 from bayesalloc.cli.discover import discover
 from bayesalloc.cli.effect import effect
 from bayesalloc.cli.fit import fit
@@ -21,6 +23,7 @@ from bayesalloc.cli.reproduce import reproduce
 from bayesalloc.cli.rerun import rerun
 from bayesalloc.cli.runs import runs
 from bayesalloc.cli.train import train
+from bayesalloc.cli.verify import verify
 from bayesalloc.errors import sentence
 
 app = App(
@@ -31,7 +34,7 @@ app = App(
 )
 for command in (compare, fit, counterfactual, allocate, train, discover, effect, budget, reproduce, models, mechanisms):
     app.command(command)
-for command in (runs, rerun, init, optimize):
+for command in (runs, rerun, certify, verify, dashboard, init, optimize):
     app.command(command)
 
 

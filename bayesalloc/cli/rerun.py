@@ -1,7 +1,6 @@
 """`bayesalloc rerun`: a run once more, and what differs."""
 
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +35,7 @@ def rerun(run: Path, *, code: Paths = None, common: Common = DEFAULT) -> None:
         if out == run.resolve():
             raise InputError(f"{run}: is the run itself; give another folder for the new results")
         arguments, home = repeating.command(old, code or [], out)
-        done = subprocess.run([sys.executable, "-m", "bayesalloc.cli", *arguments], cwd=home, check=False)
+        done = subprocess.run([*repeating.program(code or []), *arguments], cwd=home, check=False)
         if done.returncode:
             raise SystemExit(done.returncode)
         new = repeating.read(out)

@@ -1,5 +1,6 @@
 """A result of `counterfactual` as documents: what was, and what would have been."""
 
+import json
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -60,6 +61,8 @@ def as_json(tree: xr.DataTree, files: Mapping[str, str], seed: int) -> dict[str,
             "intervention": tree.attrs["intervention"],
             "period": period(tree),
             "from_year": tree.attrs["from_year"],
+            "units": json.loads(tree.attrs["units"]),
+            "warnings": json.loads(tree.attrs.get("warnings", "[]")),
             "outcomes": by_period(tree),
             "overall": overall(tree),
             "files": dict(files),
