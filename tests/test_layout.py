@@ -31,6 +31,7 @@ FLOORS = [
     {"claims"},
     {"runs", "repeating"},
     {"report", "certifying"},
+    {"dashboard"},
     {"cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -11,6 +11,7 @@ from bayesalloc.cli.budget import budget
 from bayesalloc.cli.certify import certify
 from bayesalloc.cli.compare import compare
 from bayesalloc.cli.counterfactual import counterfactual
+from bayesalloc.cli.dashboard import dashboard
 from bayesalloc.cli.discover import discover
 from bayesalloc.cli.effect import effect
 from bayesalloc.cli.fit import fit
@@ -33,7 +34,7 @@ app = App(
 )
 for command in (compare, fit, counterfactual, allocate, train, discover, effect, budget, reproduce, models, mechanisms):
     app.command(command)
-for command in (runs, rerun, certify, verify, init, optimize):
+for command in (runs, rerun, certify, verify, dashboard, init, optimize):
     app.command(command)
 
 

@@ -1,5 +1,6 @@
 """What effects mean for a choice: payoffs, who would refuse, gains from deviating, fairness, regret and tail risk."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from bayesalloc.effects.arms import Simulated
 from bayesalloc.effects.contrasts import expected
 from bayesalloc.environment import Environment, Outcome
+from bayesalloc.inference.names import escaped
 
 TAIL = 0.1  # CVaR is the mean of the worst tenth
 
@@ -68,16 +70,7 @@ def decision(
     average. `cvar`: mean outcome of the worst tenth of draws and futures, in the outcome's own sign. `evpi`: what
     knowing the parameters would be worth (per criterion; Raiffa & Schlaifer 1961).
     """
-    rows: dict[str, tuple[np.ndarray, float]] = {}
-    for name, outcome in outcomes.items():
-        if not outcome.better:
-            continue
-        sign = 1.0 if outcome.better == "higher" else -1.0
-        if outcome.dims:
-            for i, label in enumerate(coords[outcome.dims[0]]):
-                rows[f"{name}.{label}"] = (values[name][..., i], sign)
-        else:
-            rows[name] = (values[name], sign)
+    rows = _criteria(values, outcomes, coords)
     best, regret, cvar, evpi = [], [], [], []
     for value, sign in rows.values():
         worth = sign * expected(value)
@@ -98,3 +91,58 @@ def decision(
         },
         {"criterion": list(rows), "arm": arms},
     )
+
+
+def _criteria(
+    values: Mapping[str, Any], outcomes: Mapping[str, Outcome], coords: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[np.ndarray, float]]:
+    """Criterion -> its values, axes draw, future, arm, and the sign by which more is better."""
+    rows: dict[str, tuple[np.ndarray, float]] = {}
+    for name, outcome in outcomes.items():
+        if not outcome.better:
+            continue
+        sign = 1.0 if outcome.better == "higher" else -1.0
+        if outcome.dims:
+            for i, label in enumerate(coords[outcome.dims[0]]):
+                rows[f"{name}.{label}"] = (values[name][..., i], sign)
+        else:
+            rows[name] = (values[name], sign)
+    return rows
+
+
+def worths(tree: xr.DataTree, criteria: Sequence[str]) -> xr.DataArray:
+    """What each arm is expected to bring in each draw by each criterion, signed so that more is better.
+
+    Args:
+        tree: a result of `compare`.
+        criteria: outcomes of one number that have a good direction.
+
+    Returns:
+        Axes draw, criterion, arm.
+    """
+    units = json.loads(tree.attrs["units"])
+    signs = [1.0 if units[name]["better"] == "higher" else -1.0 for name in criteria]
+    values = tree["values"].to_dataset()
+    every = [sign * expected(values[escaped(name)].values) for name, sign in zip(criteria, signs, strict=True)]
+    labels = {"criterion": [*criteria], "arm": values["arm"].values}
+    return xr.DataArray(np.stack(every, 1), dims=("draw", "criterion", "arm"), coords=labels)
+
+
+def best_by_weights(worth: xr.DataArray, weights: Mapping[str, float]) -> Float[np.ndarray, " arm"]:
+    """Probability that each arm is the best where criteria are weighed against each other.
+
+    A weight says what the whole way from the worst to the best arm's mean by that criterion counts for (swing weights:
+    von Winterfeldt & Edwards 1986, Decision Analysis and Behavioral Research, ch. 8); a criterion by which all arms
+    are alike decides nothing. Draws in which several are the best are shared among them.
+
+    Args:
+        worth: from `worths`.
+        weights: criterion -> weight, at least 0 and not all 0.
+    """
+    mean = worth.mean("draw")
+    swing = (mean.max("arm") - mean.min("arm")).values
+    given = np.array([weights[str(name)] for name in worth["criterion"].values], float)
+    scale = np.divide(given, swing, out=np.zeros_like(given), where=swing > 0)
+    total = np.einsum("dca,c->da", worth.values.astype(float), scale)
+    ties = total >= total.max(1, keepdims=True) - 1e-9 * np.abs(total).max()
+    return (ties / ties.sum(1, keepdims=True)).mean(0)

@@ -104,7 +104,9 @@ def open_tree(path: Path) -> xr.DataTree:
     try:
         with h5py.File(path, "r", locking=False) as file:
             _check_objects(path, file)
-        with xr.open_datatree(path, engine="h5netcdf") as tree:
+        with xr.open_datatree(
+            path, engine="h5netcdf", driver_kwds={"locking": False}
+        ) as tree:  # as above, or HDF5 refuses
             loaded = tree.load()
     except InputError:
         raise

@@ -129,18 +129,22 @@ def sentences(tree: xr.DataTree, name: Callable[[str], str] = str) -> list[str]:
         tree: a result of `compare`.
         name: how names are written, e.g. `words`.
     """
-    verbs = {1: "raises {} by {}", -1: "lowers {} by {}", 0: "may lower or raise {}{}", None: "does not change {}"}
-    effects, control = effects_of(tree), str(tree.attrs["control"])
-    found = []
-    for arm in group(tree, "effects")["treatment"].values.tolist():
-        clauses = []
-        for outcome in main_outcomes(tree)[:MANY]:
-            effect, unit = effects[outcome][arm], measure(tree, outcome).unit
-            decimals = shared_places(effects[outcome].values())
-            direction, size = size_of(effect, "ate", decimals, unit, 0.0 if clauses else tree.attrs["interval"])
-            clauses.append(verbs[direction].format(titled(tree, outcome, name), size))
-        found.append(f"Against {name(control)}, {name(arm)} {listing(clauses)}.")
+    control = name(tree.attrs["control"])
+    treatments = group(tree, "effects")["treatment"].values.tolist()
+    found = [f"Against {control}, {name(arm)} {changes(tree, arm, name)}." for arm in treatments]
     return [*found, *decision.best(tree, name), *incentives.sentences(tree, name)]
+
+
+def changes(tree: xr.DataTree, arm: str, name: Callable[[str], str] = str) -> str:
+    """What an arm does to the main outcomes, against the control, as the end of a sentence."""
+    verbs = {1: "raises {} by {}", -1: "lowers {} by {}", 0: "may lower or raise {}{}", None: "does not change {}"}
+    effects, clauses = effects_of(tree), []
+    for outcome in main_outcomes(tree)[:MANY]:
+        effect, unit = effects[outcome][arm], measure(tree, outcome).unit
+        decimals = shared_places(effects[outcome].values())
+        direction, size = size_of(effect, "ate", decimals, unit, 0.0 if clauses else tree.attrs["interval"])
+        clauses.append(verbs[direction].format(titled(tree, outcome, name), size))
+    return listing(clauses)
 
 
 def held_and_drawn(tree: xr.DataTree, name: Callable[[str], str] = str) -> list[str]:
@@ -217,7 +221,7 @@ def _body(tree: xr.DataTree) -> Iterator[str]:
     control, level = words(tree.attrs["control"]), f"{100 * tree.attrs['interval']:.0f} %"
     main, scalar = main_outcomes(tree), main_outcomes(tree, directed=False)
     with_agents, with_choice = "agents" in tree.children, bool(group(tree, "decision").sizes.get("criterion"))
-    yield html.tags("interventional: what would happen", _basis(tree))
+    yield html.tags("interventional: what would happen", basis(tree))
     yield html.answer(sentences(tree, words), notes(tree))
     meanings = EFFECT_TERMS | (incentives.TERMS if with_agents else {}) | (decision.TERMS if with_choice else {})
     yield html.section("How to read it") + html.terms(meanings, level)
@@ -274,7 +278,7 @@ def _body(tree: xr.DataTree) -> Iterator[str]:
         {
             "model": tree.attrs["model"],
             "kind": "interventional: fresh chance, the same in all arms, so that they differ only by what was done",
-            "parameters": f"{tree.attrs['draws']} draws; {_basis(tree)}",
+            "parameters": f"{tree.attrs['draws']} draws; {basis(tree)}",
             "chance": f"{tree.attrs['futures']} futures per draw"
             + (f", {periods(tree, horizon)} each" if horizon else ""),
             "intervals": f"equal-tailed, {level}",
@@ -285,7 +289,8 @@ def _body(tree: xr.DataTree) -> Iterator[str]:
     yield _measures(tree)
 
 
-def _basis(tree: xr.DataTree) -> str:
+def basis(tree: xr.DataTree) -> str:
+    """What the effects rest on."""
     at_data = tree.attrs["basis"] == "prior" and tree.attrs.get("recorded")
     return AT_DATA if at_data else BASIS[tree.attrs["basis"]]
 

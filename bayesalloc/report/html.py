@@ -62,7 +62,8 @@ figcaption, caption, footer { font-size: .85rem; }
 }
 @media print {
   @page { margin: 16mm; } body { font-size: 10.5pt; } main { padding: 0; max-width: none; }
-  h2 { break-after: avoid; margin-top: 1.6rem; } figure, tr, .scroll, .answer { break-inside: avoid; }
+  h2 { break-after: avoid; margin: 1rem 0 .3rem; padding-top: .5rem; } .scroll, .answer { margin: .6rem 0; }
+  figure, tr, .scroll, .answer { break-inside: avoid; } footer { margin-top: 1rem; }
   .scroll { overflow: visible; } table { font-size: 7.4pt; } th, td { padding: .2rem .4rem; } dl { columns: 2; }
   .panels { grid-template-columns: repeat(3, 1fr); } .panels.even { grid-template-columns: repeat(2, 1fr); }
   .wide svg, .even svg { max-width: 24rem; } figcaption, caption, footer { font-size: 8.5pt; }

@@ -233,8 +233,8 @@ def _contract_key(schema: Schema, name: str) -> str:
     raise InputError(f"--free {name}: is no field of a mechanism of {schema.model}; {can}")
 
 
-def put(table: dict[str, Any], path: Sequence[str], value: float) -> None:
-    """Set the number at a place in a mechanism's table."""
+def put(table: dict[str, Any], path: Sequence[str], value: float | dict[str, float]) -> None:
+    """Set the number, or the table of numbers, at a place in a mechanism's table."""
     for part in path[:-1]:
         table = table.setdefault(part, {})
     table[path[-1]] = value

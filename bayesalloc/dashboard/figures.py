@@ -1,0 +1,136 @@
+"""The dashboard's figures, in plotly: the colours and terms of the reports, and room for a finger."""
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+import xarray as xr
+
+from bayesalloc.report import incentives
+from bayesalloc.report.figures import GREY, INK, arm_colours
+from bayesalloc.report.reading import arms_of, effects_of, flat, group, measure, period
+from bayesalloc.report.words import words
+
+CONFIG = {
+    "displaylogo": False,
+    "toImageButtonOptions": {"format": "svg"},
+    "modeBarButtonsToRemove": ["select2d", "lasso2d"],
+}
+DASHES = ("solid", "dot", "dashdot", "longdash", "longdashdot")  # beside colours, which not everybody tells apart
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "pentagon")
+
+
+def _blank(title: str, height: int) -> go.Figure:
+    figure = go.Figure()
+    figure.update_layout(
+        template="none",  # Streamlit brings its own
+        title={"text": title, "font": {"size": 15}, "x": 0, "xref": "container"},
+        height=height,
+        margin={"l": 10, "r": 10, "t": 40, "b": 10},
+        font={"size": 13, "color": INK},
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "title": None},
+        hovermode="closest",
+    )
+    return figure
+
+
+def _marks(tree: xr.DataTree) -> dict[str, tuple[str, str, str]]:
+    """Arm -> colour, dash and symbol."""
+    colours = arm_colours(tree)
+    others = [arm for arm, colour in colours.items() if colour != GREY]
+    marks = {arm: (colours[arm], DASHES[i % len(DASHES)], SYMBOLS[i % len(SYMBOLS)]) for i, arm in enumerate(others)}
+    return {arm: marks.get(arm, (colour, "dash", "circle-open")) for arm, colour in colours.items()}
+
+
+def course(tree: xr.DataTree, outcome: str) -> go.Figure:
+    """An outcome over the periods: each arm's mean, and the band that holds the simulated futures."""
+    data, called, unit = tree["courses"].to_dataset(), period(tree), measure(tree, outcome).unit
+    when = data[called].values.tolist()
+    figure = _blank(_titled(outcome, unit), 330)
+    lines = flat(data, "arm", "statistic", called)[outcome]
+    for (arm, (colour, dash, _)), (mean, low, high) in zip(_marks(tree).items(), lines, strict=True):
+        band = {"x": [*when, *when[::-1]], "y": [*high, *low[::-1]], "fill": "toself", "hoverinfo": "skip"}
+        figure.add_scatter(**band, line={"width": 0}, fillcolor=colour, opacity=0.13, showlegend=False)
+        figure.add_scatter(
+            x=when, y=mean, name=words(arm), mode="lines", line={"color": colour, "dash": dash, "width": 2.5}
+        )
+    figure.update_xaxes(title=called)
+    figure.update_yaxes(title=_axis(outcome, unit))
+    return figure
+
+
+def effects(tree: xr.DataTree, outcome: str) -> go.Figure:
+    """The average effect of each arm on an outcome, its interval (thick), and that of one future (thin)."""
+    unit, found = measure(tree, outcome).unit, effects_of(tree)[outcome]
+    figure = _blank(_titled(outcome, unit), 130 + 45 * len(found))
+    marks = _marks(tree)
+    for arm, stats in found.items():
+        colour, _, symbol = marks[arm]
+        for low, high, width in ((stats["one_low"], stats["one_high"], 2), (stats["low"], stats["high"], 7)):
+            line = {"color": colour, "width": width}
+            figure.add_scatter(x=[low, high], y=[words(arm)] * 2, mode="lines", line=line, hoverinfo="skip")
+        marker = {"color": "white", "size": 10, "symbol": symbol, "line": {"color": colour, "width": 2.5}}
+        figure.add_scatter(x=[stats["ate"]], y=[words(arm)], mode="markers", marker=marker)
+    figure.add_vline(0, line={"color": INK, "width": 1, "dash": "dash"})
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(title=f"difference{f', {unit}' if unit else ''}")
+    figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def payoffs(tree: xr.DataTree) -> go.Figure:
+    """Each agent's payoff under each arm; a cross where it would probably refuse."""
+    agents, arms, name = group(tree, "agents"), arms_of(tree), incentives.payoff_name(tree)
+    marks, unit = _marks(tree), incentives.payoff_unit(tree)
+    everybody = agents["agent"].values.tolist()
+    figure = _blank("Payoff of each agent", 160 + len(everybody) * (30 + 14 * len(marks)))
+    for place, (arm, (colour, _, symbol)) in enumerate(marks.items()):
+        shift = 0.7 * ((place + 0.5) / len(marks) - 0.5)
+        rows = [row + shift for row in range(len(everybody))]
+        mean = [arms[f"{name}.{agent}"][arm] for agent in everybody]
+        refuses = agents["would_refuse"].sel(arm=arm).values >= incentives.REFUSES
+        figure.add_scatter(
+            x=[each["mean"] for each in mean],
+            y=rows,
+            name=words(arm),
+            mode="markers",
+            marker={"color": colour, "size": 10, "symbol": ["x" if each else symbol for each in refuses]},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [each["high"] - each["mean"] for each in mean],
+                "arrayminus": [each["mean"] - each["low"] for each in mean],
+                "color": colour,
+                "width": 0,
+            },
+        )
+    figure.update_yaxes(tickvals=[*range(len(everybody))], ticktext=[*map(words, everybody)], autorange="reversed")
+    figure.update_xaxes(title=f"payoff{f', {unit}' if unit else ''}")
+    return figure
+
+
+def best(
+    probabilities: Mapping[str, Sequence[float]], weights: Sequence[float], criterion: str, tree: xr.DataTree
+) -> go.Figure:
+    """How probable it is that each arm is the best, as one criterion's weight moves.
+
+    Args:
+        probabilities: arm -> probability at each weight.
+        weights: of the criterion, in percent of all weights.
+        criterion: which.
+        tree: the comparison.
+    """
+    figure = _blank(f"Which is best, as {words(criterion)} counts for more", 330)
+    for arm, (colour, dash, _) in _marks(tree).items():
+        line = {"color": colour, "dash": dash, "width": 2.5}
+        figure.add_scatter(x=[*weights], y=[100 * each for each in probabilities[arm]], name=words(arm), line=line)
+    figure.update_xaxes(title=f"weight of {words(criterion)}, % of all weights", range=[0, 100])
+    figure.update_yaxes(title="probability of being best, %", range=[-2, 102])
+    return figure
+
+
+def _titled(outcome: str, unit: str) -> str:
+    return f"{words(outcome).capitalize()}{f', {unit}' if unit else ''}"
+
+
+def _axis(outcome: str, unit: str) -> str:
+    return f"{words(outcome)}{f', {unit}' if unit else ', pure number'}"

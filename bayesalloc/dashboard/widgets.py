@@ -1,0 +1,128 @@
+"""What several pages are made of: tables that scroll, downloads, uploads, and the jobs of a session."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from bayesalloc.dashboard import uploads
+from bayesalloc.dashboard.figures import CONFIG
+from bayesalloc.dashboard.jobs import Job
+from bayesalloc.dashboard.state import Mine
+from bayesalloc.errors import InputError, sentence
+from bayesalloc.report import html
+from bayesalloc.report.tables import Sheet
+
+STYLE = """<style>
+.scroll { overflow-x: auto; padding-bottom: .4rem; background:
+  linear-gradient(90deg, #fff 30%, #fff0) 0 0 / 3rem 100%, linear-gradient(270deg, #fff 30%, #fff0) 100% 0 / 3rem 100%,
+  linear-gradient(90deg, #0003, #0000) 0 0 / .8rem 100%, linear-gradient(270deg, #0003, #0000) 100% 0 / .8rem 100%;
+  background-repeat: no-repeat; background-attachment: local, local, scroll, scroll; }
+.scroll table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+.scroll caption { text-align: left; padding-bottom: .4rem; }
+.scroll th, .scroll td { padding: .3rem .6rem; text-align: right; white-space: nowrap; font-weight: 400; }
+.scroll thead th { white-space: normal; vertical-align: bottom; font-weight: 600; border-bottom: 1.5px solid; }
+.scroll th.key { text-align: left; padding-left: 0; } .scroll tr.first > * { border-top: 1px solid #d5dae0; }
+</style>"""
+SECONDS = 1.0  # between looks at a running job
+
+
+def table(sheet: Sheet, note: str = "") -> None:
+    """A table, which on a narrow screen scrolls within itself; a shadow shows that there is more."""
+    st.html(STYLE + html.table(sheet, note))
+
+
+def figure(drawn: go.Figure, key: str) -> None:
+    """A figure as wide as its place; its menu saves it as SVG."""
+    st.plotly_chart(drawn, key=key, config=CONFIG, width="stretch")
+
+
+def rows_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as the text of a CSV file."""
+    buffer = io.StringIO()
+    names = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(buffer, [*names], restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def uploaded(label: str, kind: str, own: Mine, take: Callable[[Path], Any]) -> None:
+    """A file that its user gives; refused in one sentence where it cannot be used.
+
+    Args:
+        label: what is asked for.
+        kind: a key of `uploads.KINDS`.
+        own: whose.
+        take: reads it, once, and raises InputError where it cannot be used.
+    """
+    there = uploads.KINDS[kind]
+    given = st.file_uploader(label, type=there.ending.removeprefix("."), key=f"upload {kind}", help=_help(there))
+    if given is None:
+        return
+    if given.file_id not in own.taken:
+        own.taken[given.file_id] = ""
+        try:
+            path = uploads.kept(given.name, given.getvalue(), kind, own.home)
+            with uploads.said_of(given.name, path):
+                take(path)
+            own.files.setdefault(kind, {})[uploads.short(given.name)] = path
+        except InputError as error:
+            own.taken[given.file_id] = sentence(error)
+        else:
+            st.rerun()  # it may be chosen elsewhere on the page
+    if own.taken[given.file_id]:
+        st.error(own.taken[given.file_id])
+
+
+def _help(kind: uploads.Kind) -> str:
+    return f"{kind.called.capitalize()}, at most {kind.most // 1_000_000 or 1} MB. It is read, and never run."
+
+
+def start(own: Mine, title: str, commands: Sequence[Sequence[str]], out: Path) -> None:
+    """Start a job, or say why not."""
+    try:
+        own.jobs.append(Job(title, commands, out))
+    except InputError as error:
+        st.error(sentence(error))
+
+
+def jobs(own: Mine) -> None:
+    """The session's jobs, each with its progress, an end to ask for, and what came of it."""
+    running = any(job.state == "running" for job in own.jobs)
+    st.fragment(_jobs, run_every=SECONDS if running else None)(own, running)
+
+
+def _jobs(own: Mine, running: bool) -> None:  # noqa: FBT001 - Streamlit calls it
+    if running and all(job.state != "running" for job in own.jobs):
+        st.rerun()  # what has ended may offer something new elsewhere on the page
+    for place, job in enumerate(own.jobs):
+        with st.container(border=True):
+            st.markdown(f"**{job.title}**: {job.state}")
+            if job.state == "running":
+                st.progress(job.progress or 0.0, text=job.sentence[-100:] or "starting")
+                st.button("Cancel", key=f"cancel {place}", on_click=job.cancel)
+            elif job.state == "done":
+                _results(job, place)
+            elif job.state == "cancelled":
+                st.write("Cancelled; no results were written.")
+            else:
+                st.error(job.sentence or "It ended without a word.")
+
+
+def _results(job: Job, place: int) -> None:
+    st.caption(f"Results: {job.out}")
+    report = job.out / "report.html"
+    if report.is_file():
+        st.download_button("Report", report.read_bytes(), f"{job.out.name}.html", "text/html", key=f"report {place}")
+
+
+def downloads(files: Iterable[tuple[str, str, str, str]]) -> None:
+    """Buttons side by side: label, content, file name and type of each."""
+    files = [*files]
+    for column, (label, content, name, kind) in zip(st.columns(len(files)), files, strict=True):
+        column.download_button(label, content, name, kind, width="stretch")

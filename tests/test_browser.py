@@ -1,0 +1,153 @@
+"""A person's walk through the dashboard, in a real browser."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+playwright = pytest.importorskip("playwright.sync_api", reason="pip install 'bayesalloc[dev]' brings Playwright")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+RECORD = "year,forest_health,erosion\n" + "".join(
+    f"{2000 + i},{0.4 + 0.02 * i:.2f},{0.6 - 0.01 * i:.2f}\n" for i in range(12)
+)
+BAD = "year,forest_health,erosion\n2000,1.4,0.6\n2001,0.5,0.6\n"
+PLOT, PATIENCE = ".js-plotly-plot", 60_000
+WIDER = """[...document.querySelectorAll('section.stMain *')].filter(each =>
+    each.getBoundingClientRect().right > 391 && !each.closest('.scroll') && !each.closest('.js-plotly-plot')
+).map(each => each.outerHTML.slice(0, 90))"""  # what is wider than a screen of 390 pixels
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+
+
+def free_port():
+    with socket.socket() as tried:
+        tried.bind(("127.0.0.1", 0))
+        return tried.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The dashboard as its users start it: its address and its folder of runs."""
+    home, port = tmp_path_factory.mktemp("dashboard"), free_port()
+    command = [sys.executable, "-m", "bayesalloc.cli", "dashboard", "--port", str(port), "--runs", str(home / "runs")]
+    with (home / "log").open("wb") as log, subprocess.Popen(command, cwd=home, stdout=log, stderr=log) as process:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health").close()
+                break
+            except OSError:
+                assert process.poll() is None, (home / "log").read_text()
+                time.sleep(0.25)
+        yield port, home / "runs"
+        process.terminate()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    opened = browser.new_context(viewport={"width": 1280, "height": 1400}, accept_downloads=True).new_page()
+    opened.set_default_timeout(PATIENCE)
+    opened.goto(f"http://127.0.0.1:{server[0]}")
+    opened.wait_for_selector(PLOT)
+    yield opened
+    opened.context.close()
+
+
+def move(page, name, times=1):
+    """Move a slider by the keyboard, and wait until what is found says something else."""
+    before = page.locator("li").all_inner_texts()
+    for _ in range(times):
+        page.get_by_role("slider", name=name).first.press("ArrowRight")
+    page.wait_for_function(
+        "before => [...document.querySelectorAll('li')].map(x => x.innerText).join('|') !== before",
+        arg="|".join(before),
+    )
+
+
+def upload(page, place, name, text):
+    files = [{"name": name, "mimeType": "text/csv", "buffer": text if isinstance(text, bytes) else text.encode()}]
+    page.locator("input[type=file]").nth(place).set_input_files(files)
+
+
+def test_a_walk(page, server, tmp_path):
+    """Open, change a mechanism, keep it, compare, upload, see a named error, run a job, cancel one, download."""
+    move(page, "modifier", 4)
+    assert page.locator("li", has_text="mine").count() == 1
+    page.get_by_role("button", name="Keep 'mine' to compare").click()
+    page.get_by_text("mine", exact=True).first.wait_for()
+    for view in ("Effects", "Agents", "Choice", "Over time"):
+        page.get_by_text(view, exact=True).first.click()
+        page.wait_for_selector(PLOT)
+    page.get_by_text("Upload a mechanism").click()
+    upload(page, 1, "bad.csv", BAD)
+    page.get_by_text("bad.csv, line 2, column 'forest_health': is 1.4").wait_for()
+    upload(page, 1, "../../mine.csv", RECORD)
+    page.get_by_role("button", name="Fit the model to").click()
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancelled; no results were written.").wait_for()
+    page.get_by_text("Compare at full precision").click()
+    page.get_by_role("button", name="Compare with 500 draws").click()
+    with page.expect_download(timeout=120_000) as waited:
+        page.get_by_role("button", name="Report", exact=True).click(timeout=120_000)
+    waited.value.save_as(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "mine" in text and "500 draws" in text
+    made = sorted(path.name.split("-", 2)[2][:3] for path in server[1].iterdir() if path.name != "uploads")
+    assert made == ["com"], "the cancelled job left results"
+    assert all(path.resolve().is_relative_to(server[1].resolve()) for path in server[1].rglob("*"))
+
+
+def test_it_can_be_read_on_a_telephone(page):
+    """Nothing is wider than the screen; a table that is wider scrolls within itself."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    for view in ("Over time", "Effects", "Agents", "Choice", "Brief"):
+        page.get_by_text(view, exact=True).first.click()
+        page.wait_for_selector("iframe" if view == "Brief" else PLOT)
+        page.wait_for_timeout(500)
+        assert not page.evaluate(WIDER), view
+
+
+def test_five_people_do_not_see_each_other(browser, server):
+    """What one moves, the others don't see."""
+    pages = [browser.new_context().new_page() for _ in range(5)]
+    for each in pages:
+        each.set_default_timeout(PATIENCE)
+        each.goto(f"http://127.0.0.1:{server[0]}")
+    for place, each in enumerate(pages):
+        each.wait_for_selector(PLOT)
+        if place:
+            each.get_by_label("Name of the new mechanism").fill(f"own_{place}")
+            each.get_by_label("Name of the new mechanism").press("Enter")
+            move(each, "modifier", place)
+    for place, each in enumerate(pages):
+        text = " ".join(each.locator("li").all_inner_texts())
+        assert [other for other in range(1, 5) if f"own {other}" in text] == ([place] if place else [])
+        each.context.close()
+
+
+def test_nobody_else_gets_in(server):
+    """By default the server listens on this machine's own address only."""
+    others = {found[4][0] for found in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)} - {"127.0.0.1"}
+    others = {address for address in others if not address.startswith("127.")} or {"127.0.0.2"}  # another local one
+    for address in others:
+        with pytest.raises(OSError):
+            socket.create_connection((address, server[0]), timeout=2).close()
+
+
+def test_a_port_in_use(server):
+    """One sentence, and nothing is started."""
+    command = [sys.executable, "-m", "bayesalloc.cli", "dashboard", "--port", str(server[0])]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 2 and f"port {server[0]}" in done.stderr and done.stderr.count("\n") == 1
