@@ -51,8 +51,8 @@ def refused(sentence: str) -> None:
 def plain(text: str) -> str:
     r"""Text from data, for a place where Streamlit reads markdown.
 
-    >>> plain("a_b: [x](http://y) <b> $z$")
-    'a\_b: \[x\](http\://y) \<b> \$z\$'
+    >>> print(plain("a_b: [x](http://y) <b> $z$"))
+    a\_b: \[x\](http\://y) \<b> \$z\$
     """
     return re.sub(r"([\\`*_\[\]<$~]|:(?! ))", r"\\\1", text)
 
