@@ -2,7 +2,11 @@
 
 import streamlit as st
 
-from bayesalloc.dashboard import mechanisms
+from bayesalloc.dashboard import budgets, mechanisms
 
 st.set_page_config("bayesalloc", layout="wide")
-st.navigation([st.Page(mechanisms.page, title="Mechanisms", url_path="mechanisms", default=True)]).run()
+PAGES = [
+    st.Page(mechanisms.page, title="Mechanisms", url_path="mechanisms", default=True),
+    st.Page(budgets.page, title="Budgets", url_path="budgets"),
+]
+st.navigation(PAGES).run()
