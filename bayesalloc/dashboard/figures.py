@@ -1,5 +1,6 @@
 """The dashboard's figures, in plotly: the colours and terms of the reports, and room for a finger."""
 
+import html
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
@@ -20,7 +21,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "pentagon")
 
 
 def blank(title: str, height: int) -> go.Figure:
-    """An empty figure in the house's style."""
+    """A figure with a title and nothing on it."""
     figure = go.Figure()
     figure.update_layout(
         template="none",  # Streamlit brings its own
@@ -127,6 +128,11 @@ def best(
     figure.update_xaxes(title=f"weight of {words(criterion)}, % of all weights", range=[0, 100])
     figure.update_yaxes(title="probability of being best, %", range=[-2, 102])
     return figure
+
+
+def safe(text: str) -> str:
+    """A name from data for plotly, which takes some tags in text for its own."""
+    return html.escape(text, quote=False)
 
 
 def _titled(outcome: str, unit: str) -> str:
