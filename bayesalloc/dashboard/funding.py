@@ -16,7 +16,8 @@ from bayesalloc.records import Table
 from bayesalloc.report.tables import Sheet
 from bayesalloc.report.words import bracket, number, with_unit, words
 
-NEW, BEGIN = "a new one", "Begin "
+NEW, OTHER, NONE = "a new one", "another split", "none"
+BEGIN, TOLD = "Begin ", "Report"  # jobs
 RISKS = {
     "the expected impact": "ev",
     "the worst tenth of what may happen": "cvar:0.1",
@@ -63,6 +64,11 @@ def _begin(own: Mine, home: Path) -> None:
     if not tables:
         return
     table = st.selectbox("Table", [*tables], len(tables) - 1)
+    chosen = {
+        kind: st.selectbox(label, [NONE, *own.files.get(kind, {})], len(own.files.get(kind, {})), key=f"{kind} chosen")
+        for kind, label in {"edges": "Spill-overs", "rounds": "Past rounds"}.items()
+        if own.files.get(kind)
+    }
     risk = st.selectbox("What counts of an uncertain impact", [*RISKS], key="risk")
     name = safe(st.text_input("Name of the programme", Path(table).stem, key="programme name")) or "programme"
     state = home / f"{name}.json"
@@ -72,9 +78,8 @@ def _begin(own: Mine, home: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
         out = own.new_run("start")
         command = ["optimize", "start", str(tables[table]), "--budget", f"{budget:.2f}", "--risk", RISKS[risk]]
-        for kind in ("edges", "rounds"):
-            given = [*own.files.get(kind, {}).values()]
-            command += [f"--{kind}", str(given[-1])] if given else []
+        for kind, chosen_name in chosen.items():
+            command += [] if chosen_name == NONE else [f"--{kind}", str(own.files[kind][chosen_name])]
         widgets.start(own, f"{BEGIN}{name}", [[*command, "--state", str(state), "--out", str(out)]], out)
 
 
@@ -179,7 +184,9 @@ def _beliefs(own: Mine, path: Path) -> None:
     rows = {name: each["effect_per_1000usd"] for name, each in projects.items()}
     unit = f"{found[1]['unit'] or 'impact'} per 1,000 USD, the first"
     estimates = {name: each["estimate"] for name, each in projects.items()}
-    widgets.figure(figures.intervals(rows, f"After {found[1]['rounds']} rounds", unit, estimates), "beliefs")
+    widgets.figure(
+        figures.intervals(rows, f"What is believed (rounds told: {found[1]['rounds']})", unit, estimates), "beliefs"
+    )
     widgets.run_downloads(found[0])
 
 
@@ -200,21 +207,24 @@ def _tell(own: Mine, path: Path, state: State) -> None:
         st.info("Ask first; or tell of another split by a table with project and amount_usd.")
     done = st.selectbox(
         "What was carried out",
-        [*(f"proposal {ask.id}" for ask in state.asks[::-1]), "another split"],
+        [*(f"proposal {ask.id}" for ask in state.asks[::-1]), OTHER],
         key=f"done {len(state.asks)}",
     )
     impact = st.number_input("Reported in total (leave empty where it is not known yet)", 0.0, None, None, key="impact")
-    if done == "another split":
-        widgets.uploaded("The split (CSV: project, amount_usd)", "allocation", own, Table)
-    widgets.uploaded("Reports by project (CSV, optional)", "reports", own, Table)
+    turn = sum(job.title == TOLD for job in own.jobs)  # a table is told once
+    if done == OTHER:
+        widgets.uploaded("The split (CSV: project, amount_usd)", "allocation", own, Table, turn)
+    widgets.uploaded("Reports by project (CSV, optional)", "reports", own, Table, turn)
     splits, reports = own.files.get("allocation", {}), own.files.get("reports", {})
-    if done == "another split" and not splits:
+    if done == OTHER and not splits:
         return
     st.caption("Several may tell one programme at once: each waits until the other's report is written.")
-    if st.button("Tell"):
+    if st.button("Tell", key=f"tell {turn}"):
         out = own.new_run("tell")
-        what = ["--allocation", str([*splits.values()][-1])] if done == "another split" else ["--ask", done.split()[-1]]
+        what = ["--allocation", str([*splits.values()][-1])] if done == OTHER else ["--ask", done.split()[-1]]
         command = ["optimize", "tell", str(path), *what]
         command += ["--impact", repr(float(impact))] if impact is not None else []
         command += ["--by-project", str([*reports.values()][-1])] if reports else []
-        widgets.start(own, "Report", [[*command, "--out", str(out)]], out)
+        widgets.start(own, TOLD, [[*command, "--out", str(out)]], out)
+        own.files |= {"allocation": {}, "reports": {}}
+        st.rerun()

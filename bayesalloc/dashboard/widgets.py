@@ -53,7 +53,7 @@ def rows_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def uploaded(label: str, kind: str, own: Mine, take: Callable[[Path], Any]) -> None:
+def uploaded(label: str, kind: str, own: Mine, take: Callable[[Path], Any], turn: int = 0) -> None:
     """A file that its user gives; refused in one sentence where it cannot be used.
 
     Args:
@@ -61,10 +61,11 @@ def uploaded(label: str, kind: str, own: Mine, take: Callable[[Path], Any]) -> N
         kind: a key of `uploads.KINDS`.
         own: whose.
         take: reads it, once, and raises InputError where it cannot be used.
+        turn: another one begins with an empty place.
     """
     there = uploads.KINDS[kind]
     most = max(1, there.most // 1_000_000)
-    ending, key = there.ending.removeprefix("."), f"upload {kind}"
+    ending, key = there.ending.removeprefix("."), f"upload {kind} {turn}"
     given = st.file_uploader(label, ending, key=key, help="It is read, and never run.", max_upload_size=most)
     if given is None:
         return
