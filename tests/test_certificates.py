@@ -1,5 +1,6 @@
 """Certificates: what they state, that any change of them is caught, and that others find the same elsewhere."""
 
+import contextlib
 import copy
 import json
 import os
@@ -15,7 +16,9 @@ from bayesalloc.certifying import evidence, identifiers, reading, statements, ve
 from bayesalloc.errors import InputError
 from bayesalloc.inference.files import save_tree
 from bayesalloc.provenance import hashed
+from bayesalloc.repeating import Difference
 from bayesalloc.report import card, certificates
+from tests import mutations
 from tests.posteriors import drawn
 
 HERE = Path(__file__).parent / "hypercerts"
@@ -557,3 +560,36 @@ def test_the_lock_file_names_no_registry():
     packages = json.loads((HERE / "package-lock.json").read_text())["packages"]
     assert not [name for name, package in packages.items() if "://" in package.get("resolved", "")]
     assert packages["node_modules/@hypercerts-org/sdk"]["version"] == "2.9.1"
+
+
+def links_renewed(folder: Path) -> None:
+    """A cert whose links are those of the files that are there, and all else is as it was."""
+    cert = json.loads((folder / "cert.json").read_bytes())
+    for entry in cert["properties"]:
+        if entry["trait_type"] == "evidence":
+            entry["src"] = f"ipfs://{identifiers.of_digest(hashed(folder / entry['name']))}"
+    (folder / "cert.json").write_bytes(identifiers.canonical(cert))
+
+
+@pytest.mark.parametrize("name", ["cert.json", evidence.ORIGIN, f"{evidence.RESULTS}/effect.json"])
+def test_malformed_documents_are_false_or_refused(certified, monkeypatch, name):
+    """Whatever stands in a document, and with links that fit it: a verdict, or one sentence."""
+    monkeypatch.setattr(verifying, "_once_more", lambda *_: Difference("", "", 0.0))
+    good = json.loads(Path("cert", name).read_bytes())
+    origin = json.loads(Path("cert", evidence.ORIGIN).read_bytes())
+    shutil.copytree("cert", "good")
+    for seed in range(int(os.environ.get("BAYESALLOC_FUZZ", "40"))):
+        shutil.copytree("good", "cert", dirs_exist_ok=True)
+        Path("cert", name).write_text(json.dumps(mutations.of_json(np.random.default_rng(seed), good)))
+        if name.endswith("effect.json"):
+            rewritten(
+                Path("cert", evidence.ORIGIN), files={**origin["files"], "effect.json": hashed(Path("cert", name))}
+            )
+        if name != "cert.json":
+            links_renewed(Path("cert"))
+        with contextlib.suppress(InputError):
+            assert judged().verdict == "false" or json.loads(Path("cert", name).read_bytes()) == good, seed
+        if name.endswith("effect.json"):  # and with a cert that fits it
+            with contextlib.suppress(InputError):
+                sealed()
+                judged()

@@ -1,6 +1,6 @@
 """What an office asks of its books: what is decided, what for, what must not be harmed, and within which limits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -96,7 +96,8 @@ def question(books: Books, office: Office, where: str | Path = "knowledge") -> Q
     for comment in office.comments:
         frozen |= {*comment.frozen}
         goals |= _goals(comment.weights, where)
-        guarded |= {name: guarded.get(name, Guarded()) for name in comment.protected}
+        told = _table(comment.protected, Guarded, f"{where}: comments: protected")
+        guarded |= told if isinstance(comment.protected, dict) else {name: Guarded() for name in told} | guarded
         for name, tolerance in comment.tolerances.items():
             guarded[name] = msgspec.structs.replace(guarded.get(name, Guarded()), tolerance=tolerance)
     for field, names in {"weights": goals, "protected": guarded, "limits: frozen": frozen}.items():
@@ -161,7 +162,7 @@ def _goals(weights: Mapping[str, float | Goal], where: str | Path) -> dict[str, 
     return {name: each if isinstance(each, Goal) else Goal(each) for name, each in weights.items()}
 
 
-def _table[T](entries: list[str] | dict[str, Any], kind: type[T], where: str) -> dict[str, T]:
+def _table[T](entries: Sequence[str] | dict[str, Any], kind: type[T], where: str) -> dict[str, T]:
     if isinstance(entries, dict):
         return {name: _converted(entry, kind, f"{where}: {name}") for name, entry in entries.items()}
     return {name: kind() for name in entries}

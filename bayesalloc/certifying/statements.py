@@ -14,6 +14,7 @@ from bayesalloc.errors import InputError, listed, quoted
 
 FORECAST, ESTIMATE = "forecast", "estimate"
 UNSAID = "not stated"  # of a unit
+NUMBERS = ("effect", "low", "high", "level", "prob_positive")  # of a statement
 SHOWN = 30  # effects that a message lists
 
 
@@ -71,11 +72,11 @@ def read(path: Path, command: str, where: object) -> list[Statement]:
     """
     if command not in _READERS:
         raise InputError(f"{where}: is of '{quoted(command)}', which states no effect; there are {listed(_READERS)}")
-    numbers = [Statement._fields.index(name) for name in ("effect", "low", "high", "level", "prob_positive")]
     try:
         answer = json.loads(limits.read_text(path, limits.ANSWER_BYTES, "an answer"))
-        found = [each for each in _READERS[command](answer) if all(_finite(each[place]) for place in numbers)]
-        return msgspec.convert(found, list[Statement])  # its types: an answer may be anybody's
+        found = [each for each in _READERS[command](answer) if all(_finite(getattr(each, name)) for name in NUMBERS)]
+        plain = [tuple(each._replace(**{name: float(getattr(each, name)) for name in NUMBERS})) for each in found]
+        return msgspec.convert(plain, list[Statement])  # its types: an answer may be anybody's
     except InputError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:

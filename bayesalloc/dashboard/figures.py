@@ -1,5 +1,6 @@
 """The dashboard's figures, in plotly: the colours and terms of the reports, and room for a finger."""
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,8 @@ DASHES = ("solid", "dot", "dashdot", "longdash", "longdashdot")  # beside colour
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "pentagon")
 
 
-def _blank(title: str, height: int) -> go.Figure:
+def blank(title: str, height: int) -> go.Figure:
+    """A figure with a title and nothing on it."""
     figure = go.Figure()
     figure.update_layout(
         template="none",  # Streamlit brings its own
@@ -47,7 +49,7 @@ def course(tree: xr.DataTree, outcome: str) -> go.Figure:
     """An outcome over the periods: each arm's mean, and the band that holds the simulated futures."""
     data, called, unit = tree["courses"].to_dataset(), period(tree), measure(tree, outcome).unit
     when = data[called].values.tolist()
-    figure = _blank(_titled(outcome, unit), 330)
+    figure = blank(_titled(outcome, unit), 330)
     lines = flat(data, "arm", "statistic", called)[outcome]
     for (arm, (colour, dash, _)), (mean, low, high) in zip(_marks(tree).items(), lines, strict=True):
         band = {"x": [*when, *when[::-1]], "y": [*high, *low[::-1]], "fill": "toself", "hoverinfo": "skip"}
@@ -63,7 +65,7 @@ def course(tree: xr.DataTree, outcome: str) -> go.Figure:
 def effects(tree: xr.DataTree, outcome: str) -> go.Figure:
     """The average effect of each arm on an outcome, its interval (thick), and that of one future (thin)."""
     unit, found = measure(tree, outcome).unit, effects_of(tree)[outcome]
-    figure = _blank(_titled(outcome, unit), 130 + 45 * len(found))
+    figure = blank(_titled(outcome, unit), 130 + 45 * len(found))
     marks = _marks(tree)
     for arm, stats in found.items():
         colour, _, symbol = marks[arm]
@@ -84,7 +86,7 @@ def payoffs(tree: xr.DataTree) -> go.Figure:
     agents, arms, name = group(tree, "agents"), arms_of(tree), incentives.payoff_name(tree)
     marks, unit = _marks(tree), incentives.payoff_unit(tree)
     everybody = agents["agent"].values.tolist()
-    figure = _blank("Payoff of each agent", 160 + len(everybody) * (30 + 14 * len(marks)))
+    figure = blank("Payoff of each agent", 160 + len(everybody) * (30 + 14 * len(marks)))
     for place, (arm, (colour, _, symbol)) in enumerate(marks.items()):
         shift = 0.7 * ((place + 0.5) / len(marks) - 0.5)
         rows = [row + shift for row in range(len(everybody))]
@@ -121,13 +123,18 @@ def best(
         criterion: which.
         tree: the comparison.
     """
-    figure = _blank(f"Which is best, as {words(criterion)} counts for more", 330)
+    figure = blank(f"Which is best, as {words(criterion)} counts for more", 330)
     for arm, (colour, dash, _) in _marks(tree).items():
         line = {"color": colour, "dash": dash, "width": 2.5}
         figure.add_scatter(x=[*weights], y=[100 * each for each in probabilities[arm]], name=words(arm), line=line)
     figure.update_xaxes(title=f"weight of {words(criterion)}, % of all weights", range=[0, 100])
     figure.update_yaxes(title="probability of being best, %", range=[-2, 102])
     return figure
+
+
+def safe(text: str) -> str:
+    """A name from data for plotly, which takes some tags in text for its own."""
+    return html.escape(text, quote=False)
 
 
 def _titled(outcome: str, unit: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from streamlit.web import cli as streamlit
 
-from bayesalloc.dashboard import comparing, funding, mechanisms, runs  # noqa: F401 - what the first page would wait for
+from bayesalloc.dashboard import budgets, comparing, funding, mechanisms, runs  # noqa: F401 - the first page would wait
 from bayesalloc.dashboard.first import MODEL, first_question
 
 APP = Path(__file__).with_name("app.py")

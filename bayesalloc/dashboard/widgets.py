@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ STYLE = """<style>
   background-repeat: no-repeat; background-attachment: local, local, scroll, scroll; }
 .scroll table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 .scroll caption { text-align: left; padding-bottom: .4rem; }
+.answer { overflow-wrap: anywhere; } .answer li { margin: .2rem 0; } .answer .warn { color: #a33b00; }
 .scroll th, .scroll td { padding: .3rem .6rem; text-align: right; white-space: nowrap; font-weight: 400; }
 .scroll thead th { white-space: normal; vertical-align: bottom; font-weight: 600; border-bottom: 1.5px solid; }
 .scroll th.key { text-align: left; padding-left: 0; } .scroll tr.first > * { border-top: 1px solid #d5dae0; }
@@ -36,6 +38,25 @@ SECONDS = 1.0  # between looks at a running job
 def table(sheet: Sheet, note: str = "") -> None:
     """A table, which on a narrow screen scrolls within itself; a shadow shows that there is more."""
     st.html(STYLE + html.table(sheet, note))
+
+
+def said(sentences: Sequence[str], warnings: Sequence[str] = ()) -> None:
+    """Sentences with names from data, which are neither HTML nor markdown; warnings last."""
+    st.html(STYLE + html.answer(sentences, warnings))
+
+
+def refused(sentence: str) -> None:
+    """Why something was refused; names in it are no markdown."""
+    st.error(plain(sentence))
+
+
+def plain(text: str) -> str:
+    r"""Text from data, for a place where Streamlit reads markdown.
+
+    >>> print(plain("a_b: [x](http://y) <b> $z$"))
+    a\_b: \[x\](http\://y) \<b> \$z\$
+    """
+    return re.sub(r"([\\`*_\[\]<$~]|:(?! ))", r"\\\1", text)
 
 
 def figure(drawn: go.Figure, key: str) -> None:
@@ -81,7 +102,7 @@ def uploaded(label: str, kind: str, own: Mine, take: Callable[[Path], Any], turn
         else:
             st.rerun()  # it may be chosen elsewhere on the page
     if own.taken[given.file_id]:
-        st.error(own.taken[given.file_id])
+        refused(own.taken[given.file_id])
 
 
 def start(own: Mine, title: str, commands: Sequence[Sequence[str]], out: Path) -> None:
@@ -112,7 +133,7 @@ def _jobs(own: Mine, running: bool) -> None:  # noqa: FBT001 - Streamlit calls i
             elif job.state == "cancelled":
                 st.write("Cancelled; no results were written.")
             else:
-                st.error(job.sentence or "It ended without a word.")
+                refused(job.sentence or "It ended without a word.")
 
 
 def _results(job: Job, place: int) -> None:

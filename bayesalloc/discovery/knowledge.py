@@ -1,5 +1,6 @@
 """What an office knows beside its books, as a TOML file says it; and what of that binds a search for causes."""
 
+import datetime
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -37,9 +38,10 @@ class Comment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         who: whose comment it is.
         says: in their words.
+        date: when.
         forbidden: edges that there cannot be, cause first.
         required: edges that there must be.
-        protected: variables that are not to be harmed.
+        protected: variables that are not to be harmed; as a table with what is known of each.
         tolerances: variable -> harm that would be borne, in its own unit.
         weights: objective -> weight, or its `Goal`.
         frozen: decisions that are not to change.
@@ -47,9 +49,10 @@ class Comment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     who: str = ""
     says: str = ""
+    date: datetime.date | None = None
     forbidden: tuple[Pair, ...] = ()
     required: tuple[Pair, ...] = ()
-    protected: tuple[str, ...] = ()
+    protected: tuple[str, ...] | dict[str, Any] = ()
     tolerances: dict[str, float] = {}
     weights: dict[str, float | Goal] = {}
     frozen: tuple[str, ...] = ()

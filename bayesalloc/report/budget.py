@@ -36,8 +36,19 @@ TERMS = {
 def as_json(found: Proposal, outturns: Sequence[Outturn] | None, files: Mapping[str, str]) -> dict[str, Any]:
     """The document of `bayesalloc budget`."""
     at = found.at
+
+    def as_point(point: Point) -> dict[str, Any]:
+        return {
+            "objectives": dict(zip(at.objectives, point.objectives, strict=True)),
+            "causal_risk": point.causal_risk,
+            "weights": dict(zip(at.objectives, point.weight, strict=True)),
+            "lambda": point.price,
+            "changes": dict(zip(found.question.decisions, point.change, strict=True)),
+        }
+
     return for_json(
         {
+            "answer": [*sentences(found, words), *_of_outturns(outturns)],
             "changes": [
                 {
                     "department": change.decision,
@@ -58,16 +69,9 @@ def as_json(found: Proposal, outturns: Sequence[Outturn] | None, files: Mapping[
             "worth": found.worth,
             "causal_risk": sum(found.causal_risk.values()),
             "causal_risk_of": found.causal_risk,
-            "front": [
-                {
-                    "objectives": dict(zip(at.objectives, point.objectives, strict=True)),
-                    "causal_risk": point.causal_risk,
-                    "weights": dict(zip(at.objectives, point.weight, strict=True)),
-                    "lambda": point.price,
-                    "changes": dict(zip(found.question.decisions, point.change, strict=True)),
-                }
-                for point in found.front
-            ],
+            "front": [as_point(point) for point in found.front],
+            "proposed": as_point(found.point),
+            "money": dict(zip(found.question.decisions, found.question.base, strict=True)),
             "weights": dict(zip(at.objectives, at.weight, strict=True)),
             "lambda": found.point.price,
             "policy": found.by or None,
@@ -75,6 +79,7 @@ def as_json(found: Proposal, outturns: Sequence[Outturn] | None, files: Mapping[
             "comments": [
                 {
                     "who": heard.comment.who,
+                    "date": heard.comment.date and heard.comment.date.isoformat(),
                     "says": heard.comment.says,
                     "changed": {k: list(v) for k, v in heard.changes.items()},
                 }

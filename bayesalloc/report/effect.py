@@ -41,6 +41,8 @@ def as_json(answer: Answer, interval: float, files: Mapping[str, str]) -> dict[s
             "interval": {"kind": "eti", "prob": interval},
             "identified": answer.identified,
             "range": answer.range,
+            "answer": sentences(answer, interval, words),
+            "effects": _effects(answer, interval),
             "adjustment_sets": [[*names] for names, _ in estimate.sets],
             "method": answer.method,
             "graphs": answer.graphs,
@@ -48,6 +50,18 @@ def as_json(answer: Answer, interval: float, files: Mapping[str, str]) -> dict[s
             "files": files,
         }
     )
+
+
+def _effects(answer: Answer, interval: float) -> list[dict[str, Any]]:
+    """What raising the treatment by one does to each other column; `sd` is what both columns vary by."""
+    estimate = answer.estimate
+    return [
+        {"outcome": name, **estimate.on(name, interval)._asdict()}
+        | {"identified": estimate.identified[i] >= SURE, "sd": [estimate.spread[at], estimate.spread[i]]}
+        for at in ([] if answer.labelled else [estimate.names.index(estimate.treatment)])
+        for i, name in enumerate(estimate.names)
+        if i != at
+    ]
 
 
 def _labels(answer: Answer, interval: float) -> dict[str, Any]:

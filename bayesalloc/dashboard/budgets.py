@@ -1,0 +1,95 @@
+"""The Budgets page: what to change next and why, other ways, what causes what, effects, and what stakeholders say."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from bayesalloc.dashboard import office, proposals, widgets
+from bayesalloc.dashboard.office import EXAMPLE, NOTHING, Desk, Made
+from bayesalloc.dashboard.state import Mine, mine
+from bayesalloc.discovery.books import Books, read_books
+from bayesalloc.discovery.knowledge import Office, read_office
+from bayesalloc.errors import InputError, sentence
+
+VIEWS = ("Proposal", "Other ways")
+
+
+def page() -> None:
+    """The page."""
+    own = mine()
+    st.title("Share a budget by what its books tell")
+    desk = _desk(own)
+    try:
+        table, known = desk.read()
+        _show(desk, table, known)
+    except InputError as error:
+        widgets.refused(sentence(error))
+    with st.expander("Upload your books, and what you know beside them"):
+        widgets.uploaded("Books (CSV)", "books", own, read_books)
+        widgets.uploaded("Knowledge (TOML)", "knowledge", own, read_office)
+        st.caption("Begin from the example office's files:")
+        texts = office.example()
+        widgets.downloads(
+            [
+                ("books.csv", texts["books"], "books.csv", "text/csv"),
+                ("knowledge.toml", texts["knowledge"], "knowledge.toml", "application/toml"),
+            ]
+        )
+    widgets.jobs(own)
+
+
+def _desk(own: Mine) -> Desk:
+    """Which files are worked with: the last ones, unless others are chosen."""
+    with st.sidebar:
+        books = [EXAMPLE, *own.files.get("books", {})]
+        known = [NOTHING, EXAMPLE, *own.files.get("knowledge", {})]
+        chosen = st.selectbox("Books", books, len(books) - 1)
+        usual = known.index(EXAMPLE) if chosen == EXAMPLE and len(known) == 2 else len(known) - 1
+        usual = usual if chosen == EXAMPLE or len(known) > 2 else known.index(NOTHING)
+        knowledge = st.selectbox("What is known beside them", known, usual)
+        levels = st.toggle("Columns are levels that last", help="Money, stocks or shares; not surprises or changes.")
+    return Desk(own, chosen, knowledge, levels)
+
+
+def _show(desk: Desk, table: Books, known: Office) -> None:
+    """The view that is chosen."""
+    view = st.segmented_control("Show", VIEWS, default=VIEWS[0], key="budgets view", label_visibility="collapsed")
+    if view == "Other ways":
+        made = _chosen(desk, "budget", "proposal")
+        if made:
+            proposals.other_ways(made.answer)
+    else:
+        _proposal(desk, table, known)
+
+
+def _chosen(desk: Desk, command: str, called: str) -> Made | None:
+    """One of the results that there are for these books, the last one unless another is chosen."""
+    there = {f"{made.run or EXAMPLE + ', as it comes'}": made for made in desk.made(command)}
+    if not there:
+        st.info(f"There is no {called} from these books yet; ask for one below.")
+        return None
+    name = next(iter(there)) if len(there) == 1 else st.selectbox(f"Which {called}", [*there], len(there) - 1)
+    return there[name]
+
+
+def _proposal(desk: Desk, table: Books, known: Office) -> None:
+    """What to change next, or how to ask for it."""
+    made = _chosen(desk, "budget", "proposal")
+    if made:
+        proposals.proposed(made.answer)
+        if not made.current:
+            st.info("What is known has changed since: ask for a new proposal.")
+    try:
+        office.check(table, known, desk.knowledge)
+    except InputError as error:
+        widgets.refused(sentence(error))
+        return
+    price = st.select_slider(proposals.PRICE, proposals.PRICES, 1.0)
+    if st.button("Propose what to change next"):
+        _start(desk, "budget", "Proposal", "--lambda", f"{price:g}")
+
+
+def _start(desk: Desk, command: str, title: str, *more: str) -> None:
+    """Run a command on these files as a job."""
+    out: Path = desk.own.new_run(command)
+    widgets.start(desk.own, title, [desk.command(command, out, *more)], out)
