@@ -156,7 +156,7 @@ def intervals(
         unit: of the axis.
         others: name -> the earlier number.
     """
-    figure = _blank(title, 120 + 28 * len(rows))
+    figure = blank(title, 120 + 28 * len(rows))
     names = [*map(_plain, rows)]
     stats = [*rows.values()]
     bars = {
@@ -183,7 +183,7 @@ def intervals(
 
 def moved(projects: Sequence[Mapping[str, Any]]) -> go.Figure:
     """What each project gets now (open circle) and would get (filled)."""
-    figure = _blank("What each project would get", 130 + 28 * len(projects))
+    figure = blank("What each project would get", 130 + 28 * len(projects))
     names = [_plain(each["project"]) for each in projects]
     for each, name in zip(projects, names, strict=True):
         line = {"color": GREY, "width": 1.5}
@@ -199,7 +199,7 @@ def moved(projects: Sequence[Mapping[str, Any]]) -> go.Figure:
 
 def sweep(points: Sequence[Mapping[str, float]], budget: float, unit: str) -> go.Figure:
     """What the best split of other budgets is expected to bring."""
-    figure = _blank("Expected impact by total budget", 340)
+    figure = blank("Expected impact by total budget", 340)
     line = {"color": COLOURS[0], "width": 2.5}
     figure.add_scatter(
         x=[p["budget"] for p in points], y=[p["impact"] for p in points], mode="lines+markers", line=line
