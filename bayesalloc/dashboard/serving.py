@@ -6,7 +6,15 @@ from pathlib import Path
 
 from streamlit.web import cli as streamlit
 
-from bayesalloc.dashboard import budgets, comparing, mechanisms, negotiating, networks  # noqa: F401 - imported here, the first page has not to wait
+from bayesalloc.dashboard import (  # noqa: F401 - imported here, the first page has not to wait
+    budgets,
+    comparing,
+    funding,
+    mechanisms,
+    negotiating,
+    networks,
+    runs,
+)
 from bayesalloc.dashboard.first import MODEL, first_question
 
 APP = Path(__file__).with_name("app.py")
