@@ -10,7 +10,7 @@ from bayesalloc.cli.main import app
 from docs.running import blocks
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("*.md", "docs/**/*.md", "bayesalloc/template/*.md", "benchmarks/*.md", "examples/data/*.md")
+FOLDERS = ("*.md", "docs/**/*.md", "bayesalloc/template/**/*.md", "benchmarks/*.md", "examples/data/*.md")
 PAGES = [page for pattern in FOLDERS for page in sorted(ROOT.glob(pattern))]
 
 
