@@ -10,11 +10,7 @@ import numpyro.distributions as dist
 import bayesalloc as ba
 
 HOUSEHOLDS = 4
-RULES = {
-    "no_rule": 10.0,
-    "meters": 0.7,
-    "drought_plan": 0.4,
-}  # m of the well's level that a household may pump in a year
+RULES = {"no_rule": 10.0, "meters": 0.7, "drought_plan": 0.4}  # m of the level that a household may pump in a year
 
 
 class Params(NamedTuple):
