@@ -130,6 +130,31 @@ def best(
     return figure
 
 
+def intervals(
+    figure: go.Figure, kind: str, rows: Mapping[str, Mapping[str, float]], look: tuple[str, str, str]
+) -> None:
+    """Means with their intervals, a row each.
+
+    Args:
+        figure: gets them.
+        kind: what they are, for the legend.
+        rows: name -> `mean`, `low` and `high`.
+        look: colour, symbol and what the symbol is filled with.
+    """
+    colour, symbol, fill = look
+    beside = {"type": "data", "symmetric": False, "color": colour, "thickness": 4, "width": 0}
+    beside["array"] = [each["high"] - each["mean"] for each in rows.values()]
+    beside["arrayminus"] = [each["mean"] - each["low"] for each in rows.values()]
+    figure.add_scatter(
+        x=[each["mean"] for each in rows.values()],
+        y=[safe(words(name)) for name in rows],
+        name=kind,
+        mode="markers",
+        marker={"color": fill, "size": 10, "symbol": symbol, "line": {"color": colour, "width": 2.5}},
+        error_x=beside,
+    )
+
+
 def safe(text: str) -> str:
     """A name from data for plotly, which takes some tags in text for its own."""
     return html.escape(text, quote=False)
