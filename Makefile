@@ -2,8 +2,9 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+CHROMIUM ?= chromium
 
-.PHONY: demo test fuzz check doctest docs linkcheck hypercerts setup clean
+.PHONY: demo test fuzz check doctest docs linkcheck picture hypercerts setup clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bayesalloc compare watershed --out runs/demo
@@ -23,11 +24,17 @@ doctest: $(VENV)/.installed
 	$(BIN)/python -m pytest --doctest-modules --import-mode=importlib bayesalloc models -p no:cacheprovider -q
 
 docs: $(VENV)/.documented
-	$(BIN)/sphinx-build -W --keep-going -q -j 2 docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -j 2 -d docs/_build/doctrees docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
 linkcheck: $(VENV)/.documented  # asks the sites that the pages point at; by hand, as CI has no network
-	$(BIN)/sphinx-build -q -b linkcheck docs docs/_build/linkcheck
+	$(BIN)/sphinx-build -q -b linkcheck -d docs/_build/doctrees docs docs/_build/linkcheck
+
+picture: demo  # of the README: what `make demo` reports, seen by a browser
+	$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=900,1500 \
+	  --screenshot=docs/_static/report.png runs/demo/report.html
+	$(BIN)/python -c "from PIL import Image as I; f = 'docs/_static/report.png'; \
+	  I.open(f).convert('RGB').quantize(128, I.Quantize.MAXCOVERAGE).save(f, optimize=True)"
 
 # The official schemas of hypercerts, which a test validates ours by; it needs npm.
 hypercerts: tests/hypercerts/node_modules/.package-lock.json

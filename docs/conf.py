@@ -8,7 +8,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -41,6 +44,7 @@ python_maximum_signature_line_length = 88
 default_role = "literal"
 smartquotes = False  # --option stays as it is typed
 html_theme = "pydata_sphinx_theme"
+html_math_renderer = "mathml"
 html_title = "bayesalloc"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -63,6 +67,7 @@ def run_pages(app: Sphinx) -> None:
     shutil.rmtree(RUNS, ignore_errors=True)
     pages = {name: Path(app.env.doc2path(name)) for name in app.project.discover(exclude_patterns)}
     pages = {name: path for name, path in pages.items() if path.suffix == ".md" and _runs(path)}
+    pages["README"] = HERE.parent / "README.md"  # is no page of the site, and has to run all the same
     environment = {"JAX_COMPILATION_CACHE_DIR": str(HERE / "_build" / "jax"), **os.environ}
 
     def run(name: str) -> tuple[str, subprocess.CompletedProcess[str]]:
@@ -130,8 +135,15 @@ def without_aliases(app: Sphinx, what: str, name: str, obj: object, skip: bool, 
     return True if type(obj).__name__ == "_tuplegetter" else None
 
 
+def formula(writer: Any, node: nodes.Node) -> None:
+    """A formula as MathML, which browsers show without a script from elsewhere."""
+    writer.body.append(tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block)))
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx's hook."""
+    app.add_html_math_renderer("mathml", inline_renderers=(formula, None), block_renderers=(formula, None))
     app.connect("builder-inited", run_pages)
     app.connect("source-read", insert_results)
     app.connect("source-read", insert_commands)

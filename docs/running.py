@@ -9,6 +9,7 @@ A fenced block says by the word after its fence what it is, and by further words
     ```sh lines=12               its output is cut after 12 lines; `lines=0` shows none
     ```sh not-run                shown only, as are blocks in all other languages
     ```python alt="Stock by year"    what its figure shows, for who cannot see it
+    ```text output               what the block before has to have printed first; numbers may differ by 2 %
 
 `python docs/running.py PAGE.md FOLDER` runs one page and prints what came of it as JSON.
 """
@@ -83,6 +84,8 @@ def run(page: str, folder: Path, figures: Path) -> list[Result]:
                 line = page[: block.start].count("\n") + 1
                 raise SystemExit(f"line {line}: {'failed' if failed else 'should have failed'}\n{block.text}\n{text}")
             result = Result(text, _drawn(figures, len(results)))
+        if "output" in block.options and not _alike(block.text, results[-1].text):
+            raise SystemExit(f"the output shown is not what was printed:\n{block.text}\n{results[-1].text}")
         results.append(result)
     return results
 
@@ -103,11 +106,21 @@ def _code(text: str, folder: Path, namespace: dict[str, Any]) -> tuple[bool, str
             exec(compile(tree, "<page>", "exec"), namespace)
             if last is not None:
                 value = eval(compile(ast.Expression(last.value), "<page>", "eval"), namespace)
-                if value is not None:
+                if value is not None and not type(value).__module__.startswith("matplotlib"):
                     print(repr(value))
         except Exception:
             return True, printed.getvalue() + traceback.format_exc(limit=-3)
     return False, printed.getvalue()
+
+
+def _alike(shown: str, printed: str) -> bool:
+    """Whether lines that a page shows, up to a line of dots, are the first that were printed."""
+    lines = [line.strip() for line in shown.partition("…")[0].strip().splitlines()]
+    said = [line.strip() for line in printed.strip().splitlines()][: len(lines)]
+    number = re.compile(r"\d[\d,]*\.?\d*")
+    words = [number.sub("#", "\n".join(each)) for each in (lines, said)]
+    numbers = [[float(found.replace(",", "")) for found in number.findall("\n".join(each))] for each in (lines, said)]
+    return words[0] == words[1] and all(abs(a - b) <= 0.02 * max(a, b) + 0.002 for a, b in zip(*numbers, strict=True))
 
 
 def _drawn(figures: Path, block: int) -> tuple[str, ...]:
@@ -128,6 +141,7 @@ def _drawn(figures: Path, block: int) -> tuple[str, ...]:
 if __name__ == "__main__":
     page, folder = map(Path, sys.argv[1:])
     (folder / "run").mkdir(parents=True)
+    sys.path[0] = str(folder.resolve() / "run")  # a page imports what it wrote
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     os.environ |= {"MPLBACKEND": "agg", "COLUMNS": "88", "NO_COLOR": "1", "JAX_PLATFORMS": "cpu"}
     print(json.dumps(run(page.read_text(encoding="utf-8"), folder / "run", folder / "figures")))

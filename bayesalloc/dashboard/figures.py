@@ -2,12 +2,14 @@
 
 import html
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 import xarray as xr
 
+from bayesalloc.errors import visible
 from bayesalloc.report import incentives
-from bayesalloc.report.figures import GREY, INK, arm_colours
+from bayesalloc.report.figures import COLOURS, GREY, INK, arm_colours
 from bayesalloc.report.reading import arms_of, effects_of, flat, group, measure, period
 from bayesalloc.report.words import words
 
@@ -166,3 +168,73 @@ def _titled(outcome: str, unit: str) -> str:
 
 def _axis(outcome: str, unit: str) -> str:
     return f"{words(outcome)}{f', {unit}' if unit else ', pure number'}"
+
+
+def intervals(
+    rows: Mapping[str, Mapping[str, float]], title: str, unit: str, others: Mapping[str, float | None] | None = None
+) -> go.Figure:
+    """A mean with its interval in each row; a cross where something else was said before.
+
+    Args:
+        rows: name -> mean, low and high.
+        title: of the figure.
+        unit: of the axis.
+        others: name -> the earlier number.
+    """
+    figure = blank(title, 120 + 28 * len(rows))
+    names = [*map(_plain, rows)]
+    stats = [*rows.values()]
+    bars = {
+        "type": "data",
+        "symmetric": False,
+        "array": [each["high"] - each["mean"] for each in stats],
+        "arrayminus": [each["mean"] - each["low"] for each in stats],
+        "width": 0,
+    }
+    marker = {"color": COLOURS[0], "size": 9}
+    figure.add_scatter(
+        x=[s["mean"] for s in stats], y=names, mode="markers", marker=marker, error_x=bars, name="believed"
+    )
+    if others:
+        cross = {"color": COLOURS[1], "size": 9, "symbol": "x"}
+        figure.add_scatter(
+            x=[others.get(name) for name in rows], y=names, mode="markers", marker=cross, name="as stated"
+        )
+    figure.update_layout(showlegend=bool(others))
+    figure.update_xaxes(title=unit)
+    figure.update_yaxes(autorange="reversed", type="category")
+    return figure
+
+
+def moved(projects: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """What each project gets now (open circle) and would get (filled)."""
+    figure = blank("What each project would get", 130 + 28 * len(projects))
+    names = [_plain(each["project"]) for each in projects]
+    for each, name in zip(projects, names, strict=True):
+        line = {"color": GREY, "width": 1.5}
+        figure.add_scatter(x=[each["before"], each["amount"]], y=[name] * 2, mode="lines", line=line, showlegend=False)
+    before = {"color": GREY, "size": 9, "symbol": "circle-open"}
+    figure.add_scatter(x=[each["before"] for each in projects], y=names, mode="markers", marker=before, name="now")
+    after = {"color": COLOURS[0], "size": 10}
+    figure.add_scatter(x=[each["amount"] for each in projects], y=names, mode="markers", marker=after, name="proposed")
+    figure.update_xaxes(title="USD in a round")
+    figure.update_yaxes(autorange="reversed", type="category")
+    return figure
+
+
+def sweep(points: Sequence[Mapping[str, float]], budget: float, unit: str) -> go.Figure:
+    """What the best split of other budgets is expected to bring."""
+    figure = blank("Expected impact by total budget", 340)
+    line = {"color": COLOURS[0], "width": 2.5}
+    figure.add_scatter(
+        x=[p["budget"] for p in points], y=[p["impact"] for p in points], mode="lines+markers", line=line
+    )
+    figure.add_vline(budget, line={"color": INK, "width": 1, "dash": "dash"}, annotation_text="now")
+    figure.update_xaxes(title="budget of a round, USD")
+    figure.update_yaxes(title=f"expected {unit}")
+    return figure
+
+
+def _plain(name: str) -> str:
+    """A name from data, which plotly would otherwise take for HTML."""
+    return visible(name).replace("<", "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}")

@@ -32,6 +32,7 @@ class Job:
     Attributes:
         state: "running", "done", "cancelled", "refused" or "failed".
         said: what the commands wrote to stderr, the end of it.
+        seen: whether the page has taken note of its end.
 
     Raises:
         InputError: where as many run already as may.
@@ -39,7 +40,7 @@ class Job:
 
     def __init__(self, title: str, commands: Sequence[Sequence[str]], out: Path) -> None:
         self.title, self.commands, self.out = title, commands, out
-        self.state, self.said = "running", ""
+        self.state, self.said, self.seen = "running", "", False
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = threading.Event()
         with _counting:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from streamlit.web import cli as streamlit
 
-from bayesalloc.dashboard import budgets, comparing, mechanisms  # noqa: F401 - imported here, the first page has not to wait
+from bayesalloc.dashboard import budgets, comparing, funding, mechanisms, runs  # noqa: F401 - the first page would wait
 from bayesalloc.dashboard.first import MODEL, first_question
 
 APP = Path(__file__).with_name("app.py")

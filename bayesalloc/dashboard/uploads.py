@@ -28,6 +28,10 @@ KINDS = {
     "books": Kind("books", ".csv", limits.CSV_BYTES),
     "knowledge": Kind("knowledge", ".toml", limits.TEXT_BYTES),
     "projects": Kind("a project table", ".csv", limits.CSV_BYTES),
+    "edges": Kind("a table of spill-overs", ".csv", limits.CSV_BYTES),
+    "rounds": Kind("a table of past rounds", ".csv", limits.CSV_BYTES),
+    "allocation": Kind("a split", ".csv", limits.CSV_BYTES),
+    "reports": Kind("a table of reports", ".csv", limits.CSV_BYTES),
     "problem": Kind("a problem", ".json", limits.CSV_BYTES),
 }
 

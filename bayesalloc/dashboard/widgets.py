@@ -17,6 +17,7 @@ from bayesalloc.dashboard.state import Mine
 from bayesalloc.errors import InputError, sentence
 from bayesalloc.report import html
 from bayesalloc.report.tables import Sheet
+from bayesalloc.runs import MANIFEST
 
 STYLE = """<style>
 .scroll { overflow-x: auto; padding-bottom: .4rem; background:
@@ -30,6 +31,7 @@ STYLE = """<style>
 .scroll thead th { white-space: normal; vertical-align: bottom; font-weight: 600; border-bottom: 1.5px solid; }
 .scroll th.key { text-align: left; padding-left: 0; } .scroll tr.first > * { border-top: 1px solid #d5dae0; }
 </style>"""
+KINDS = {".html": "text/html", ".csv": "text/csv", ".json": "application/json", ".toml": "application/toml"}
 SECONDS = 1.0  # between looks at a running job
 
 
@@ -72,7 +74,7 @@ def rows_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def uploaded(label: str, kind: str, own: Mine, take: Callable[[Path], Any]) -> None:
+def uploaded(label: str, kind: str, own: Mine, take: Callable[[Path], Any], turn: int = 0) -> None:
     """A file that its user gives; refused in one sentence where it cannot be used.
 
     Args:
@@ -80,9 +82,12 @@ def uploaded(label: str, kind: str, own: Mine, take: Callable[[Path], Any]) -> N
         kind: a key of `uploads.KINDS`.
         own: whose.
         take: reads it, once, and raises InputError where it cannot be used.
+        turn: another one begins with an empty place.
     """
     there = uploads.KINDS[kind]
-    given = st.file_uploader(label, type=there.ending.removeprefix("."), key=f"upload {kind}", help=_help(there))
+    most = max(1, there.most // 1_000_000)
+    ending, key = there.ending.removeprefix("."), f"upload {kind} {turn}"
+    given = st.file_uploader(label, ending, key=key, help="It is read, and never run.", max_upload_size=most)
     if given is None:
         return
     if given.file_id not in own.taken:
@@ -98,10 +103,6 @@ def uploaded(label: str, kind: str, own: Mine, take: Callable[[Path], Any]) -> N
             st.rerun()  # it may be chosen elsewhere on the page
     if own.taken[given.file_id]:
         refused(own.taken[given.file_id])
-
-
-def _help(kind: uploads.Kind) -> str:
-    return f"{kind.called.capitalize()}, at most {kind.most // 1_000_000 or 1} MB. It is read, and never run."
 
 
 def start(own: Mine, title: str, commands: Sequence[Sequence[str]], out: Path) -> None:
@@ -140,6 +141,20 @@ def _results(job: Job, place: int) -> None:
     report = job.out / "report.html"
     if report.is_file():
         st.download_button("Report", report.read_bytes(), f"{job.out.name}.html", "text/html", key=f"report {place}")
+
+
+def run_downloads(folder: Path) -> None:
+    """The files of a run folder that a person opens."""
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in KINDS and path.name != MANIFEST]
+    for column, path in zip(st.columns(max(len(files), 1)), files, strict=False):
+        column.download_button(
+            path.name,
+            path.read_bytes(),
+            path.name,
+            KINDS[path.suffix],
+            key=f"{folder.name} {path.name}",
+            width="stretch",
+        )
 
 
 def downloads(files: Iterable[tuple[str, str, str, str]]) -> None:

@@ -104,12 +104,15 @@ def pose(
     recorded = model.read(table, mechanism)
     env = known_arms(library.knowing(recorded.environment, known))
     labels = np.asarray(recorded.labels, dtype=object)
-    for label in dict.fromkeys(table.columns.get("mechanism", []) if mechanism is None else []):
-        try:
-            env.arms([library.Label(label)])
-        except InputError as error:
-            raise table.error(table.columns["mechanism"].index(label), "mechanism", str(error)) from None
     distinct = [library.Label(label) for label in dict.fromkeys(labels.ravel().tolist())]
+    for label in distinct:
+        try:
+            env.arms([label])
+        except InputError as error:
+            stated = [name for name in table.columns if name in table.used and label in table.columns[name]]
+            if mechanism is not None or not stated:
+                raise
+            raise table.error(table.columns[stated[0]].index(label), stated[0], str(error)) from None
     arms = env.arms(distinct)
     places = {label: place for place, label in enumerate(distinct)}
     index = np.vectorize(places.__getitem__, otypes=[np.int32])(labels)
