@@ -21,7 +21,7 @@ WIDTHS = ((SURE, 3.2), (0.5, 1.8), (0.0, 0.9))  # at least in so many of the tab
 ROW, BOW, STEPS, FEW = 34, 0.35, 8, 16  # pixels; of a column; parts of a bow; edges that are labelled
 
 WIDE = """<style>.st-key-wide_graph { overflow-x: auto; }
-.st-key-wide_graph > * { min-width: 56rem; }</style>"""  # a screen may be narrower
+.st-key-wide_graph > * { min-width: 50rem; }</style>"""  # a screen may be narrower
 
 
 class Edge(NamedTuple):

@@ -132,7 +132,7 @@ def best(
     return figure
 
 
-def intervals(
+def add_intervals(
     figure: go.Figure, kind: str, rows: Mapping[str, Mapping[str, float]], look: tuple[str, str, str]
 ) -> None:
     """Means with their intervals, a row each.
@@ -159,7 +159,7 @@ def intervals(
 
 def safe(text: str) -> str:
     """A name from data for plotly, which takes some tags in text for its own."""
-    return html.escape(text, quote=False)
+    return html.escape(visible(text), quote=False)
 
 
 def _titled(outcome: str, unit: str) -> str:
@@ -182,7 +182,7 @@ def intervals(
         others: name -> the earlier number.
     """
     figure = blank(title, 120 + 28 * len(rows))
-    names = [*map(_plain, rows)]
+    names = [*map(safe, rows)]
     stats = [*rows.values()]
     bars = {
         "type": "data",
@@ -209,7 +209,7 @@ def intervals(
 def moved(projects: Sequence[Mapping[str, Any]]) -> go.Figure:
     """What each project gets now (open circle) and would get (filled)."""
     figure = blank("What each project would get", 130 + 28 * len(projects))
-    names = [_plain(each["project"]) for each in projects]
+    names = [safe(each["project"]) for each in projects]
     for each, name in zip(projects, names, strict=True):
         line = {"color": GREY, "width": 1.5}
         figure.add_scatter(x=[each["before"], each["amount"]], y=[name] * 2, mode="lines", line=line, showlegend=False)
@@ -233,8 +233,3 @@ def sweep(points: Sequence[Mapping[str, float]], budget: float, unit: str) -> go
     figure.update_xaxes(title="budget of a round, USD")
     figure.update_yaxes(title=f"expected {unit}")
     return figure
-
-
-def _plain(name: str) -> str:
-    """A name from data, which plotly would otherwise take for HTML."""
-    return visible(name).replace("<", "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}")

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from bayesalloc.dashboard import widgets
-from bayesalloc.dashboard.figures import blank, intervals, safe
+from bayesalloc.dashboard.figures import add_intervals, blank, safe
 from bayesalloc.report.figures import COLOURS, INK
 from bayesalloc.report.tables import Sheet
 from bayesalloc.report.words import bracket, words
@@ -58,11 +58,11 @@ def _forest(answer: Answer, rows: Sequence[Answer]) -> go.Figure:
             for row in rows
             if row["identified"] == (kind == "identified")
         }
-        intervals(figure, kind, there, (COLOURS[0], "circle", fill))
+        add_intervals(figure, kind, there, (COLOURS[0], "circle", fill))
     figure.add_vline(0, line={"color": INK, "width": 1, "dash": "dash"})
     figure.update_xaxes(title="standard deviations of the column")
     names = [safe(words(row["outcome"])) for row in rows]
-    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=names)
+    figure.update_yaxes(autorange="reversed", type="category", categoryorder="array", categoryarray=names)
     return figure
 
 

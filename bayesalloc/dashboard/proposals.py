@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from bayesalloc.dashboard import widgets
-from bayesalloc.dashboard.figures import blank, intervals, safe
+from bayesalloc.dashboard.figures import add_intervals, blank, safe
 from bayesalloc.discovery.joint import DRAWS
 from bayesalloc.report.budget import TERMS
 from bayesalloc.report.figures import COLOURS, GREY, INK
@@ -85,7 +85,7 @@ def _moved(answer: Answer) -> go.Figure:
             for name, each in answer["expected"].items()
             if (each["tolerance"] is None) == (kind == "what counts")
         }
-        intervals(figure, kind, there, (colour, symbol, "white"))
+        add_intervals(figure, kind, there, (colour, symbol, "white"))
     promised = [each["promised"] for each in answer["expected"].values()]
     names = [safe(words(name)) for name in answer["expected"]]
     figure.add_scatter(
@@ -97,7 +97,7 @@ def _moved(answer: Answer) -> go.Figure:
     )
     figure.add_vline(0, line={"color": INK, "width": 1, "dash": "dash"})
     figure.update_xaxes(title="movement, each in its column's own unit")
-    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=names)
+    figure.update_yaxes(autorange="reversed", type="category", categoryorder="array", categoryarray=names)
     return figure
 
 
