@@ -1,5 +1,6 @@
 """The Budgets page without a browser: what it shows first, proposals by jobs, other ways, comments, and bad files."""
 
+import datetime
 import json
 import re
 from pathlib import Path
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bayesalloc.dashboard import office, proposals
+from bayesalloc.dashboard import causes, comments, office, proposals
 from bayesalloc.dashboard.state import Mine
+from bayesalloc.discovery.graph import from_json
+from bayesalloc.discovery.knowledge import Goal, read_office
 
 NASTY = "<b>x[y](z)"  # a column's name that is HTML, and markdown
 KNOWLEDGE = f"""
@@ -129,6 +132,89 @@ def test_a_proposal_from_uploads_is_the_command_lines(opened):
     assert NASTY not in " ".join(each.value for each in [*page.markdown, *page.caption, *page.info])
     (job.out / "budget.json").write_text("{}")
     assert "was changed" in page.run().error[0].value
+
+
+def say(page, who, kind, column):
+    """Fill in the form of comments and send it."""
+    next(each for each in page.text_input if each.label == "Who says it").set_value(who)
+    next(each for each in page.selectbox if each.label == "What is asked").set_value(kind).run()
+    next(each for each in page.selectbox if each.label == "Which column").set_value(column)
+    page.text_area[0].set_value("Leave <i>it</i> alone").run()
+    press(page, "Keep it, for the next proposal")
+
+
+def test_a_veto_is_kept_with_name_and_date_and_changes_the_next_proposal(opened):
+    page, own = opened(small(), KNOWLEDGE)
+    view(page, "Comments")
+    say(page, 'Head "A"', comments.FROZEN, "a")
+    text = shown(page)
+    assert "not yet in a proposal" in text and "a must not change" in text and "<i>" not in text
+    first, kept = own.files["knowledge"].values()
+    assert first.read_text() == KNOWLEDGE, "the file that was uploaded is left as it was"
+    (said,) = read_office(kept).comments
+    assert (said.who, said.frozen, said.date) == ('Head "A"', ("a",), datetime.date.today())
+    view(page, "Proposal")
+    press(page, "Propose what to change next")
+    own.jobs[0].wait(120.0)
+    view(page.run(), "Comments")
+    assert re.search("a from \\+5.0 % to 0.0 %", shown(page)), own.jobs[0].said
+    assert "raise a by" not in view(page, "Proposal")
+    assert not opened()[1].files, "another session has none of it"
+
+
+SAID = {
+    "protected": (comments.PROTECTED, "result", {"protected": {"result": {"harm": "up"}}}),
+    "borne": (comments.BORNE, NASTY, {"tolerances": {NASTY: 0.0}}),
+    "no cause": (comments.NOT, "a", {"forbidden": (("a", "condition"),)}),
+    "a cause": (comments.CAUSE, "condition", {}),
+    "a weight": (comments.WEIGHT, NASTY, {"weights": {NASTY: Goal(1.0)}}),
+}
+
+
+@pytest.mark.parametrize(("kind", "column", "fields"), SAID.values(), ids=SAID)
+def test_what_can_be_said(kind, column, fields, opened):
+    """Each kind becomes the field of that name, or is refused where it contradicts what is known."""
+    page, own = opened(small(), KNOWLEDGE)
+    view(page, "Comments")
+    say(page, "Somebody", kind, column)
+    if not fields:
+        assert "'condition' is joined to itself" in page.error[0].value and len(own.files["knowledge"]) == 1
+        return
+    (said,) = read_office([*own.files["knowledge"].values()][-1]).comments
+    assert {name: getattr(said, name) for name in fields} == fields and "Somebody" in shown(page)
+
+
+def test_the_graph_and_its_edges(opened):
+    """Every edge is drawn once, as wide as it is sure, dashed where it has no direction; one variable's alone, too."""
+    page, _ = opened()
+    answer = office.first()["discover"]
+    assert f"{len(answer['undirected'])} where either may be the cause" in view(page, "Causes")
+    graph, tiers = from_json(answer), office._example()[1].ordered
+    figure = causes.network(graph, answer, tiers)
+    lines = [trace for trace in figure.data if trace.mode == "lines+markers"]
+    drawn = {
+        kind: sum(sum(x is None for x in trace.x) for trace in lines if trace.name == kind) for kind in causes.KINDS
+    }
+    assert drawn["either way"] == len(answer["undirected"])
+    assert drawn["causes"] + drawn["may cause"] == len(answer["directed"])
+    assert all((trace.line.dash == "dash") == (trace.name == "either way") for trace in lines)
+    assert all(set(trace.marker.size) == {0} for trace in lines if trace.name == "either way")
+    page.selectbox[0].set_value("hr").run()
+    assert not page.exception
+
+
+def test_labels_of_figures_are_no_tags():
+    answer = {"nodes": [NASTY, "b"], "directed": [[NASTY, "b"]], "undirected": [], "confidence": None}
+    figure = causes.network(from_json(answer), answer, [])
+    assert {each.text for each in figure.layout.annotations} == {"&lt;b&gt;x[y](z)", "b"}
+
+
+def test_an_effect_is_told_with_what_is_not_identified(opened):
+    page, _ = opened()
+    text = view(page, "Effects")
+    rows = office.first()["effect"]["effects"]
+    assert "The effect is identified" in text and ">not identified<" in text
+    assert any(not row["identified"] for row in rows) and len(rows) == 49
 
 
 BAD = {

@@ -1,17 +1,16 @@
 """The Budgets page: what to change next and why, other ways, what causes what, effects, and what stakeholders say."""
 
-from pathlib import Path
-
 import streamlit as st
 
-from bayesalloc.dashboard import office, proposals, widgets
+from bayesalloc.dashboard import causes, comments, forest, office, proposals, widgets
 from bayesalloc.dashboard.office import EXAMPLE, NOTHING, Desk, Made
 from bayesalloc.dashboard.state import Mine, mine
 from bayesalloc.discovery.books import Books, read_books
 from bayesalloc.discovery.knowledge import Office, read_office
 from bayesalloc.errors import InputError, sentence
+from bayesalloc.report.words import words
 
-VIEWS = ("Proposal", "Other ways")
+VIEWS = ("Proposal", "Other ways", "Causes", "Effects", "Comments")
 
 
 def page() -> None:
@@ -53,43 +52,70 @@ def _desk(own: Mine) -> Desk:
 
 def _show(desk: Desk, table: Books, known: Office) -> None:
     """The view that is chosen."""
+    views = {"Other ways": _other_ways, "Causes": _causes, "Effects": _effects, "Comments": _comments}
     view = st.segmented_control("Show", VIEWS, default=VIEWS[0], key="budgets view", label_visibility="collapsed")
-    if view == "Other ways":
-        made = _chosen(desk, "budget", "proposal")
-        if made:
-            proposals.other_ways(made.answer)
-    else:
-        _proposal(desk, table, known)
+    views.get(str(view), _proposal)(desk, table, known)
 
 
 def _chosen(desk: Desk, command: str, called: str) -> Made | None:
     """One of the results that there are for these books, the last one unless another is chosen."""
-    there = {f"{made.run or EXAMPLE + ', as it comes'}": made for made in desk.made(command)}
+    there = {made.label: made for made in desk.made(command)}
     if not there:
-        st.info(f"There is no {called} from these books yet; ask for one below.")
+        st.info(f"There is no {called} from these books yet; ask for one.")
         return None
-    name = next(iter(there)) if len(there) == 1 else st.selectbox(f"Which {called}", [*there], len(there) - 1)
-    return there[name]
+    made = there[next(iter(there)) if len(there) == 1 else st.selectbox(f"Which {called}", [*there], len(there) - 1)]
+    if not made.current:
+        st.info(f"This {called} comes from other knowledge than is chosen now; ask for a new one.")
+    return made
+
+
+def _start(desk: Desk, command: str, title: str, *more: str) -> None:
+    """Run a command on these files as a job."""
+    out = desk.own.new_run(command)
+    widgets.start(desk.own, title, [desk.command(command, out, *more)], out)
 
 
 def _proposal(desk: Desk, table: Books, known: Office) -> None:
     """What to change next, or how to ask for it."""
-    made = _chosen(desk, "budget", "proposal")
-    if made:
+    if made := _chosen(desk, "budget", "proposal"):
         proposals.proposed(made.answer)
-        if not made.current:
-            st.info("What is known has changed since: ask for a new proposal.")
-    try:
-        office.check(table, known, desk.knowledge)
-    except InputError as error:
-        widgets.refused(sentence(error))
-        return
+    office.check(table, known, desk.knowledge)
     price = st.select_slider(proposals.PRICE, proposals.PRICES, 1.0)
     if st.button("Propose what to change next"):
         _start(desk, "budget", "Proposal", "--lambda", f"{price:g}")
 
 
-def _start(desk: Desk, command: str, title: str, *more: str) -> None:
-    """Run a command on these files as a job."""
-    out: Path = desk.own.new_run(command)
-    widgets.start(desk.own, title, [desk.command(command, out, *more)], out)
+def _other_ways(desk: Desk, table: Books, known: Office) -> None:
+    """The front of a proposal."""
+    del table, known
+    if made := _chosen(desk, "budget", "proposal"):
+        proposals.other_ways(made.answer)
+
+
+def _causes(desk: Desk, table: Books, known: Office) -> None:
+    """The graph, or how to ask for it."""
+    if made := _chosen(desk, "discover", "graph"):
+        causes.causes(made.answer, known.ordered)
+    office.check(table, known, desk.knowledge, proposing=False)
+    if st.button("Find what causes what"):
+        _start(desk, "discover", "Causes")
+
+
+def _effects(desk: Desk, table: Books, known: Office) -> None:
+    """The effect of one column, or how to ask for it."""
+    if made := _chosen(desk, "effect", "effect"):
+        forest.effects(made.answer)
+    office.check(table, known, desk.knowledge, proposing=False)
+    first = [name for name in known.decisions if name in table.names] or table.names
+    goal = [name for name in known.weights if name in table.names] or table.names[::-1]
+    left, right = st.columns(2)
+    treatment = left.selectbox("What is set", table.names, table.names.index(first[0]), words)
+    outcome = right.selectbox("What it is to move", table.names, table.names.index(goal[0]), words)
+    if st.button("Ask for this effect", disabled=treatment == outcome):
+        _start(desk, "effect", "Effect", "--treatment", treatment, "--outcome", outcome)
+
+
+def _comments(desk: Desk, table: Books, known: Office) -> None:
+    """What stakeholders say, beside the last proposal."""
+    made = desk.made("budget")
+    comments.comments(desk, table, known, made[-1] if made else None)

@@ -132,9 +132,34 @@ def best(
     return figure
 
 
+def add_intervals(
+    figure: go.Figure, kind: str, rows: Mapping[str, Mapping[str, float]], look: tuple[str, str, str]
+) -> None:
+    """Means with their intervals, a row each.
+
+    Args:
+        figure: gets them.
+        kind: what they are, for the legend.
+        rows: name -> `mean`, `low` and `high`.
+        look: colour, symbol and what the symbol is filled with.
+    """
+    colour, symbol, fill = look
+    beside = {"type": "data", "symmetric": False, "color": colour, "thickness": 4, "width": 0}
+    beside["array"] = [each["high"] - each["mean"] for each in rows.values()]
+    beside["arrayminus"] = [each["mean"] - each["low"] for each in rows.values()]
+    figure.add_scatter(
+        x=[each["mean"] for each in rows.values()],
+        y=[safe(words(name)) for name in rows],
+        name=kind,
+        mode="markers",
+        marker={"color": fill, "size": 10, "symbol": symbol, "line": {"color": colour, "width": 2.5}},
+        error_x=beside,
+    )
+
+
 def safe(text: str) -> str:
     """A name from data for plotly, which takes some tags in text for its own."""
-    return html.escape(text, quote=False)
+    return html.escape(visible(text), quote=False)
 
 
 def _titled(outcome: str, unit: str) -> str:
@@ -157,7 +182,7 @@ def intervals(
         others: name -> the earlier number.
     """
     figure = blank(title, 120 + 28 * len(rows))
-    names = [*map(_plain, rows)]
+    names = [*map(safe, rows)]
     stats = [*rows.values()]
     bars = {
         "type": "data",
@@ -184,7 +209,7 @@ def intervals(
 def moved(projects: Sequence[Mapping[str, Any]]) -> go.Figure:
     """What each project gets now (open circle) and would get (filled)."""
     figure = blank("What each project would get", 130 + 28 * len(projects))
-    names = [_plain(each["project"]) for each in projects]
+    names = [safe(each["project"]) for each in projects]
     for each, name in zip(projects, names, strict=True):
         line = {"color": GREY, "width": 1.5}
         figure.add_scatter(x=[each["before"], each["amount"]], y=[name] * 2, mode="lines", line=line, showlegend=False)
@@ -208,8 +233,3 @@ def sweep(points: Sequence[Mapping[str, float]], budget: float, unit: str) -> go
     figure.update_xaxes(title="budget of a round, USD")
     figure.update_yaxes(title=f"expected {unit}")
     return figure
-
-
-def _plain(name: str) -> str:
-    """A name from data, which plotly would otherwise take for HTML."""
-    return visible(name).replace("<", "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}")

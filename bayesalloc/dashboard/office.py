@@ -24,6 +24,7 @@ from bayesalloc.dashboard.uploads import said_of
 from bayesalloc.discovery.books import Books, read_books
 from bayesalloc.discovery.knowledge import Office, binding, read_office
 from bayesalloc.errors import visible
+from bayesalloc.report.words import words
 
 EXAMPLE, NOTHING = "the example office", "nothing"  # as choices of books and of knowledge
 FILE = Path(str(resources.files("bayesalloc.dashboard"))) / "office.json"
@@ -40,6 +41,12 @@ class Made(NamedTuple):
     run: str
     answer: dict[str, Any]
     current: bool
+
+    @property
+    def label(self) -> str:
+        """By which it is chosen."""
+        asked = [words(self.answer[name]) for name in ("treatment", "outcome") if name in self.answer]
+        return " on ".join(asked) + ", " * bool(asked) + (self.run or f"{EXAMPLE}, as it comes")
 
 
 class Desk(NamedTuple):
@@ -75,8 +82,7 @@ class Desk(NamedTuple):
         if self.books == EXAMPLE and not self.levels:
             table = _example()[0]
         else:
-            self._write_example()
-            path = self.path("books")
+            path = self.written("books")
             assert path is not None
             with said_of(self.books, path):
                 table = _read_books(str(path), path.stat().st_mtime_ns, levels=self.levels)
@@ -90,8 +96,7 @@ class Desk(NamedTuple):
 
     def command(self, command: str, out: Path, *more: str) -> list[str]:
         """A command of the command line on these files."""
-        self._write_example()
-        known = self.path("knowledge")
+        known = self.written("knowledge")
         files = [str(self.path("books")), *(["--knowledge", str(known)] if known else [])]
         return [command, *files, *(["--levels"] if self.levels else []), *more, "--out", str(out)]
 
@@ -110,6 +115,11 @@ class Desk(NamedTuple):
                 found.append(Made(job.out.name, json.loads(text), used == str(known) and not _newer(known, file)))
         return found
 
+    def written(self, kind: str) -> Path | None:
+        """The file of the books or of the knowledge, which is there."""
+        self._write_example()
+        return self.path(kind)
+
     def _write_example(self) -> None:
         """The example's files, where they are worked with and not there yet."""
         folder = self.own.home / "example"
@@ -123,14 +133,15 @@ def _newer(path: Path | None, result: Path) -> bool:
     return path is not None and path.exists() and path.stat().st_mtime > result.stat().st_mtime
 
 
-def check(table: Books, office: Office, where: str) -> None:
+def check(table: Books, office: Office, where: str, *, proposing: bool = True) -> None:
     """Refuse knowledge that does not fit books, or that no proposal can be made from.
 
     Raises:
         InputError: naming the field and what is allowed.
     """
     binding(office, table.names, table.closed, table.left_out, where)
-    question(table, office, where)
+    if proposing:
+        question(table, office, where)
 
 
 def with_comment(text: str, comment: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from bayesalloc.dashboard import widgets
-from bayesalloc.dashboard.figures import blank, safe
+from bayesalloc.dashboard.figures import add_intervals, blank, safe
 from bayesalloc.discovery.joint import DRAWS
 from bayesalloc.report.budget import TERMS
 from bayesalloc.report.figures import COLOURS, GREY, INK
@@ -81,26 +81,11 @@ def _moved(answer: Answer) -> go.Figure:
     figure = blank("What all changes do together", 110 + 28 * len(answer["expected"]))
     for kind, colour, symbol in (("what counts", COLOURS[0], "circle"), ("protected", COLOURS[1], "square")):
         there = {
-            safe(words(name)): each
+            name: each
             for name, each in answer["expected"].items()
             if (each["tolerance"] is None) == (kind == "what counts")
         }
-        figure.add_scatter(
-            x=[each["mean"] for each in there.values()],
-            y=[*there],
-            name=kind,
-            mode="markers",
-            marker={"color": "white", "size": 9, "symbol": symbol, "line": {"color": colour, "width": 2.5}},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [each["high"] - each["mean"] for each in there.values()],
-                "arrayminus": [each["mean"] - each["low"] for each in there.values()],
-                "color": colour,
-                "thickness": 4,
-                "width": 0,
-            },
-        )
+        add_intervals(figure, kind, there, (colour, symbol, "white"))
     promised = [each["promised"] for each in answer["expected"].values()]
     names = [safe(words(name)) for name in answer["expected"]]
     figure.add_scatter(
@@ -112,7 +97,7 @@ def _moved(answer: Answer) -> go.Figure:
     )
     figure.add_vline(0, line={"color": INK, "width": 1, "dash": "dash"})
     figure.update_xaxes(title="movement, each in its column's own unit")
-    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=names)
+    figure.update_yaxes(autorange="reversed", type="category", categoryorder="array", categoryarray=names)
     return figure
 
 

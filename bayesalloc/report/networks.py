@@ -30,7 +30,7 @@ def network(
         direction: cause and effect -> how sure the direction is; below `SURE` it is drawn in another colour.
         tiers: the nodes of each column, where they are known; by default by what leads to them.
     """
-    drawn = _placed(graph, columns(graph, tiers))
+    drawn = placed(graph, columns(graph, tiers))
     longest = [max(len(figures.plain(name)) for name in column) * LETTER for column in drawn]
     gap = max(GAP, (WIDTH - BOW - sum(longest)) / max(len(drawn) - 1, 1))
     left = np.cumsum([BOW, *(wide + gap for wide in longest[:-1])])
@@ -126,7 +126,7 @@ def columns(graph: Graph, tiers: Sequence[Sequence[str]] = ()) -> list[list[str]
     return [[name for name in names if depth[name] == level] for level in sorted(set(depth.values()))]
 
 
-def _placed(graph: Graph, drawn: list[list[str]]) -> list[list[str]]:
+def placed(graph: Graph, drawn: list[list[str]]) -> list[list[str]]:
     """Each column in the order of its nodes' neighbours, so that fewer lines cross."""
     beside = (graph.adjacency | graph.adjacency.T).astype(float)
     height = np.zeros(len(graph.nodes))
