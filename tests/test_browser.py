@@ -76,7 +76,14 @@ def move(page, name, times=1):
     )
 
 
+def idle(page):
+    """Until the server has nothing more to say: what is done meanwhile to a part of the page may be lost with it."""
+    page.wait_for_timeout(300)
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+
+
 def upload(page, place, name, text):
+    idle(page)
     files = [{"name": name, "mimeType": "text/csv", "buffer": text if isinstance(text, bytes) else text.encode()}]
     page.locator("input[type=file]").nth(place).set_input_files(files)
 
@@ -87,8 +94,10 @@ def test_a_walk(page, server, tmp_path):
     assert page.locator("li", has_text="mine").count() == 1
     page.get_by_role("button", name="Keep 'mine' to compare").click()
     page.get_by_text("mine", exact=True).first.wait_for()
+    idle(page)
     for view in ("Effects", "Agents", "Choice", "Over time"):
         page.get_by_text(view, exact=True).first.click()
+        idle(page)
         page.wait_for_selector(PLOT)
     page.get_by_text("Upload a mechanism").click()
     upload(page, 1, "bad.csv", BAD)
