@@ -25,7 +25,7 @@ STYLE = """<style>
   linear-gradient(90deg, #0003, #0000) 0 0 / .8rem 100%, linear-gradient(270deg, #0003, #0000) 100% 0 / .8rem 100%;
   background-repeat: no-repeat; background-attachment: local, local, scroll, scroll; }
 .scroll table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-.scroll caption { text-align: left; padding-bottom: .4rem; }
+.scroll caption { text-align: left; padding-bottom: .4rem; max-width: min(52rem, 100vw - 2.5rem); }
 .answer { overflow-wrap: anywhere; } .answer li { margin: .2rem 0; } .answer .warn { color: #a33b00; }
 .scroll th, .scroll td { padding: .3rem .6rem; text-align: right; white-space: nowrap; font-weight: 400; }
 .scroll thead th { white-space: normal; vertical-align: bottom; font-weight: 600; border-bottom: 1.5px solid; }
