@@ -18,10 +18,10 @@ from sphinx.util import logging
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from running import Result, blocks  # noqa: E402
+from running import Result, blocks
 
-import bayesalloc  # noqa: E402
-from bayesalloc.cli.main import app as command_line  # noqa: E402
+import bayesalloc
+from bayesalloc.cli.main import app as command_line
 
 project, author, copyright = "bayesalloc", "the authors of bayesalloc", "the authors of bayesalloc, Apache-2.0"
 version = release = bayesalloc.__version__
@@ -134,7 +134,7 @@ def as_written(app: Sphinx, what: str, name: str, obj: object, options: object, 
             lines[number] = "".join(parts)
 
 
-def without_aliases(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object) -> bool | None:  # noqa: FBT001
+def without_aliases(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object) -> bool | None:  # noqa: FBT001 - Sphinx calls it by position
     """Fields of a NamedTuple stand in its docstring, and not a second time as "Alias for field number 0"."""
     return True if type(obj).__name__ == "_tuplegetter" else None
 

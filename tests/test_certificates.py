@@ -271,9 +271,9 @@ LED_ASTRAY = {
     "an absolute path": ["effect", "/etc/hostname", "--treatment", "a", "--outcome", "b"],
     "a step up": ["effect", "../books.csv", "--treatment", "a", "--outcome", "b"],
     "home": ["effect", "books.csv", "--knowledge=~/k.toml"],
-    "in a list": ["effect", "books.csv", "--treatment", "x=1,mechanism=/tmp/evil.py"],
-    "a name in a file": ["effect", "/tmp/evil.py:model"],
-    "results elsewhere": ["effect", "books.csv", "--OUT=/tmp/here"],
+    "in a list": ["effect", "books.csv", "--treatment", "x=1,mechanism=/srv/evil.py"],
+    "a name in a file": ["effect", "/srv/evil.py:model"],
+    "results elsewhere": ["effect", "books.csv", "--OUT=/srv/here"],
     "no text": ["effect", "a\0b"],
 }
 

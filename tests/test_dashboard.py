@@ -228,7 +228,7 @@ def test_moved_kept_and_refused(pages, tmp_path):
     assert "mine" not in other.run().sidebar.selectbox[0].options
     page.sidebar.text_input[0].set_value("cost_sharing").run()
     assert [each.value for each in page.error] == [
-        "'cost_sharing' is a mechanism that is shipped; give yours another name"
+        "'cost\\_sharing' is a mechanism that is shipped; give yours another name"
     ]
     assert not (tmp_path / "runs").exists(), "nothing was uploaded or run"
 

@@ -10,9 +10,7 @@ from bayesalloc.errors import InputError
 
 SHOWN = 200  # characters of an option that a message repeats
 
-
-# Each is how some distribution of NumPyro refuses its numbers.
-REFUSALS = (TypeError, ValueError, AssertionError, AttributeError, NotImplementedError)
+REFUSALS = (TypeError, ValueError, AssertionError, AttributeError, NotImplementedError)  # NumPyro's, by distribution
 
 
 def interventions(

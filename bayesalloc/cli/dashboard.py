@@ -1,7 +1,6 @@
 """`bayesalloc dashboard`: explore in a browser."""
 
 import importlib.util
-import os
 import socket
 from pathlib import Path
 
@@ -10,8 +9,6 @@ from bayesalloc.cli.session import refusing
 from bayesalloc.errors import InputError
 
 LOCAL = "127.0.0.1"
-LARGEST_UPLOAD = 200  # MB, of any file
-RUNS = "BAYESALLOC_RUNS"  # the environment's variable that tells the pages where run folders are
 
 
 def dashboard(*, port: Whole = 8501, host: str = LOCAL, runs: Path = Path("runs")) -> None:
@@ -30,22 +27,10 @@ def dashboard(*, port: Whole = 8501, host: str = LOCAL, runs: Path = Path("runs"
         if runs.exists() and not runs.is_dir():
             raise InputError(f"{runs}: is a file; results go to a folder")
         _free(host, port)
-        settings = {
-            "server.address": host,
-            "server.port": port,
-            "server.headless": "true",
-            "server.maxUploadSize": LARGEST_UPLOAD,
-            "server.fileWatcherType": "none",
-            "browser.gatherUsageStats": "false",
-            "client.toolbarMode": "minimal",
-            "client.showErrorDetails": "none",
-            "theme.primaryColor": "#0072B2",
-        }
-        os.environ[RUNS] = str(runs)
         from bayesalloc.dashboard.serving import serve
 
         print(f"The dashboard is at http://{host}:{port}; Ctrl-C ends it.", flush=True)
-        serve(settings)
+        serve(host, port, runs)
 
 
 def _free(host: str, port: int) -> None:

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from bayesalloc.dashboard import widgets
-from bayesalloc.dashboard.figures import blank, safe
+from bayesalloc.dashboard.figures import as_label, blank
 from bayesalloc.discovery.graph import Graph, from_edges, from_json
 from bayesalloc.report import discovery
 from bayesalloc.report.figures import COLOURS, INK
@@ -102,7 +102,7 @@ def network(graph: Graph, answer: Answer, tiers: Sequence[Sequence[str]]) -> go.
     x, y = zip(*at.values(), strict=True)
     figure.add_scatter(x=x, y=y, mode="markers", marker={"color": INK, "size": 7}, hoverinfo="skip", showlegend=False)
     for name, (x, y) in at.items():
-        label = {"text": safe(words(name)), "font": {"size": 12}, "bgcolor": "rgba(255,255,255,.7)", "yshift": 13}
+        label = {"text": as_label(words(name)), "font": {"size": 12}, "bgcolor": "rgba(255,255,255,.7)", "yshift": 13}
         figure.add_annotation(x=x, y=y, showarrow=False, **label)
     figure.update_xaxes(visible=False, range=[-0.6, len(drawn) - 0.4])
     figure.update_yaxes(visible=False)
@@ -121,7 +121,7 @@ def _edges(graph: Graph, answer: Answer, at: Mapping[str, tuple[float, float]]) 
         said = f"{words(cause)} {kind} {words(effect)}" if not either else f"{words(cause)} and {words(effect)}, {kind}"
         said += f": joined in {share} of the tables" if row else ""
         said += "" if either or not row else f", this way in {100 * directed:.0f} % of these"
-        found.append(Edge(kind, width, _path(at[cause], at[effect]), share, safe(said)))
+        found.append(Edge(kind, width, _path(at[cause], at[effect]), share, as_label(said)))
     return found
 
 

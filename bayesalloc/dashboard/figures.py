@@ -149,7 +149,7 @@ def add_intervals(
     beside["arrayminus"] = [each["mean"] - each["low"] for each in rows.values()]
     figure.add_scatter(
         x=[each["mean"] for each in rows.values()],
-        y=[safe(words(name)) for name in rows],
+        y=[as_label(words(name)) for name in rows],
         name=kind,
         mode="markers",
         marker={"color": fill, "size": 10, "symbol": symbol, "line": {"color": colour, "width": 2.5}},
@@ -157,7 +157,7 @@ def add_intervals(
     )
 
 
-def safe(text: str) -> str:
+def as_label(text: str) -> str:
     """A name from data for plotly, which takes some tags in text for its own."""
     return html.escape(visible(text), quote=False)
 
@@ -182,7 +182,7 @@ def intervals(
         others: name -> the earlier number.
     """
     figure = blank(title, 120 + 28 * len(rows))
-    names = [*map(safe, rows)]
+    names = [*map(as_label, rows)]
     stats = [*rows.values()]
     bars = {
         "type": "data",
@@ -209,7 +209,7 @@ def intervals(
 def moved(projects: Sequence[Mapping[str, Any]]) -> go.Figure:
     """What each project gets now (open circle) and would get (filled)."""
     figure = blank("What each project would get", 130 + 28 * len(projects))
-    names = [safe(each["project"]) for each in projects]
+    names = [as_label(each["project"]) for each in projects]
     for each, name in zip(projects, names, strict=True):
         line = {"color": GREY, "width": 1.5}
         figure.add_scatter(x=[each["before"], each["amount"]], y=[name] * 2, mode="lines", line=line, showlegend=False)

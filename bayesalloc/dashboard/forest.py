@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from bayesalloc.dashboard import widgets
-from bayesalloc.dashboard.figures import add_intervals, blank, safe
+from bayesalloc.dashboard.figures import add_intervals, as_label, blank
 from bayesalloc.report.figures import COLOURS, INK
 from bayesalloc.report.tables import Sheet
 from bayesalloc.report.words import bracket, words
@@ -51,7 +51,7 @@ def _stats(row: Answer, times: float = 1.0) -> dict[str, float]:
 def _forest(answer: Answer, rows: Sequence[Answer]) -> go.Figure:
     """Effects in standard deviations of each column, for one of the treatment's own."""
     treatment = words(answer["treatment"])
-    figure = blank(f"What {safe(treatment)} moves", 120 + 32 * len(rows))
+    figure = blank(f"What {as_label(treatment)} moves", 120 + 32 * len(rows))
     for kind, fill in (("identified", COLOURS[0]), ("not identified", "white")):
         there = {
             row["outcome"]: _stats(row, row["sd"][0] / row["sd"][1])
@@ -61,7 +61,7 @@ def _forest(answer: Answer, rows: Sequence[Answer]) -> go.Figure:
         add_intervals(figure, kind, there, (COLOURS[0], "circle", fill))
     figure.add_vline(0, line={"color": INK, "width": 1, "dash": "dash"})
     figure.update_xaxes(title="standard deviations of the column")
-    names = [safe(words(row["outcome"])) for row in rows]
+    names = [as_label(words(row["outcome"])) for row in rows]
     figure.update_yaxes(autorange="reversed", type="category", categoryorder="array", categoryarray=names)
     return figure
 

@@ -42,7 +42,7 @@ def page() -> None:
         try:
             _programme(own, states[chosen], load(states[chosen]))
         except InputError as error:
-            st.error(sentence(error))
+            widgets.refused(sentence(error))
     widgets.jobs(own)
 
 

@@ -58,7 +58,7 @@ def page() -> None:
         try:
             _answer(_first()[0] if _same(question, first_question()) else _shown(question), question)
         except InputError as error:
-            st.error(sentence(error))
+            widgets.refused(sentence(error))
     st.subheader("Keep, and go on")
     _keep(own, made, env)
     with st.expander("Upload a mechanism, a record of your catchment, or a posterior"):

@@ -56,7 +56,7 @@ def page() -> None:
         with st.expander("Have it allocated by a method that takes longer"):
             _long(own, problem)
     except InputError as error:
-        st.error(sentence(error))
+        widgets.refused(sentence(error))
     with st.expander("Upload an instance"):
         widgets.uploaded("Instance (JSON)", "problem", own, lambda path: read_problem(path, alone=True))
     widgets.jobs(own)
@@ -67,7 +67,7 @@ def _shown(problem: Problem) -> None:
     try:
         negotiating.check_size(problem)
     except InputError as error:
-        st.error(sentence(error))
+        widgets.refused(sentence(error))
         return
     with st.sidebar.expander("What may go wrong"):
         wrong = _wrong(len(problem.resources))

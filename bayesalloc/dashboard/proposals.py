@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from bayesalloc.dashboard import widgets
-from bayesalloc.dashboard.figures import add_intervals, blank, safe
+from bayesalloc.dashboard.figures import add_intervals, as_label, blank
 from bayesalloc.discovery.joint import DRAWS
 from bayesalloc.report.budget import TERMS
 from bayesalloc.report.figures import COLOURS, GREY, INK
@@ -87,7 +87,7 @@ def _moved(answer: Answer) -> go.Figure:
         }
         add_intervals(figure, kind, there, (colour, symbol, "white"))
     promised = [each["promised"] for each in answer["expected"].values()]
-    names = [safe(words(name)) for name in answer["expected"]]
+    names = [as_label(words(name)) for name in answer["expected"]]
     figure.add_scatter(
         x=promised,
         y=names,

@@ -31,7 +31,7 @@ def page() -> None:
     chosen = names[st.selectbox("Open", [*names], key="run")]
     st.markdown(f"`{_asked(chosen)}`")
     if chosen.state != "whole":
-        st.error(f"{chosen.path.name}: {chosen.state}")
+        widgets.refused(f"{chosen.path.name}: {chosen.state}")
         return
     widgets.run_downloads(chosen.path)
     report = chosen.path / "report.html"
@@ -69,6 +69,6 @@ def _again(run: Run) -> None:
     try:
         repeating.command(run, [], out)
     except InputError as error:
-        st.error(sentence(error))
+        widgets.refused(sentence(error))
         return
     widgets.start(own, f"Again: {run.path.name}", [["rerun", str(run.path), "--out", str(out)]], out)

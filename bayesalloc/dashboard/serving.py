@@ -1,32 +1,43 @@
 """The server: Streamlit in this process, with the pages imported and what is usual compiled before anybody asks."""
 
+import importlib
+import os
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
 from streamlit.web import cli as streamlit
 
-from bayesalloc.dashboard import (  # noqa: F401 - imported here, the first page has not to wait
-    budgets,
-    comparing,
-    funding,
-    mechanisms,
-    negotiating,
-    networks,
-    runs,
-)
+from bayesalloc.dashboard import comparing, negotiating
 from bayesalloc.dashboard.first import MODEL, first_question
+from bayesalloc.dashboard.state import RUNS
+from bayesalloc.dashboard.uploads import KINDS
 
 APP = Path(__file__).with_name("app.py")
+PAGES = ("mechanisms", "networks", "funding", "budgets", "runs")
+SETTINGS = {
+    "server.headless": "true",
+    "server.maxUploadSize": max(kind.most for kind in KINDS.values()) // 1_000_000,
+    "server.fileWatcherType": "none",
+    "browser.gatherUsageStats": "false",
+    "client.toolbarMode": "minimal",
+    "client.showErrorDetails": "none",
+    "theme.primaryColor": "#0072B2",
+}
 
 
-def serve(settings: Mapping[str, str]) -> None:
+def serve(host: str, port: int, runs: Path) -> None:
     """Serve the pages until it is interrupted.
 
     Args:
-        settings: Streamlit's options.
+        host: by which address.
+        port: where.
+        runs: the folder of results and uploads.
     """
+    os.environ[RUNS] = str(runs)
+    for page in PAGES:  # now, so that whoever comes first has not to wait for it
+        importlib.import_module(f"bayesalloc.dashboard.{page}")
     threading.Thread(target=_warm_up, daemon=True).start()
+    settings = {"server.address": host, "server.port": port, **SETTINGS}
     streamlit.main(["run", str(APP), *(f"--{name}={value}" for name, value in settings.items())])
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from bayesalloc.dashboard import widgets
 from bayesalloc.dashboard.comparing import mechanism
 from bayesalloc.dashboard.numbers import Number, balanced, changed, numbers
 from bayesalloc.dashboard.uploads import safe
@@ -39,7 +40,7 @@ def made(env: Environment, there: Mapping[str, str], scale: Mapping[str, str], m
             raise InputError(f"'{name}' is a mechanism that is shipped; give yours another name")
         return changed(base, schema, values, name)
     except InputError as error:
-        st.error(sentence(error).removeprefix(f"{name}.toml: "))
+        widgets.refused(sentence(error).removeprefix(f"{name}.toml: "))
         return None
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from bayesalloc import limits
 from bayesalloc.errors import InputError, visible
 
-POSTERIOR_BYTES = 200_000_000  # also the most that the server takes at all, see `cli.dashboard`
+POSTERIOR_BYTES = 200_000_000
 
 
 class Kind(NamedTuple):

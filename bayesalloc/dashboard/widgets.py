@@ -110,16 +110,16 @@ def start(own: Mine, title: str, commands: Sequence[Sequence[str]], out: Path) -
     try:
         own.jobs.append(Job(title, commands, out))
     except InputError as error:
-        st.error(sentence(error))
+        refused(sentence(error))
 
 
 def jobs(own: Mine) -> None:
     """The session's jobs, each with its progress, an end to ask for, and what came of it."""
     running = any(job.state == "running" for job in own.jobs)
-    st.fragment(_jobs, run_every=SECONDS if running else None)(own, running)
+    st.fragment(_jobs, run_every=SECONDS if running else None)(own, running=running)
 
 
-def _jobs(own: Mine, running: bool) -> None:  # noqa: FBT001 - Streamlit calls it
+def _jobs(own: Mine, *, running: bool) -> None:
     if running and all(job.state != "running" for job in own.jobs):
         st.rerun()  # what has ended may offer something new elsewhere on the page
     for place, job in enumerate(own.jobs):
