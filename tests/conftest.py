@@ -18,15 +18,14 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
 QUICK = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 os.environ.setdefault(QUICK, "1")
 
-# Many tests, and the processes that they start, compile the same programs. What one wrote the next reads, but only
-# within a worker: JAX takes an entry that another process is still writing for a broken one.
+# Many tests, the workers, and the processes that they start compile the same programs. What one wrote all read, and an
+# entry that another is still writing JAX takes for a broken one: it says so, and compiles the program itself.
 CACHE = "JAX_COMPILATION_CACHE_DIR"
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ[CACHE] += f"/{os.environ['PYTEST_XDIST_WORKER']}"
-elif CACHE not in os.environ:
+if CACHE not in os.environ:
     os.environ[CACHE] = tempfile.mkdtemp(prefix="bayesalloc-tests-")
     atexit.register(shutil.rmtree, os.environ[CACHE])
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("PYTHONWARNINGS", "ignore:Error reading persistent compilation cache entry")
 
 from jaxtyping import install_import_hook
 
