@@ -35,17 +35,20 @@ def test_what_was_learned_among_agencies_does_the_same_among_all_rules():
 KEEN = alone.Policy(*map(np.float32, (3e-2, 0.9, 0.0, 2.0, 0.1)))
 GREEDY = alone.Values(*map(np.float32, (1e-2, 0.9, 0.3, 0.0, 0.1)))
 HELD = 30.0  # logit of not moving
+ROUNDS = 24  # the same in all tests of a policy, so that it is compiled once
 
 
 def test_they_can_begin_by_holding():
-    held = shares(FUNDING, alone.by_policy, KEEN._replace(hold=np.float32(HELD), learning_rate=np.float32(0.0)), 6)
+    held = shares(FUNDING, alone.by_policy, KEEN._replace(hold=np.float32(HELD), learning_rate=np.float32(0.0)), ROUNDS)
     assert np.abs(np.diff(held, axis=1)).sum(-1).min() < 1e-6  # the rest is projects that go off or on
 
 
 @pytest.mark.parametrize(("policy", "arm"), [(alone.by_policy, KEEN), (alone.by_values, GREEDY)], ids=["ppo", "dqn"])
 def test_they_learn_as_they_go(policy, arm):
     """With another rate the first rounds are the same, those after the first update are not."""
-    slow, keen = (shares(FUNDING, policy, arm._replace(learning_rate=np.float32(rate)), 24) for rate in (1e-9, 3e-2))
+    slow, keen = (
+        shares(FUNDING, policy, arm._replace(learning_rate=np.float32(rate)), ROUNDS) for rate in (1e-9, 3e-2)
+    )
     first = alone.ROLLOUT
     np.testing.assert_allclose(slow[:, :first], keen[:, :first], rtol=1e-4, atol=1e-7)
     assert np.abs(slow[:, first + 1 :] - keen[:, first + 1 :]).max() > 1e-3

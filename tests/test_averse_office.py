@@ -60,7 +60,7 @@ def test_risk_is_that_of_what_is_done_and_less_where_budgets_are_saturated():
 def test_exactly_so_much_is_taken_from_each_reward():
     course = learned.course(PLAN, known_risk())
     run = jax.jit(course.trainer.begin)(KEY)
-    advance = jax.jit(lambda run: course.trainer.advance(run, 20))
+    advance = jax.jit(lambda run: course.trainer.advance(run, 20)).lower(run).compile()
     (averse, curve), (plain, _) = advance(course.furnish(run)), advance(run)  # arrays of zeros: nothing is at risk
     after, before = averse.memory.items, plain.memory.items
     np.testing.assert_array_equal(after.action[:4], before.action[:4])  # nothing is learned before the warm-up

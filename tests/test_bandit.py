@@ -17,21 +17,31 @@ WORLD = World(n_projects=N, delay=2.0)
 POLICIES = {"central": central, "per_agency": per_agency}
 
 
-def played(policy, bandit, worlds=WORLDS):
-    """Outcomes with axes replicate and round."""
-    env, arms = altruism.consortium(WORLD), jax.tree.map(lambda leaf: jnp.float32(leaf)[None], bandit)
-
-    @jax.jit
-    def run(keys):
-        return trajectories(env, policy, arms, keys, jnp.zeros(worlds, int), Scenario(ROUNDS))
-
-    rounds = run(jax.random.split(KEY, worlds))
-    return jax.tree.map(lambda leaf: np.moveaxis(np.asarray(leaf)[:, 0], -1, 0), rounds)
+UNMOVED = Bandit(1.0, 0.1, 1.0, 0.0)
 
 
 @pytest.fixture(scope="module")
-def rounds():
-    return {name: played(policy, TUNED[name]) for name, policy in POLICIES.items()}
+def played():
+    """Of each policy, for the bandit as it is tuned and for one that never explores: by replicate and round."""
+    env = altruism.consortium(WORLD)
+
+    def of(name):
+        arms = ba.environment.stack([jax.tree.map(np.float32, each) for each in (TUNED[name], UNMOVED)])
+
+        @jax.jit
+        def run(keys):
+            return trajectories(env, POLICIES[name], arms, keys, jnp.zeros(WORLDS, int), Scenario(ROUNDS))
+
+        rounds = run(jax.random.split(KEY, WORLDS))
+        by_replicate = jax.tree.map(lambda leaf: np.moveaxis(np.asarray(leaf), -1, 0), rounds)
+        return [jax.tree.map(lambda leaf, arm=arm: leaf[:, :, arm], by_replicate) for arm in (0, 1)]
+
+    return {name: of(name) for name in POLICIES}
+
+
+@pytest.fixture(scope="module")
+def rounds(played):
+    return {name: tuned for name, (tuned, _) in played.items()}
 
 
 def plain(name, bandit, rounds, world):
@@ -82,12 +92,13 @@ def test_all_the_money_goes_to_those_that_are_on(rounds, name):
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_it_begins_as_the_knapsack_and_learns(rounds, name):
+def test_it_begins_as_the_knapsack_and_learns(played, name):
     env = altruism.consortium(WORLD)
     arms, keys = ba.environment.stack([*env.arms(["knapsack"]).values()]), jax.random.split(KEY, WORLDS)
     futures = jnp.zeros(WORLDS, int)
     static = jax.jit(lambda keys: trajectories(env, ba.hold, arms, keys, futures, Scenario(ROUNDS)))(keys)
-    first = played(POLICIES[name], Bandit(1.0, 0.1, 1.0, 0.0)).share[:, 0]
+    tuned, unmoved = played[name]
+    first = unmoved.share[:, 0]
     np.testing.assert_allclose(first, np.asarray(static.share)[0, 0].T, atol=1e-5)
-    gain = rounds[name].impact[:, -10:].mean(1) / np.asarray(static.impact)[-10:, 0].T.mean(1) - 1
+    gain = tuned.impact[:, -10:].mean(1) / np.asarray(static.impact)[-10:, 0].T.mean(1) - 1
     assert gain.mean() > 3 * gain.std() / np.sqrt(WORLDS) > 0
