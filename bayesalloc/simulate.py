@@ -156,6 +156,7 @@ def trajectories(
     """
     horizon, start, stop = scenario.horizon, scenario.start, scenario.stop
     root = Intervention(scenario.interventions, start=start, stop=stop, horizon=horizon, tried=scenario.tried)
+    looks_first = isinstance(policy, Remembering)
     policy = _remembering(policy)
 
     def begin(key: Array, future: Array, params: Any) -> tuple[Array, Any, Any]:
@@ -192,7 +193,8 @@ def trajectories(
     def together(carry: Any, t: Array) -> tuple[Any, Any]:
         return of_arms(carry, arms, noise_keys, params, scenario.sites, t)
 
-    _, outcomes = jax.lax.scan(together, (state, start_all(state, arms, params)), jnp.arange(horizon))
+    memory = start_all(state, arms, params) if looks_first else ()  # else what is seen would be traced for nothing
+    _, outcomes = jax.lax.scan(together, (state, memory), jnp.arange(horizon))
     root.check()
     return outcomes
 

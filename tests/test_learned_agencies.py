@@ -10,6 +10,7 @@ import pytest
 
 import bayesalloc as ba
 from bayesalloc.agents import dqn, orders, policies, training
+from bayesalloc.environment import stack
 from bayesalloc.episodes import Episodes
 from bayesalloc.errors import InputError
 from bayesalloc.models.funding import learned
@@ -70,13 +71,19 @@ def test_what_was_learned_comes_back_from_its_file(tmp_path, trained, method):
 @pytest.mark.parametrize("preset", ["ours", "unseeded"])
 def test_agencies_that_have_learned_nothing_hold(preset):
     plan = small("bomara", preset)
-    env, actor = plan.environment, learned.network(plan, KEY)
-    sizes = {"replicates": 2, "horizon": ROUNDS}
-    arms = jax.tree.map(lambda leaf: leaf[None], actor)
-    found = ba.rollout(env, learned.acting(plan), KEY, arms=arms, **sizes)
-    held = ba.rollout(env, ba.hold, KEY, arms=jnp.zeros((1, 3, 11)), **sizes)
-    np.testing.assert_allclose(found.share, held.share, atol=1e-7)
-    assert not np.allclose(found.share, 1 / 30)
+    learner = learned.acting(plan)
+
+    def act(arm, memory, *seen):
+        actor, holds = arm
+        action, memory = learner.act(actor, memory, *seen)
+        return jnp.where(holds, 0.0, action), memory
+
+    policy = learner._replace(start=lambda arm, observation: learner.start(arm[0], observation), act=act)
+    actor = learned.network(plan, KEY)
+    arms = stack([(actor, np.bool_(holds)) for holds in (False, True)])  # one program for both
+    share = np.asarray(ba.rollout(plan.environment, policy, KEY, arms=arms, replicates=2, horizon=ROUNDS).share)
+    np.testing.assert_allclose(share[:, 0], share[:, 1], atol=1e-7)
+    assert not np.allclose(share, 1 / 30)
 
 
 def test_worlds_are_those_of_bayesian_optimisation(trained):
