@@ -79,7 +79,7 @@ def _shown(problem: Problem) -> None:
 def _chosen(own: Mine) -> Problem:
     """The instance: one of the user's, or one that is generated from a setting."""
     files = own.files.get("problem", {})
-    chosen = st.selectbox("Instance", [GENERATED, *files], key="instance")
+    chosen = st.selectbox("Instance", [GENERATED, *files], len(files))
     if chosen != GENERATED:
         return _read(str(files[chosen]), files[chosen].stat().st_mtime_ns)
     sort = st.selectbox("Network", NETWORKS, format_func=words)
@@ -215,9 +215,9 @@ def _welfare(problem: Problem, text: str, wrong: Wrong) -> None:
     bounds = [each["upper_bound"] for name, each in found.items() if each["upper_bound"] is not None]
     widgets.figure(drawing.welfare(found, min(bounds, default=None)), "welfare")
     st.caption(
-        "Dashed: no allocation can be better. opt, cen-grd and cen-grd+ know everything, dec-grd and dec-price their"
-        " neighbours. Agents that stop before they offer are out for everybody; all else that may go wrong is about"
-        f" messages and promises, which only {NEGOTIATED} has."
+        "Diamonds: the best of these. Dashed: no allocation can be better. opt, cen-grd and cen-grd+ know everything,"
+        " dec-grd and dec-price their neighbours. Agents that stop before they offer are out for everybody; all else"
+        f" that may go wrong is about messages and promises, which only {NEGOTIATED} has."
     )
     shown = ("social_welfare", "utility", "transfer_cost", "upper_bound", "messages")
     rows = [

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from bayesalloc.dashboard import widgets
-from bayesalloc.dashboard.figures import add_intervals, as_label, blank
+from bayesalloc.dashboard.figures import add_intervals, as_axis, as_label, blank, name_rows
 from bayesalloc.discovery.joint import DRAWS
 from bayesalloc.report.budget import TERMS
 from bayesalloc.report.figures import COLOURS, GREY, INK
@@ -38,7 +38,7 @@ def proposed(answer: Answer) -> None:
         widgets.figure(_moved(answer), "moved")
         level = f"{100 * answer['interval']['prob']:.0f} %"
         st.caption(f"What all changes do together, {level} intervals; crosses: what the books promise by themselves.")
-        widgets.table(_expected(answer), TERMS["expected"].replace("{level}", level))
+        widgets.table(_expected(answer), upper(TERMS["expected"]).replace("{level}", level))
     rows = [
         {**change, "reasons": "; ".join(change["reasons"]), "risks": "; ".join(change["risks"])}
         for change in answer["changes"]
@@ -96,8 +96,8 @@ def _moved(answer: Answer) -> go.Figure:
         marker={"symbol": "x-thin", "line": {"color": GREY, "width": 2}},
     )
     figure.add_vline(0, line={"color": INK, "width": 1, "dash": "dash"})
-    figure.update_xaxes(title="movement, each in its column's own unit")
-    figure.update_yaxes(autorange="reversed", type="category", categoryorder="array", categoryarray=names)
+    figure.update_xaxes(title=as_axis("movement, each in its column's own unit"))
+    name_rows(figure, [*map(words, answer["expected"])])
     return figure
 
 
