@@ -136,5 +136,5 @@ def welfare(found: Mapping[str, Mapping[str, Any]], bound: float | None) -> go.F
         figure.add_vline(bound, line=line)
     figure.update_layout(showlegend=False)
     figure.update_xaxes(title="social welfare, units of utility", rangemode="tozero")
-    figure.update_yaxes(autorange="reversed", automargin=True)
+    figure.update_yaxes(range=[len(found) - 0.5, -0.8], automargin=True)  # with room for the number of the first
     return figure

@@ -174,7 +174,8 @@ def name_rows(figure: go.Figure, names: Sequence[str]) -> None:
     """
     labels = [_broken(name, ROW_NAME, LINES) for name in names]
     more = max((label.count("<br>") for label in labels), default=0)
-    figure.update_layout(height=figure.layout.height + max(0, (1 + more) * LINE - ROW) * len(names))
+    taller = max(0, (1 + more) * LINE - ROW) * len(names)
+    figure.update_layout(height=figure.to_dict()["layout"]["height"] + taller)
     at = [*map(as_label, names)]
     order = {"categoryorder": "array", "categoryarray": at, "tickvals": at, "ticktext": labels}
     figure.update_yaxes(autorange="reversed", type="category", **order)

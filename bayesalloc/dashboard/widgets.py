@@ -138,7 +138,8 @@ def _jobs(own: Mine, *, running: bool) -> None:
 
 
 def _results(job: Job, place: int) -> None:
-    st.caption(f"Results: {job.out}")
+    if job.out.is_dir():
+        st.caption(f"Results: {job.out}")
     for name, label, kind in (
         ("report.html", "Report", "text/html"),
         ("allocate.json", "Result (JSON)", "application/json"),
