@@ -52,7 +52,7 @@ def job(problem: Problem, home: Path, *, anew: bool = False) -> Job:
         if known is None or (anew and known.state not in ("running", "done")):
             home.mkdir(parents=True, exist_ok=True)
             file = home / f"size_{next(_count)}.npz"
-            np.savez(file, allow_pickle=False, **{name: np.asarray(part) for name, part in problem._asdict().items()})
+            np.savez(file, *map(np.asarray, problem))
             title = f"Getting ready for {size.agents} agents and {size.tasks} tasks"
             _jobs[size] = Job(title, [[str(file)]], file, module=__name__)
         return _jobs[size]
@@ -65,8 +65,8 @@ def _cache_everything(folder: str) -> None:
 
 def _compile(file: Path) -> None:
     """Make everything that pages show of an instance, once."""
-    with np.load(file, allow_pickle=False) as arrays:
-        problem = Problem(**{name: arrays[name] for name in Problem._fields})
+    with np.load(file) as arrays:
+        problem = Problem(*arrays.values())
     for place, method in enumerate(negotiating.AT_ONCE):
         print(f"{100 * place // len(negotiating.AT_ONCE)}% {method}", file=sys.stderr, flush=True)
         negotiating.made(problem, method)
