@@ -70,11 +70,10 @@ def test_arrivals_follow_the_setting():
     assert fixed.resources.tolist() == [[1, 1]] * 4 + [[11, 11]] * 4
 
 
-@pytest.mark.parametrize("layout", ["thesis", "shuffled"])
-def test_stock_and_cost_leave_the_rest_of_an_instance_as_it_was(layout):
+def test_stock_and_cost_leave_the_rest_of_an_instance_as_it_was():
     """And nothing is compiled for them: the network is drawn by a program that knows nothing of them."""
     one, other = (
-        instance(Setting(layout=layout, tasks=(1, 2), provider_stock=(stock,), per_item=cost), KEY)
+        instance(Setting(layout="shuffled", tasks=(1, 2), provider_stock=(stock,), per_item=cost), KEY)
         for stock, cost in ((6, 1.0), (9, 2.5))
     )
     assert (one.resources[4:] == 6).all() and (other.resources[4:] == 9).all() and other.per_item == 2.5

@@ -83,7 +83,7 @@ def _ready(own: Mine, problem: Problem) -> bool:
     """Whether programs for an instance of this size are there; a job compiles them where they are not."""
     job = readying.job(problem, own.home)
     own.jobs[:] = [each for each in own.jobs if each is not job]
-    if job.state in ("cancelled", "failed") and st.button("Get ready for an instance of this size"):
+    if job.state not in ("running", "done") and st.button("Get ready for an instance of this size"):
         job = readying.job(problem, own.home, anew=True)
     if job.state != "done":
         own.jobs.append(job)
