@@ -1,6 +1,7 @@
 """The fields of a file: names, units, ranges, defaults and meanings, read from the types by which it is checked."""
 
 import inspect
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -9,12 +10,16 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import NODEFAULT, inspect as types
 
+from bayesalloc.errors import quoted
+
 KINDS = {
     types.FloatType: "number",
     types.IntType: "whole number",
     types.StrType: "text",
     types.BoolType: "true or false",
 }
+WORDS = {"float": "a number", "int": "a whole number", "str": "a text", "array": "a list", "object": "a table"}
+UNLIKE = re.compile(r"Expected `(?P<kinds>[^`]+)`, got `[^`]+` - at `\$\.(?P<where>[^`]+)`")
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
@@ -62,6 +67,24 @@ def fields(kind: type[msgspec.Struct]) -> list[Field]:
     rate [1]: share of income that is paid. (number, at least 0, at most 1, default 0.2)
     """
     return list(_of_struct(types.type_info(kind), ""))
+
+
+def unlike(error: Exception, data: bytes) -> str:
+    """What msgspec says of a value of another kind in a JSON document, with the value and in words; "" of other faults.
+
+    >>> fault = msgspec.ValidationError("Expected `float`, got `str` - at `$.edges[0][0]`")
+    >>> unlike(fault, b'{"edges": [["a", 1]]}')
+    "edges[0][0] is 'a'; it must be a number"
+    """
+    found = UNLIKE.fullmatch(str(error))
+    if found is None:
+        return ""
+    value = msgspec.json.decode(data)
+    for step in re.findall(r"\w+", found["where"]):
+        value = value[int(step) if isinstance(value, list) else step]
+    shown = f"'{quoted(value)}'" if isinstance(value, str) else quoted(json.dumps(value, ensure_ascii=False))
+    allowed = [WORDS.get(each, each) for each in found["kinds"].split(" | ")]
+    return f"{found['where']} is {shown}; it must be {' or '.join(allowed)}"
 
 
 def unit_of(kind: type[msgspec.Struct], where: Sequence[str]) -> str:

@@ -3,7 +3,10 @@
 Each size runs in a process of its own, so that its peak memory is its own. Before the round there were 16 others, which
 the knapsack funded; seconds are after compilation, and the least of three; a relearning begins where the schedule does.
 
-    python benchmarks/funding_scale.py [--projects 30 100 300 1000 3000]
+With `--closed` it is rounds of the closed loop instead: the centre learns and proposes, agencies of ten projects act
+and, after 20 rounds, learn. One world is played twice, and the second time is measured, when all is compiled.
+
+    python benchmarks/funding_scale.py [--projects 30 100 300 1000 3000] [--closed]
 """
 
 import argparse
@@ -15,6 +18,35 @@ import time
 from pathlib import Path
 
 ROUNDS = 16
+
+
+def measure_closed(projects: int, seed: int) -> dict[str, float]:
+    import jax
+    import numpy as np
+
+    from bayesalloc.models.altruism import World, consortium
+    from bayesalloc.models.funding.closed_loop import ONLINE, online
+    from bayesalloc.stepping import advance, begin
+
+    world = World(n_projects=projects)
+    env, policy = consortium(world), online(world)
+    for _ in range(2):
+        standing, seconds = begin(env, jax.random.key(seed), replicates=1), []
+        memory = policy.start(standing)
+        for _ in range(ONLINE.rollout + 1):
+            start = time.perf_counter()
+            share, memory = policy.act(memory, standing)
+            standing, happened = advance(env, standing, share)
+            memory = policy.told(memory, jax.block_until_ready(happened))
+            seconds.append(time.perf_counter() - start)
+    return {
+        "projects": projects,
+        "agencies": world.n_agencies,
+        "round_s": round(float(np.median(seconds)), 3),
+        "agencies_learn_s": round(seconds[-1], 2),
+        "largest_s": round(max(seconds), 2),
+        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+    }
 
 
 def measure(projects: int, seed: int) -> dict[str, float]:
@@ -71,15 +103,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--projects", type=int, nargs="+", default=[30, 100, 300, 1000, 3000])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--closed", action="store_true", help="rounds of the closed loop")
     parser.add_argument("--one", action="store_true", help="measure in this process and print")
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(options.projects[0], options.seed)))
+        one = measure_closed if options.closed else measure
+        print(json.dumps(one(options.projects[0], options.seed)))
         return
     rows = []
     for projects in options.projects:
         command = [sys.executable, __file__, "--one", "--projects", str(projects), "--seed", str(options.seed)]
+        command += ["--closed"] * options.closed
         rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         print(rows[-1], flush=True)
     if options.out is not None:

@@ -9,7 +9,12 @@ into the rival's own file, in `models/funding`, to three digits.
 Of Bayesian optimisation one number is tuned, beta of the acquisition beta mu + sigma: it is tried at each of BETAS, of
 which those up to 1 are the published range, and infinity is the mean alone.
 
-    python benchmarks/funding_tuning.py bo --worlds 8 --rounds 40
+    python benchmarks/funding_tuning.py bo --worlds 8 --rounds 60
+
+And in worlds whose estimates are worse or better, it is tried with a table that says of them how far they are off, as
+they would be at each of RHOS: what a wrong statement costs, beside none at all.
+
+    python benchmarks/funding_tuning.py stated --worlds 8 --rounds 60
 """
 
 import argparse
@@ -53,6 +58,7 @@ RIVALS = {
 }
 APART = 1_000_000  # seed of the worlds
 BETAS = (0.1, 0.3, 1.0, 3.0, 10.0, np.inf)
+RHOS = (0.3, 0.6, 0.9)  # correlations of estimates and effects
 
 
 def betas(worlds, rounds):
@@ -62,25 +68,46 @@ def betas(worlds, rounds):
         beta: fund(World(), env, key, worlds=worlds, rounds=rounds, kappa=1.0 / beta).share_of_oracle for beta in BETAS
     }
     for beta, share in found.items():
-        more = (share - found[BETAS[-1]]).mean(1)
-        numbers = {
-            "share": share.mean(),
-            "round 20": share[:, 19].mean(),
-            "over the mean alone": more.mean(),
-            "error": more.std(ddof=1) / worlds**0.5,
+        told({"beta": beta}, share, found[BETAS[-1]])
+
+
+def stated(worlds, rounds):
+    """The mean share of the oracle with each statement about estimates, and what it is over that without any."""
+    for rho in (RHOS[0], RHOS[-1]):
+        world, key = World(rho=rho), jax.random.key(APART)
+        env, off = consortium(world), {None: 0.0} | {each: World(rho=each).estimate_error for each in RHOS}
+        found = {
+            said: fund(world, env, key, worlds=worlds, rounds=rounds, stated=error).share_of_oracle
+            for said, error in off.items()
         }
-        print(json.dumps({"beta": beta} | {name: round(float(value), 4) for name, value in numbers.items()}))
+        for said, share in found.items():
+            told({"rho": rho, "stated": said}, share, found[None])
+
+
+def told(of, share, beside):
+    """Prints a row: the share of the oracle by world and round, and what it is over another's, paired."""
+    more = (share - beside).mean(1)
+    numbers = {
+        "share": share.mean(),
+        "round 20": share[:, 19].mean(),
+        "more": more.mean(),
+        "error": more.std(ddof=1) / len(more) ** 0.5,
+    }
+    print(json.dumps(of | {name: round(float(value), 4) for name, value in numbers.items()}), flush=True)
+
+
+OURS = {"bo": betas, "stated": stated}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("rival", choices=(*RIVALS, "bo"))
+    parser.add_argument("rival", choices=(*RIVALS, *OURS))
     parser.add_argument("--tries", type=int, default=20)
     parser.add_argument("--worlds", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=500)
     options = parser.parse_args()
-    if options.rival == "bo":
-        betas(options.worlds, options.rounds)
+    if options.rival in OURS:
+        OURS[options.rival](options.worlds, options.rounds)
         return
     policy, record, ranges = RIVALS[options.rival]
     draws = np.random.default_rng(APART)

@@ -28,7 +28,7 @@ def drawn(model, record: str | Path, *, draws: int = 4, **options) -> xr.DataTre
     kinds = ("sample", "deterministic")
     names = [name for name, site in traces[0].items() if site["type"] in kinds and not site.get("is_observed")]
     values = {name: np.stack([np.asarray(trace[name]["value"]) for trace in traces])[None] for name in names}
-    observed = {name: np.asarray(s["value"]) for name, s in traces[0].items() if s.get("is_observed")}
+    observed = trees.observed(traces[0], traces[-1])
     observed.pop("mechanism", None)
     dims, coords = trees.dimensions(problem, traces[0])
     constant = trees.constants(problem, observed, list(observed))

@@ -1,5 +1,6 @@
 """A person's walk through the dashboard, in a real browser."""
 
+import json
 import os
 import shutil
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +19,15 @@ RECORD = "year,forest_health,erosion\n" + "".join(
     f"{2000 + i},{0.4 + 0.02 * i:.2f},{0.6 - 0.01 * i:.2f}\n" for i in range(12)
 )
 BAD = "year,forest_health,erosion\n2000,1.4,0.6\n2001,0.5,0.6\n"
+PROJECTS = """project,impact_per_1000usd,current,room_usd
+wells in the far north of the country,5,100000,400000
+nets,9,200000,600000
+"""
+INSTANCE = """{"agents": 3, "edges": [[0, 1], [1, 2]], "resource_types": 1, "resources": [[1], [0], [5]],
+ "tasks": [{"agent": 0, "utility": 10, "requires": [3]}]}"""
 PLOT, PATIENCE = ".js-plotly-plot", 60_000
 WIDER = """[...document.querySelectorAll('.stMain *')].filter(each =>
-    each.getBoundingClientRect().right > 391 && !each.closest('.scroll') && !each.closest('.js-plotly-plot')
+    each.getBoundingClientRect().right > 391 && !each.closest('.scroll, .js-plotly-plot, .st-key-wide_graph')
 ).map(each => each.outerHTML.slice(0, 90))"""  # what is wider than a screen of 390 pixels
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 
@@ -83,9 +91,10 @@ def idle(page):
 
 
 def upload(page, place, name, text):
+    """Give a file to the place of that name."""
     idle(page)
     files = [{"name": name, "mimeType": "text/csv", "buffer": text if isinstance(text, bytes) else text.encode()}]
-    page.locator("input[type=file]").nth(place).set_input_files(files)
+    page.get_by_test_id("stFileUploader").filter(has_text=place).locator("input").set_input_files(files)
 
 
 def test_a_walk(page, server, tmp_path):
@@ -100,9 +109,9 @@ def test_a_walk(page, server, tmp_path):
         idle(page)
         page.wait_for_selector(PLOT)
     page.get_by_text("Upload a mechanism").click()
-    upload(page, 1, "bad.csv", BAD)
+    upload(page, "Record (CSV)", "bad.csv", BAD)
     page.get_by_text("bad.csv, line 2, column 'forest_health': is 1.4").wait_for()
-    upload(page, 1, "../../mine.csv", RECORD)
+    upload(page, "Record (CSV)", "../../mine.csv", RECORD)
     page.get_by_role("button", name="Fit the model to").click()
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("Cancelled; no results were written.").wait_for()
@@ -116,6 +125,97 @@ def test_a_walk(page, server, tmp_path):
     made = sorted(path.name.split("-", 2)[2][:3] for path in server[1].iterdir() if path.name != "uploads")
     assert made == ["com"], "the cancelled job left results"
     assert all(path.resolve().is_relative_to(server[1].resolve()) for path in server[1].rglob("*"))
+
+
+def go(page, name):
+    page.get_by_role("link", name=name).first.click()
+    page.wait_for_selector(f"[data-testid=stTopNavLink][aria-current=page]:has-text('{name}')")
+    idle(page)
+
+
+def view(page, name):
+    page.get_by_test_id("stButtonGroup").get_by_text(name, exact=True).click()
+    idle(page)
+
+
+def take(page, button):
+    """What a button downloads."""
+    with page.expect_download() as waited:
+        page.get_by_role("button", name=button, exact=True).first.click()
+    return Path(waited.value.path()).read_text()
+
+
+def narrow(page):
+    """Nothing is wider than a telephone."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_timeout(300)
+    assert not page.evaluate(WIDER)
+    page.set_viewport_size({"width": 1280, "height": 1400})
+    idle(page)
+
+
+def test_the_other_pages(page):
+    """Each takes a file, names what is wrong with a bad one, does what it is for, and has something to take away.
+
+    While a job runs somebody looks at another page.
+    """
+    go(page, "Funding")
+    upload(page, "Projects (CSV)", "bad.csv", "project,impact_per_1000usd\nwells,x\n")
+    page.get_by_text("bad.csv, line 2, column 'impact_per_1000usd': is 'x'").wait_for()
+    upload(page, "Projects (CSV)", "north.csv", PROJECTS)
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_text("Begin north").wait_for()
+    go(page, "Budgets")
+    page.get_by_text("Upload your books").click()
+    upload(page, "Books (CSV)", "bad.csv", "a,b\n1,2\n1,x\n")
+    page.get_by_text("bad.csv, line 3, column 'b': is 'x'").wait_for()
+    view(page, "Causes")
+    page.wait_for_selector(PLOT)
+    narrow(page)
+    view(page, "Comments")
+    page.get_by_label("Who says it").fill("Head of operations")
+    page.get_by_label("Who says it").press("Enter")
+    page.get_by_role("button", name="Keep it").click()
+    page.get_by_text("operations must not change").wait_for()
+    idle(page)
+    assert 'frozen = ["operations"]' in take(page, "What is known (TOML)")
+    go(page, "Funding")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.get_by_text("Proposal: running").wait_for()
+    go(page, "Networks")
+    view(page, "Round by round")
+    page.get_by_text("Beside each agent").wait_for()
+    page.get_by_text("What may go wrong").click()
+    page.get_by_role("slider", name="Messages lost").press("End")
+    view(page, "Welfare")
+    page.locator("td, th", has_text="dec-grd, nothing wrong").wait_for()
+    narrow(page)
+    assert "dec-price" in take(page, "Welfare (CSV)")
+    view(page, "The problem")
+    page.get_by_text("Upload an instance").click()
+    upload(page, "Instance (JSON)", "bad.json", INSTANCE.replace("[0, 1]", '["a", "b"]'))
+    page.get_by_text("bad.json: edges[0][0] is 'a'; it must be a number").wait_for()
+    upload(page, "Instance (JSON)", "mine.json", INSTANCE)
+    page.locator("input[value='mine.json']").wait_for()
+    idle(page)
+    assert json.loads(take(page, "Instance (JSON)"))["agents"] == 3
+    go(page, "Funding")
+    page.get_by_text("Expected impact of this split").wait_for()
+    narrow(page)
+    assert "nets" in take(page, "allocation.csv")
+    go(page, "Runs")
+    page.get_by_text("optimize ask north.json").wait_for()
+    narrow(page)
+    assert "<html" in take(page, "report.html")
+    page.get_by_role("button", name="Repeat it").click()
+    page.get_by_text("cannot be repeated").wait_for()
+    go(page, "Funding")
+    page.get_by_text("Tell what happened").click()
+    page.get_by_label("Reported in total").fill("2500")
+    page.get_by_label("Reported in total").press("Enter")
+    idle(page)
+    page.get_by_role("button", name="Tell", exact=True).click()
+    page.get_by_text("rounds of which something is known: 1").wait_for()
 
 
 def test_it_can_be_read_on_a_telephone(page):

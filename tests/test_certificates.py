@@ -503,6 +503,19 @@ def test_a_counterfactual_has_the_recorded_years_and_what_is_to_be_kept_in_mind(
     found = judged()
     assert (found.verdict, [*found.issued]) == ("verified", ["certified"]), found
 
+    # A posterior of another record that says that it is of this one, with all hashes made to fit.
+    (tmp_path / "other.csv").write_text((tmp_path / "record.csv").read_text().replace("2001,0.", "2001,0.0", 1))
+    other, file = drawn(watershed, tmp_path / "other.csv"), Path("cert/evidence/inputs/posterior.nc")
+    other.attrs["record"] = (tmp_path / "record.csv").read_text()
+    save_tree(other, file)
+    origin = json.loads(Path("cert", evidence.ORIGIN).read_text())
+    origin["inputs"]["posterior.nc"] = hashed(file)
+    Path("cert", evidence.ORIGIN).write_text(json.dumps(origin))
+    sealed()
+    found = judged()
+    assert found.verdict == "false" and "was fitted to another record than it carries" in found.why, found
+    assert "its observed 'forest_health'" in found.why
+
 
 def test_identifiers_are_those_of_other_implementations():
     """Those of npm's multiformats, @ipld/dag-cbor and canonicalize: see hypercerts/vectors.mjs."""

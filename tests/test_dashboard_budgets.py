@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bayesalloc.dashboard import causes, comments, office, proposals
+from bayesalloc import InputError
+from bayesalloc.dashboard import causes, comments, jobs, office, outturns, proposals
 from bayesalloc.dashboard.state import Mine
 from bayesalloc.discovery.graph import from_json
 from bayesalloc.discovery.knowledge import Goal, read_office
@@ -118,20 +119,51 @@ def test_weights_choose_among_the_points_of_the_front(opened):
 
 
 def test_a_proposal_from_uploads_is_the_command_lines(opened):
-    """A job, whose answer the page shows; names from data are neither HTML nor markdown."""
+    """A job, whose answer the page shows; names from data are neither HTML nor markdown.
+
+    It is asked for together with what happened later, which stands beside the forecast in a view of its own.
+    """
     page, own = opened(small(), KNOWLEDGE)
     assert "no proposal from these books yet" in page.info[0].value
-    press(page, "Propose what to change next")
+    later = own.home / "later.csv"
+    later.write_text(f"condition,a,b,result,{NASTY}\n0.5,1,-1,99,0.1\n")
+    own.files["actuals"] = {"later.csv": later}
+    view(page, "What happened")
+    assert "no forecast beside what happened" in page.info[0].value
+    press(page, "Set it beside the forecast")
     (job,) = own.jobs
     job.wait(120.0)
     assert job.state == "done", job.said
     found = json.loads((job.out / "budget.json").read_text())
-    text = shown(page.run())
+    happened = view(page.run(), "What happened")
+    assert "Of 2 numbers that were forecast, 1 lie in their 89 % intervals." in [each.value for each in page.markdown]
+    assert ">99.0<" in happened and ">no<" in happened and NASTY not in happened
+    missed = outturns._missed(found["actuals"])
+    (wide,) = [trace for trace in missed.data if trace.name == "outside"]
+    assert wide.y == ("result",) and wide.x[0] > 1
+    text = view(page, "Proposal")
     assert "raise a by 5.0 %" in text and "raise a by 5.0 %" in found["answer"][0]
     assert "&lt;b&gt;x[y](z)" in text and "<b>x" not in text
     assert NASTY not in " ".join(each.value for each in [*page.markdown, *page.caption, *page.info])
     (job.out / "budget.json").write_text("{}")
     assert "was changed" in page.run().error[0].value
+
+
+def test_a_policys_changes_and_other_intervals_are_asked_for_as_on_the_command_line(opened, monkeypatch):
+    started = []
+    monkeypatch.setattr(jobs.Job, "_run", lambda job: started.extend(job.commands))
+    page, own = opened(small(), KNOWLEDGE)
+    own.files["policy"] = {"office.policy": own.home / "office.policy"}
+    page.run()
+    next(each for each in page.select_slider if each.label.startswith("Intervals")).set_value(95)
+    next(each for each in page.text_input if each.label.startswith("Weights")).set_value("0.6, 0.2,0.2").run()
+    press(page, "Propose what to change next")
+    asked = started[0][started[0].index("--lambda") :]
+    assert asked[:6] == ["--lambda", "1", "--interval", "0.95", "--policy", f"{own.home / 'office.policy'}:0.6,0.2,0.2"]
+    jobs._running.clear()
+    (own.home / "office.policy").write_text("no policy")
+    with pytest.raises(InputError, match=r"office.policy: is not a policy of bayesalloc"):
+        proposals._check_policy(own.home / "office.policy")
 
 
 def say(page, who, kind, column):

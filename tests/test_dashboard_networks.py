@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -10,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from bayesalloc import InputError
 from bayesalloc.allocators import read_problem
 from bayesalloc.allocators.problem import to_json
-from bayesalloc.dashboard import jobs, negotiating, networks
+from bayesalloc.dashboard import jobs, negotiating, networks, readying
 from bayesalloc.dashboard.drawing import Move
 from bayesalloc.dashboard.negotiating import FIRST, NOTHING, ROUNDS, Wrong
 
@@ -76,13 +78,21 @@ def test_an_instance_that_is_uploaded_names_no_other_file(graph, tmp_path):
 
 
 @pytest.fixture
-def page(monkeypatch, tmp_path, chain):
-    """The page, showing the chain."""
+def opened(monkeypatch, tmp_path, chain):
+    """The page, showing the chain, whose programs nobody has compiled."""
     monkeypatch.setenv("BAYESALLOC_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(negotiating, "generated", lambda *_: chain)
+    monkeypatch.setattr(readying, "_jobs", {})
     networks._generated.clear()
-    yield AppTest.from_function(script, default_timeout=60).run()
+    yield AppTest.from_function(script, default_timeout=60)
     networks._generated.clear()
+
+
+@pytest.fixture
+def page(monkeypatch, opened):
+    """The page, ready to show everything of the chain."""
+    monkeypatch.setattr(readying, "job", lambda *_: SimpleNamespace(state="done"))
+    return opened.run()
 
 
 def script():
@@ -111,6 +121,38 @@ VIEWS = {
 def test_every_view_shows_itself(view, says, page):
     shown = said(page, view)
     assert all(each in shown for each in says)
+
+
+def test_what_is_new_is_compiled_by_a_job_that_can_be_cancelled(opened, monkeypatch):
+    """Once for all sessions, of which each sees it; then what was asked for is shown."""
+    monkeypatch.setattr(jobs.Job, "_run", lambda _: None)
+    monkeypatch.setattr(networks, "_negotiated", None)  # so that nothing is computed meanwhile
+    opened.run().segmented_control[0].set_value("Round by round").run()
+    (job,) = readying._jobs.values()
+    assert not opened.exception and "is made ready below, once" in opened.info[0].value
+    assert opened.session_state["mine"].jobs == [job] and job.commands[0][0].endswith(".npz")
+    other = AppTest.from_function(script, default_timeout=60).run()
+    other.segmented_control[0].set_value("Welfare").run()
+    assert other.session_state["mine"].jobs == [job]
+    job.state = "cancelled"
+    next(each for each in opened.run().button if each.label.startswith("Get ready")).click().run()
+    (again,) = readying._jobs.values()
+    assert again is not job and opened.session_state["mine"].jobs == [again]
+    jobs._running.clear()
+
+
+def test_the_job_compiles_for_the_very_arrays(chain, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(jobs.Job, "_run", lambda _: None)
+    monkeypatch.setattr(readying, "_jobs", {})
+    job = readying.job(chain, tmp_path)
+    made = []
+    monkeypatch.setattr(negotiating, "made", lambda problem, method: made.append((problem, method)))
+    readying._compile(job.out)
+    assert [method for _, method in made] == [*negotiating.AT_ONCE]
+    assert all(jax.tree.all(jax.tree.map(np.array_equal, problem, chain)) for problem, _ in made)
+    job.said = capsys.readouterr().err
+    assert job.progress == 0.8
+    jobs._running.clear()
 
 
 def test_rounds_are_those_in_which_something_happens(page, chain):

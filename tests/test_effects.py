@@ -157,6 +157,18 @@ def test_variance_is_split_as_it_was_made():
     assert found.prob_positive == pytest.approx(0.977, abs=0.01)  # Phi(1 / 0.5): the chance in futures is gone
 
 
+def test_relative_change_in_any_unit_and_none_of_what_adds_up_to_nothing(watershed):
+    rng = np.random.default_rng(0)
+    control = rng.uniform(1, 3, (50, 4))
+    plain, tiny = (contrast(2 * unit * control, unit * control, 0.89).relative for unit in (1.0, 1e-15))
+    assert plain == pytest.approx(1.0) and tiny == pytest.approx(1.0)
+    assert np.isnan(contrast(control, np.zeros_like(control), 0.89).relative)
+    # under cost sharing what some pay others get: the mean over agents is zero but for rounding
+    tree = ba.compare(watershed, ["cost_sharing", "credit_trading"], KEY, draws=20, futures=2, horizon=5)
+    assert np.isnan(tree["effect_means"]["payment"].sel(statistic="relative").item())
+    assert abs(tree["effect_means"]["payment"].sel(statistic="ate").item()) > 1
+
+
 def test_watershed_arms_by_name_path_and_site(watershed, tmp_path):
     shipped = ba.library.content("mechanisms") / "credit_trading.toml"
     mine = tmp_path / "mine.toml"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bayesalloc as ba
-from bayesalloc.allocators.instances import Among, Setting, arrivals, draw_network, read_setting
+from bayesalloc.allocators.instances import Among, Setting, arrivals, draw_network, instance, read_setting
 
 KEY = jax.random.key(4)
 
@@ -68,6 +68,17 @@ def test_arrivals_follow_the_setting():
     fixed = ba.seed_by_name(lambda: arrivals(Setting(), draw_network(Setting(), KEY)), KEY)()
     assert fixed.utility[:4].tolist() == [4, 9, 16, 25] and fixed.real.all()
     assert fixed.resources.tolist() == [[1, 1]] * 4 + [[11, 11]] * 4
+
+
+def test_stock_and_cost_leave_the_rest_of_an_instance_as_it_was():
+    """And nothing is compiled for them: the network is drawn by a program that knows nothing of them."""
+    one, other = (
+        instance(Setting(layout="shuffled", tasks=(1, 2), provider_stock=(stock,), per_item=cost), KEY)
+        for stock, cost in ((6, 1.0), (9, 2.5))
+    )
+    assert (one.resources[4:] == 6).all() and (other.resources[4:] == 9).all() and other.per_item == 2.5
+    same = other._replace(resources=one.resources, per_item=one.per_item)
+    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), one, same))
 
 
 def test_among_says_how_likely_each_value_is():

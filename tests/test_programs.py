@@ -218,3 +218,23 @@ def test_a_file_loaded_again_is_the_same_program_until_it_changes(tmp_path, comp
     assert not found
     path.write_text(text.replace("2.0 * x", "30.0 * x"))
     np.testing.assert_allclose(compare().sel(statistic="ate"), 15.0 * before.sel(statistic="ate"), rtol=1e-5)
+
+
+def test_products_of_matrices_are_in_single_precision_on_every_device():
+    """What a GPU multiplies in 10 bits by default is multiplied in 24, in effects, simulations and fits."""
+    seen = set()
+
+    def model(x, y=None):
+        seen.add(jax.config.jax_default_matmul_precision)
+        slope = numpyro.sample("slope", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+        numpyro.sample("y", dist.Normal(x @ slope, 1.0).to_event(1), obs=y)
+
+    assert "precision=(Precision.HIGHEST" in str(jax.make_jaxpr(once(lambda x: x @ x))(jnp.ones((2, 2))))
+    x = np.ones((3, 2), np.float32)
+    ba.compare(model, {"a": {"slope": np.zeros(2)}, "b": {"slope": np.ones(2)}}, KEY, data={"x": x}, **SMALL)
+    assert "highest" in seen
+    seen.clear()
+    ba.fit(model, {"y": np.zeros(3)}, KEY, data={"x": x}, warmup=10, draws=10, chains=1)
+    assert "highest" in seen
+    with jax.default_matmul_precision("bfloat16"):  # a user who has said so
+        assert "HIGHEST" not in str(jax.make_jaxpr(once(lambda x: x @ x))(jnp.ones((2, 2))))

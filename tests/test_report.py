@@ -58,7 +58,8 @@ def fitted(watershed):
     tree = xr.DataTree.from_dict(
         {"posterior": sites, "prior": sites, "posterior_predictive": sites[data], "observed_data": observed}
     )
-    rows = [f"{year},0.4,0.6,cost_sharing" for year in YEARS]
+    values = zip(YEARS, *(observed[f"{name}_observed"].values for name in ("forest_health", "erosion")), strict=True)
+    rows = [f"{year},{'' if np.isnan(health) else health},{erosion},cost_sharing" for year, health, erosion in values]
     tree.attrs = {
         "model": "watershed", "method": "nuts", "mechanism": "", "arms": '["cost_sharing"]', "warnings": "[]",
         "record": "\n".join(["year,forest_health,erosion,mechanism", *rows]), "record_name": "record.csv",

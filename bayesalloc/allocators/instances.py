@@ -309,12 +309,15 @@ def arrivals(setting: Setting, joined: Bool[Array, "agent agent"], slots: int = 
     )
 
 
-@functools.partial(jax.jit, static_argnames="setting")
 def instance(setting: Setting, key: Array) -> Problem:
     """One instance: a network, and what arrives in an episode on it."""
     network_key, key = jax.random.split(key)
+    sort = Setting(network=setting.network, agents=setting.agents, degree=setting.degree, layout=setting.layout)
     with handlers.seed(rng_seed=key):
-        return arrivals(setting, draw_network(setting, network_key))
+        return arrivals(setting, _drawn(sort, network_key))
+
+
+_drawn = jax.jit(draw_network, static_argnums=0)  # compiled once for each sort of network
 
 
 def fullest(setting: Setting) -> Problem:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from bayesalloc.allocators.files import read_bytes
 from bayesalloc.allocators.networks import LONGEST, SHORTEST, described, lengths, read_network
 from bayesalloc.errors import InputError, quoted
-from bayesalloc.fields import Field, fields
+from bayesalloc.fields import Field, fields, unlike
 
 LARGEST = 2**24  # integers up to here are exact in float32, and so are sums of them below it
 LEAST = 1e-9  # utility or cost, if not 0: what float32 holds beside the others
@@ -226,7 +226,9 @@ def read_instance(path: str | Path, length: str | None = None, *, alone: bool = 
     try:
         document = msgspec.json.decode(data, type=_Document)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {quoted(error)}") from None
+        said = unlike(error, data) or quoted(error)
+        hint = "; an edge joins two agents by their numbers, counted from 0" if said.startswith("edges[") else ""
+        raise InputError(f"{path}: {said}{hint}") from None
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply") from None
     del data

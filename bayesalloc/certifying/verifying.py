@@ -24,6 +24,7 @@ from bayesalloc.certifying.issuing import CERT, PICTURE, RECORDS, tolerance_of
 from bayesalloc.certifying.reading import Cert, Wrong, issued, opened
 from bayesalloc.certifying.statements import Statement
 from bayesalloc.errors import InputError, listed, quoted, sentence
+from bayesalloc.inference.posing import ANOTHER_RECORD
 from bayesalloc.provenance import Origin, devices, differences, hashed, versions
 from bayesalloc.repeating import Difference, Run
 from bayesalloc.report import card, certificates
@@ -254,6 +255,8 @@ def _once_more(
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
         why = sentence(lines[-1].removeprefix("bayesalloc: "))
+        if ANOTHER_RECORD in why:
+            raise Wrong(evidence.INPUTS, why)
         return Difference(evidence.ORIGIN, f"the command does not run here: {why}", math.inf)
     new = repeating.read(temporary / "again")
     if new.origin is None or new.origin.seed != run.origin.seed:

@@ -1,16 +1,19 @@
-"""The Budgets page: what to change next and why, other ways, what causes what, effects, and what stakeholders say."""
+"""The Budgets page: what to change next and why, other ways, causes, effects, what stakeholders say, what happened."""
+
+from collections.abc import Sequence
 
 import streamlit as st
 
-from bayesalloc.dashboard import causes, comments, forest, office, proposals, widgets
+from bayesalloc.dashboard import causes, comments, forest, office, outturns, proposals, widgets
 from bayesalloc.dashboard.office import EXAMPLE, NOTHING, Desk, Made
 from bayesalloc.dashboard.state import Mine, mine
 from bayesalloc.discovery.books import Books, read_books
 from bayesalloc.discovery.knowledge import Office, read_office
 from bayesalloc.errors import InputError, sentence
+from bayesalloc.records import Table
 from bayesalloc.report.words import words
 
-VIEWS = ("Proposal", "Other ways", "Causes", "Effects", "Comments")
+VIEWS = ("Proposal", "Other ways", "Causes", "Effects", "Comments", "What happened")
 
 
 def page() -> None:
@@ -52,14 +55,24 @@ def _desk(own: Mine) -> Desk:
 
 def _show(desk: Desk, table: Books, known: Office) -> None:
     """The view that is chosen."""
-    views = {"Other ways": _other_ways, "Causes": _causes, "Effects": _effects, "Comments": _comments}
+    views = {
+        "Other ways": _other_ways,
+        "Causes": _causes,
+        "Effects": _effects,
+        "Comments": _comments,
+        "What happened": _happened,
+    }
     view = st.segmented_control("Show", VIEWS, default=VIEWS[0], key="budgets view", label_visibility="collapsed")
     views.get(str(view), _proposal)(desk, table, known)
 
 
 def _chosen(desk: Desk, command: str, called: str) -> Made | None:
     """One of the results that there are for these books, the last one unless another is chosen."""
-    there = {made.label: made for made in desk.made(command)}
+    return _of([*desk.made(command)], called)
+
+
+def _of(every: Sequence[Made], called: str) -> Made | None:
+    there = {made.label: made for made in every}
     if not there:
         st.info(f"There is no {called} from these books yet; ask for one.")
         return None
@@ -81,8 +94,10 @@ def _proposal(desk: Desk, table: Books, known: Office) -> None:
         proposals.proposed(made.answer)
     office.check(table, known, desk.knowledge)
     price = st.select_slider(proposals.PRICE, proposals.PRICES, 1.0)
+    with st.expander("Other intervals, or the changes of a learned policy"):
+        more = proposals.asked(desk.own)
     if st.button("Propose what to change next"):
-        _start(desk, "budget", "Proposal", "--lambda", f"{price:g}")
+        _start(desk, "budget", "Proposal", "--lambda", f"{price:g}", *more)
 
 
 def _other_ways(desk: Desk, table: Books, known: Office) -> None:
@@ -113,6 +128,24 @@ def _effects(desk: Desk, table: Books, known: Office) -> None:
     outcome = right.selectbox("What it is to move", table.names, table.names.index(goal[0]), words)
     if st.button("Ask for this effect", disabled=treatment == outcome):
         _start(desk, "effect", "Effect", "--treatment", treatment, "--outcome", outcome)
+
+
+def _happened(desk: Desk, table: Books, known: Office) -> None:
+    """What was forecast of a later period, and what happened in it; or how to ask for it."""
+    if made := _of([made for made in desk.made("budget") if made.answer["actuals"]], "forecast beside what happened"):
+        outturns.outturns(made.answer)
+    office.check(table, known, desk.knowledge)
+    st.write("A table of a period after the books, with their columns: what was decided, and what happened.")
+    widgets.uploaded("What happened (CSV)", "actuals", desk.own, Table)
+    there = desk.own.files.get("actuals", {})
+    if desk.books == EXAMPLE:
+        example = office.example()["next_quarter"]
+        widgets.downloads([("Try with the example office's next_quarter.csv", example, "next_quarter.csv", "text/csv")])
+    if not there:
+        return
+    chosen = st.selectbox("Table", [*there], len(there) - 1)
+    if st.button("Set it beside the forecast"):
+        _start(desk, "budget", "What happened", "--actuals", str(there[chosen]))
 
 
 def _comments(desk: Desk, table: Books, known: Office) -> None:

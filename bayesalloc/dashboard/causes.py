@@ -21,7 +21,10 @@ WIDTHS = ((SURE, 3.2), (0.5, 1.8), (0.0, 0.9))  # at least in so many of the tab
 ROW, BOW, STEPS, FEW = 34, 0.35, 8, 16  # pixels; of a column; parts of a bow; edges that are labelled
 
 WIDE = """<style>.st-key-wide_graph { overflow-x: auto; }
-.st-key-wide_graph > * { min-width: 50rem; }</style>"""  # a screen may be narrower
+.st-key-wide_graph > * { min-width: 50rem; }
+.narrow { display: none; color: #59636e; font-size: .85rem; }
+@media (max-width: 54rem) { .narrow { display: block; } }</style>"""  # a screen may be narrower
+ASIDE = '<div class="narrow">Wider than the screen: move it sideways, or choose one column above.</div>'
 
 
 class Edge(NamedTuple):
@@ -47,7 +50,8 @@ def causes(answer: Answer, tiers: Sequence[Sequence[str]]) -> None:
         nodes = [name for column in columns(graph, tiers) for name in column]
         around = st.selectbox("Edges of", [EVERYTHING, *nodes], format_func=words)
         drawn = graph if around == EVERYTHING else _around(graph, around)
-        st.html(WIDE)
+        if around == EVERYTHING:
+            st.html(WIDE + ASIDE)
         with st.container(key="wide_graph" if around == EVERYTHING else "narrow_graph"):
             widgets.figure(network(drawn, answer, tiers), "graph")
         st.caption(

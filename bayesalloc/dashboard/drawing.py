@@ -15,7 +15,7 @@ BLUE, VERMILION, GREEN = COLOURS[:3]
 LOOKS = {  # what an agent is -> colour and symbol
     "no task": (GREY, "circle-open"),
     "has tasks": (BLUE, "circle"),
-    "all its tasks done": (GREEN, "circle"),
+    "all its tasks done": (GREEN, "diamond"),
     "tasks left undone": (VERMILION, "square"),
     "stopped": (INK, "x"),
 }
@@ -71,16 +71,17 @@ def network(
         figure.add_scatter(
             x=[at[agent][0] for agent in who],
             y=[at[agent][1] for agent in who],
-            mode="markers+text",
+            mode="markers",
             name=kind,
-            text=[labels[agent] for agent in who],
-            textposition="top center",
             hovertext=[f"agent {agent}: {by_type(items[agent])} items by type" for agent in who],
             hoverinfo="text",
             marker={"color": colour, "symbol": symbol, "size": sizes[who], "opacity": 1, "line": {"width": 1.5}},
         )
     for move in sorted(moves, key=lambda each: each.now):
         _arrow(figure, at, move)
+    for agent, label in enumerate(labels):  # after the arrows, which would cross them out
+        over = {"yshift": float(sizes[agent]) / 2 + 9, "showarrow": False, "bgcolor": "#ffffffcc", "borderpad": 0}
+        figure.add_annotation(x=at[agent][0], y=at[agent][1], text=label, **over)
     for axis, update in enumerate((figure.update_xaxes, figure.update_yaxes)):
         low, high = (f(place[axis] for place in at.values()) for f in (min, max))
         room = 0.15 * max(high - low, 0.5)
@@ -135,5 +136,5 @@ def welfare(found: Mapping[str, Mapping[str, Any]], bound: float | None) -> go.F
         figure.add_vline(bound, line=line)
     figure.update_layout(showlegend=False)
     figure.update_xaxes(title="social welfare, units of utility", rangemode="tozero")
-    figure.update_yaxes(autorange="reversed", automargin=True)
+    figure.update_yaxes(range=[len(found) - 0.5, -0.8], automargin=True)  # with room for the number of the first
     return figure

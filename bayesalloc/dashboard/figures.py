@@ -1,6 +1,7 @@
 """The dashboard's figures, in plotly: the colours and terms of the reports, and room for a finger."""
 
 import html
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,10 +17,12 @@ from bayesalloc.report.words import words
 CONFIG = {
     "displaylogo": False,
     "toImageButtonOptions": {"format": "svg"},
-    "modeBarButtonsToRemove": ["select2d", "lasso2d"],
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
 }
 DASHES = ("solid", "dot", "dashdot", "longdash", "longdashdot")  # beside colours, which not everybody tells apart
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "pentagon")
+ROW_NAME, AXIS_NAME, LINES = 20, 34, 3  # characters in a line, and most lines
+LINE, ROW = 15, 26  # pixels of a line, and of a row
 
 
 def blank(title: str, height: int) -> go.Figure:
@@ -162,6 +165,32 @@ def as_label(text: str) -> str:
     return html.escape(visible(text), quote=False)
 
 
+def name_rows(figure: go.Figure, names: Sequence[str]) -> None:
+    """Rows from the top down, with names in lines so short that a telephone has room beside them.
+
+    Args:
+        figure: whose rows are at `as_label(name)` each.
+        names: of the rows.
+    """
+    labels = [_broken(name, ROW_NAME, LINES) for name in names]
+    more = max((label.count("<br>") for label in labels), default=0)
+    taller = max(0, (1 + more) * LINE - ROW) * len(names)
+    figure.update_layout(height=figure.to_dict()["layout"]["height"] + taller)
+    at = [*map(as_label, names)]
+    order = {"categoryorder": "array", "categoryarray": at, "tickvals": at, "ticktext": labels}
+    figure.update_yaxes(autorange="reversed", type="category", **order)
+
+
+def as_axis(text: str) -> str:
+    """What an axis is called, in lines that a telephone has room for."""
+    return _broken(text, AXIS_NAME, LINES)
+
+
+def _broken(text: str, width: int, most: int) -> str:
+    lines = textwrap.wrap(visible(text), width, max_lines=most, placeholder=" \N{HORIZONTAL ELLIPSIS}")
+    return "<br>".join(map(as_label, lines))
+
+
 def _titled(outcome: str, unit: str) -> str:
     return f"{words(outcome).capitalize()}{f', {unit}' if unit else ''}"
 
@@ -201,8 +230,8 @@ def intervals(
             x=[others.get(name) for name in rows], y=names, mode="markers", marker=cross, name="as stated"
         )
     figure.update_layout(showlegend=bool(others))
-    figure.update_xaxes(title=unit)
-    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_xaxes(title=as_axis(unit))
+    name_rows(figure, [*rows])
     return figure
 
 
@@ -218,7 +247,7 @@ def moved(projects: Sequence[Mapping[str, Any]]) -> go.Figure:
     after = {"color": COLOURS[0], "size": 10}
     figure.add_scatter(x=[each["amount"] for each in projects], y=names, mode="markers", marker=after, name="proposed")
     figure.update_xaxes(title="USD in a round")
-    figure.update_yaxes(autorange="reversed", type="category")
+    name_rows(figure, [each["project"] for each in projects])
     return figure
 
 
@@ -231,5 +260,5 @@ def sweep(points: Sequence[Mapping[str, float]], budget: float, unit: str) -> go
     )
     figure.add_vline(budget, line={"color": INK, "width": 1, "dash": "dash"}, annotation_text="now")
     figure.update_xaxes(title="budget of a round, USD")
-    figure.update_yaxes(title=f"expected {unit}")
+    figure.update_yaxes(title=as_axis(f"expected {unit}"))
     return figure

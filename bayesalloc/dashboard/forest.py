@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from bayesalloc.dashboard import widgets
-from bayesalloc.dashboard.figures import add_intervals, as_label, blank
+from bayesalloc.dashboard.figures import add_intervals, as_label, blank, name_rows
 from bayesalloc.report.figures import COLOURS, INK
 from bayesalloc.report.tables import Sheet
 from bayesalloc.report.words import bracket, words
@@ -61,8 +61,7 @@ def _forest(answer: Answer, rows: Sequence[Answer]) -> go.Figure:
         add_intervals(figure, kind, there, (COLOURS[0], "circle", fill))
     figure.add_vline(0, line={"color": INK, "width": 1, "dash": "dash"})
     figure.update_xaxes(title="standard deviations of the column")
-    names = [as_label(words(row["outcome"])) for row in rows]
-    figure.update_yaxes(autorange="reversed", type="category", categoryorder="array", categoryarray=names)
+    name_rows(figure, [words(row["outcome"]) for row in rows])
     return figure
 
 

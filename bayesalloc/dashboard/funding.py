@@ -24,6 +24,12 @@ RISKS = {
     "what is reached with 90 % probability": "quantile:0.1",
 }
 VIEWS = ("What to fund next", "What is believed", "Other rules", "Other budgets")
+RULES = (
+    "Dots are means, lines hold 89 %. Uniform: the same for every project. Proportional: by impact of the first 1,000"
+    " USD; proportional room: by that times the room. Top20: only the fifth with the most impact, equally or by room."
+    " Knapsack: what would be best if what is expected were true and nothing spilled over. As now: what each project"
+    " gets now."
+)
 
 
 def page() -> None:
@@ -147,6 +153,7 @@ def _rules(answer: Mapping[str, Any]) -> None:
     rows = {words(each["name"]): each["impact"] for each in answer["rules"]}
     rows = {"the proposal": answer["asks"][0]["impact"], **rows}
     widgets.figure(figures.intervals(rows, "Expected impact by rule", unit), "rules")
+    st.caption(RULES)
     gains = [
         [words(each["name"]), bracket(each["gain_percent"], "mean"), "yes" if each["allowed"] else "no"]
         for each in answer["rules"]
@@ -157,6 +164,12 @@ def _rules(answer: Mapping[str, Any]) -> None:
         rows = [[str(each["round"]), *(number(each[name]["mean"]) for name in names)] for each in past]
         note = "Mean impact as the projects are believed to be now."
         widgets.table(Sheet("Past rounds by the usual rules", ["round", *map(words, names)], rows), note)
+    listed = [
+        {"rule": each["name"], "allowed": each["allowed"]}
+        | {f"{field}_{part}": value for field in ("impact", "gain_percent") for part, value in each[field].items()}
+        for each in answer["rules"]
+    ]
+    widgets.downloads([("Rules (CSV)", widgets.rows_as_csv(listed), "rules.csv", "text/csv")])
 
 
 def _budgets(answer: Mapping[str, Any]) -> None:
@@ -170,6 +183,7 @@ def _budgets(answer: Mapping[str, Any]) -> None:
         [number(each["budget"], 0), number(each["impact"]), number(each["next_thousand"])] for each in answer["sweep"]
     ]
     widgets.table(Sheet("Other budgets", ["USD", f"expected {unit}", "by the next 1,000 USD"], rows))
+    widgets.downloads([("Budgets (CSV)", widgets.rows_as_csv(answer["sweep"]), "budgets.csv", "text/csv")])
 
 
 def _beliefs(own: Mine, path: Path) -> None:
@@ -187,13 +201,20 @@ def _beliefs(own: Mine, path: Path) -> None:
     widgets.figure(
         figures.intervals(rows, f"What is believed (rounds told: {found[1]['rounds']})", unit, estimates), "beliefs"
     )
+    st.caption("Dots are means, lines hold 89 %; crosses are the estimates in the table.")
+    listed = [{"project": name, **stats, "estimate": estimates[name]} for name, stats in rows.items()]
+    widgets.downloads([("Beliefs (CSV)", widgets.rows_as_csv(listed), "beliefs.csv", "text/csv")])
     widgets.run_downloads(found[0])
 
 
 def _ask(own: Mine, path: Path, budget: float) -> None:
     goal = st.selectbox("To do", ["most good", "most good, and learn"], key="goal")
     low, high = st.slider(
-        "Also show what budgets could do, USD", 0.1 * budget, 3.0 * budget, (0.5 * budget, 2.0 * budget), format="%.0f"
+        "Also show what budgets could do, USD",
+        0.1 * budget,
+        3.0 * budget,
+        (0.5 * budget, 2.0 * budget),
+        format="localized",
     )
     if st.button("Ask"):
         out = own.new_run("ask")

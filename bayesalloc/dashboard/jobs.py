@@ -26,8 +26,9 @@ class Job:
 
     Args:
         title: what it does, in words.
-        commands: arguments of `bayesalloc`.
+        commands: arguments of `bayesalloc`, or of another module.
         out: the folder of the results of the last.
+        module: what Python runs.
 
     Attributes:
         state: "running", "done", "cancelled", "refused" or "failed".
@@ -38,8 +39,10 @@ class Job:
         InputError: where as many run already as may.
     """
 
-    def __init__(self, title: str, commands: Sequence[Sequence[str]], out: Path) -> None:
-        self.title, self.commands, self.out = title, commands, out
+    def __init__(
+        self, title: str, commands: Sequence[Sequence[str]], out: Path, module: str = "bayesalloc.cli"
+    ) -> None:
+        self.title, self.commands, self.out, self.module = title, commands, out, module
         self.state, self.said, self.seen = "running", "", False
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = threading.Event()
@@ -97,7 +100,7 @@ class Job:
         ours, theirs = pty.openpty()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bayesalloc.cli", *arguments],
+                [sys.executable, "-m", self.module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=theirs,

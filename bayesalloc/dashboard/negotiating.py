@@ -54,6 +54,16 @@ NOTHING = Wrong()
 FIRST = replace(BASE, tasks=(1, 2, 3, 4), provider_stock=(6,), layout="shuffled")
 
 
+class Size(NamedTuple):
+    """By what programs differ: places for agents, links and tasks, types of items, and tasks of one agent at most."""
+
+    agents: int
+    links: int
+    tasks: int
+    types: int
+    owned: int
+
+
 class Negotiated(NamedTuple):
     """A negotiation: the document of its allocation, what happened in its rounds, and in which each agent stopped."""
 
@@ -92,6 +102,13 @@ def check_size(problem: Problem) -> None:
             )
 
 
+def size(problem: Problem) -> Size:
+    """The size of an instance."""
+    agents, types = problem.resources.shape
+    owned = max(DEFAULT.tasks_per_agent, int(tasks_of_each(problem).max()))
+    return Size(agents, len(problem.edges), len(problem.real), types, owned)
+
+
 def allocated(problem: Problem, method: str, out: tuple[int, ...] = ()) -> dict[str, Any]:
     """The document of an allocation, when some agents are out."""
     left = without(problem, _among(problem, out)) if out else problem
@@ -103,8 +120,7 @@ def negotiated(problem: Problem, wrong: Wrong) -> Negotiated:
     """A negotiation in which something may go wrong."""
     stop = stopping(_among(problem, wrong.before), _among(problem, wrong.after), DEFAULT.max_hops)
     faults = Faults(jnp.float32(wrong.loss), jnp.float32(wrong.delay), stop)
-    owned = max(DEFAULT.tasks_per_agent, int(tasks_of_each(problem).max()))
-    found, record = _program(owned)(problem, jax.random.key(wrong.seed), faults=faults)
+    found, record = _program(size(problem).owned)(problem, jax.random.key(wrong.seed), faults=faults)
     document = judged(problem, NEGOTIATED, merged(found), warnings=cautions(problem))
     return Negotiated(document, jax.tree.map(np.asarray, record), np.asarray(stop))
 
@@ -132,13 +148,9 @@ def moves(record: Record, now: int) -> list[Move]:
     ]
 
 
-def warm_up() -> None:
-    """Compile what the first instance needs."""
-    problem = generated(FIRST, 0)
-    for method in AT_ONCE:
-        if method not in ("opt", NEGOTIATED):
-            allocated(problem, method)
-    negotiated(problem, NOTHING)
+def made(problem: Problem, method: str) -> dict[str, Any]:
+    """The document of an allocation where nothing goes wrong."""
+    return negotiated(problem, NOTHING).document if method == NEGOTIATED else allocated(problem, method)
 
 
 @functools.lru_cache(maxsize=MOST_OWNED)

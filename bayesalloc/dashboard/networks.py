@@ -10,7 +10,7 @@ import streamlit as st
 from bayesalloc.allocators.instances import Setting
 from bayesalloc.allocators.methods import SIZES
 from bayesalloc.allocators.problem import Problem, read_problem, to_json
-from bayesalloc.dashboard import drawing, negotiating, widgets
+from bayesalloc.dashboard import drawing, negotiating, readying, widgets
 from bayesalloc.dashboard.drawing import Move, by_type
 from bayesalloc.dashboard.negotiating import AT_ONCE, FIRST, NEGOTIATED, NOTHING, ROUNDS, Negotiated, Wrong
 from bayesalloc.dashboard.state import Mine, mine
@@ -35,12 +35,12 @@ def _read(path: str, written: int) -> Problem:  # a file that is written anew is
     return read_problem(path, alone=True)
 
 
-@st.cache_resource(max_entries=96, show_spinner="Allocating; a network of a new size takes some seconds")
+@st.cache_resource(max_entries=96, show_spinner="Allocating")
 def _allocated(text: str, method: str, out: tuple[int, ...], _problem: Problem) -> dict[str, Any]:
     return negotiating.allocated(_problem, method, out)
 
 
-@st.cache_resource(max_entries=24, show_spinner="Negotiating; a network of a new size takes some seconds")
+@st.cache_resource(max_entries=24, show_spinner="Negotiating")
 def _negotiated(text: str, wrong: Wrong, _problem: Problem) -> Negotiated:
     return negotiating.negotiated(_problem, wrong)
 
@@ -52,7 +52,7 @@ def page() -> None:
     try:
         with st.sidebar:
             problem = _chosen(own)
-        _shown(problem)
+        _shown(own, problem)
         with st.expander("Have it allocated by a method that takes longer"):
             _long(own, problem)
     except InputError as error:
@@ -62,7 +62,7 @@ def page() -> None:
     widgets.jobs(own)
 
 
-def _shown(problem: Problem) -> None:
+def _shown(own: Mine, problem: Problem) -> None:
     """The view that is chosen, or why there is none."""
     try:
         negotiating.check_size(problem)
@@ -73,13 +73,29 @@ def _shown(problem: Problem) -> None:
         wrong = _wrong(len(problem.resources))
     view = st.segmented_control("Show", VIEWS, default=VIEWS[0], key="network view", label_visibility="collapsed")
     shows = {"Round by round": _rounds, "Allocations": _allocations, "Welfare": _welfare}
-    shows.get(str(view), _drawn)(problem, to_json(problem), wrong)
+    if view not in shows:
+        _drawn(problem, to_json(problem), wrong)
+    elif _ready(own, problem):
+        shows[view](problem, to_json(problem), wrong)
+
+
+def _ready(own: Mine, problem: Problem) -> bool:
+    """Whether programs for an instance of this size are there; a job compiles them where they are not."""
+    job = readying.job(problem, own.home)
+    own.jobs[:] = [each for each in own.jobs if each is not job]
+    if job.state not in ("running", "done") and st.button("Get ready for an instance of this size"):
+        job = readying.job(problem, own.home, anew=True)
+    if job.state != "done":
+        own.jobs.append(job)
+    if job.state == "running":
+        st.info("This is the first instance of its size: what computes it is made ready below, once.")
+    return job.state == "done"
 
 
 def _chosen(own: Mine) -> Problem:
     """The instance: one of the user's, or one that is generated from a setting."""
     files = own.files.get("problem", {})
-    chosen = st.selectbox("Instance", [GENERATED, *files], key="instance")
+    chosen = st.selectbox("Instance", [GENERATED, *files], len(files))
     if chosen != GENERATED:
         return _read(str(files[chosen]), files[chosen].stat().st_mtime_ns)
     sort = st.selectbox("Network", NETWORKS, format_func=words)
@@ -215,9 +231,9 @@ def _welfare(problem: Problem, text: str, wrong: Wrong) -> None:
     bounds = [each["upper_bound"] for name, each in found.items() if each["upper_bound"] is not None]
     widgets.figure(drawing.welfare(found, min(bounds, default=None)), "welfare")
     st.caption(
-        "Dashed: no allocation can be better. opt, cen-grd and cen-grd+ know everything, dec-grd and dec-price their"
-        " neighbours. Agents that stop before they offer are out for everybody; all else that may go wrong is about"
-        f" messages and promises, which only {NEGOTIATED} has."
+        "Diamonds: the best of these. Dashed: no allocation can be better. opt, cen-grd and cen-grd+ know everything,"
+        " dec-grd and dec-price their neighbours. Agents that stop before they offer are out for everybody; all else"
+        f" that may go wrong is about messages and promises, which only {NEGOTIATED} has."
     )
     shown = ("social_welfare", "utility", "transfer_cost", "upper_bound", "messages")
     rows = [

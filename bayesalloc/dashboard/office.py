@@ -45,8 +45,10 @@ class Made(NamedTuple):
     @property
     def label(self) -> str:
         """By which it is chosen."""
-        asked = [words(self.answer[name]) for name in ("treatment", "outcome") if name in self.answer]
-        return " on ".join(asked) + ", " * bool(asked) + (self.run or f"{EXAMPLE}, as it comes")
+        asked = [" on ".join(words(self.answer[name]) for name in ("treatment", "outcome") if name in self.answer)]
+        asked += [f"lambda {self.answer['lambda']:g}"] if "lambda" in self.answer else []
+        asked += [f"by {self.answer['policy']}"] if self.answer.get("policy") else []
+        return ", ".join(filter(None, [*asked, self.run or f"{EXAMPLE}, as it comes"]))
 
 
 class Desk(NamedTuple):
@@ -179,7 +181,12 @@ def _value(value: Any) -> str:
 def example() -> dict[str, str]:
     """The example office's files: kind -> text."""
     office = importlib.import_module("bayesalloc.models.budgets.books")
-    return {"books": office.as_csv(office.draw_books(1)), "knowledge": office.knowledge()}
+    later = office.draw_books(2, quarters=1, gaps=False)
+    return {
+        "books": office.as_csv(office.draw_books(1)),
+        "knowledge": office.knowledge(),
+        "next_quarter": office.as_csv(later._replace(periods=["2025-Q1"] * len(later.periods))),
+    }
 
 
 def write_example(folder: Path) -> tuple[Path, Path]:

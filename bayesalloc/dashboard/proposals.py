@@ -1,13 +1,17 @@
 """What the Budgets page shows of a proposal: the changes, why and at what risk, and the other ways that there were."""
 
+import importlib
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
 
 from bayesalloc.dashboard import widgets
-from bayesalloc.dashboard.figures import add_intervals, as_label, blank
+from bayesalloc.dashboard.figures import add_intervals, as_axis, as_label, blank, name_rows
+from bayesalloc.dashboard.state import Mine
 from bayesalloc.discovery.joint import DRAWS
 from bayesalloc.report.budget import TERMS
 from bayesalloc.report.figures import COLOURS, GREY, INK
@@ -17,7 +21,25 @@ from bayesalloc.report.words import bracket, number, percent, words
 
 Answer = Mapping[str, Any]  # the document of `bayesalloc budget`, or a point in it
 PRICES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # of a unit of causal risk
+LEVELS, BEST = (50, 80, 89, 95), "the best that are found"
 PRICE = "What a unit of causal risk costs (lambda)"
+
+
+def asked(own: Mine) -> list[str]:
+    """What else may be asked of a proposal, as arguments of the command line."""
+    level = st.select_slider("Intervals hold, %", LEVELS, 89)
+    widgets.uploaded("Policy (as `bayesalloc train budget` writes it)", "policy", own, _check_policy)
+    policies = own.files.get("policy", {})
+    whose = st.selectbox("Whose changes", [BEST, *policies], len(policies)) if policies else BEST
+    if whose == BEST:
+        return ["--interval", f"{level / 100:g}"]
+    help_ = "In the order in which it learned them: efficiency, risk, performance."
+    weights = re.sub(r"\s", "", st.text_input("Weights of the policy's objectives", "1,1,1", help=help_))
+    return ["--interval", f"{level / 100:g}", "--policy", f"{policies[whose]}:{weights}"]
+
+
+def _check_policy(path: Path) -> None:
+    importlib.import_module("bayesalloc.models.budgets.registry").named(str(path))
 
 
 def proposed(answer: Answer) -> None:
@@ -38,7 +60,7 @@ def proposed(answer: Answer) -> None:
         widgets.figure(_moved(answer), "moved")
         level = f"{100 * answer['interval']['prob']:.0f} %"
         st.caption(f"What all changes do together, {level} intervals; crosses: what the books promise by themselves.")
-        widgets.table(_expected(answer), TERMS["expected"].replace("{level}", level))
+        widgets.table(_expected(answer), upper(TERMS["expected"]).replace("{level}", level))
     rows = [
         {**change, "reasons": "; ".join(change["reasons"]), "risks": "; ".join(change["risks"])}
         for change in answer["changes"]
@@ -96,8 +118,8 @@ def _moved(answer: Answer) -> go.Figure:
         marker={"symbol": "x-thin", "line": {"color": GREY, "width": 2}},
     )
     figure.add_vline(0, line={"color": INK, "width": 1, "dash": "dash"})
-    figure.update_xaxes(title="movement, each in its column's own unit")
-    figure.update_yaxes(autorange="reversed", type="category", categoryorder="array", categoryarray=names)
+    figure.update_xaxes(title=as_axis("movement, each in its column's own unit"))
+    name_rows(figure, [*map(words, answer["expected"])])
     return figure
 
 

@@ -1,5 +1,7 @@
 """The Runs page: what has been computed, opened again, compared, and downloaded."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from bayesalloc import repeating
@@ -26,8 +28,8 @@ def page() -> None:
         st.info("Nothing yet: what jobs compute is listed here.")
         return
     names = {run.path.name: run for run in there}
-    rows = [[name, run.origin.time if run.origin else "", _asked(run), run.state] for name, run in names.items()]
-    widgets.table(Sheet("Runs", ["folder", "time (UTC)", "command", "state"], rows, keys=4))
+    rows = [[name, _when(run), run.state, _in_short(run)] for name, run in names.items()]
+    widgets.table(Sheet("Runs", ["folder", "time (UTC)", "state", "command"], rows, keys=4))
     chosen = names[st.selectbox("Open", [*names], key="run")]
     st.markdown(f"`{_asked(chosen)}`")
     if chosen.state != "whole":
@@ -44,6 +46,16 @@ def page() -> None:
 
 def _asked(run: Run) -> str:
     return repeating.short(run.origin.arguments) if run.origin else run.command
+
+
+def _when(run: Run) -> str:
+    return run.origin.time.replace("T", " ").removesuffix("Z") if run.origin else ""
+
+
+def _in_short(run: Run) -> str:
+    """The command with files by their names alone, as folders of uploads are long."""
+    parts = repeating.without_output(run.origin.arguments) if run.origin else [run.command]
+    return " ".join(Path(part).name if Path(part).is_file() else part for part in parts)
 
 
 def _compared(chosen: Run, names: dict[str, Run]) -> None:

@@ -2,17 +2,19 @@
 
 import importlib
 import os
+import tempfile
 import threading
 from pathlib import Path
 
 from streamlit.web import cli as streamlit
 
-from bayesalloc.dashboard import comparing, negotiating
+from bayesalloc.dashboard import comparing, negotiating, readying
 from bayesalloc.dashboard.first import MODEL, first_question
 from bayesalloc.dashboard.state import RUNS
 from bayesalloc.dashboard.uploads import KINDS
 
 APP = Path(__file__).with_name("app.py")
+WAITS = 600.0  # seconds
 PAGES = ("mechanisms", "networks", "funding", "budgets", "runs")
 SETTINGS = {
     "server.headless": "true",
@@ -34,6 +36,7 @@ def serve(host: str, port: int, runs: Path) -> None:
         runs: the folder of results and uploads.
     """
     os.environ[RUNS] = str(runs)
+    readying.keep_programs()
     for page in PAGES:  # now, so that whoever comes first has not to wait for it
         importlib.import_module(f"bayesalloc.dashboard.{page}")
     threading.Thread(target=_warm_up, daemon=True).start()
@@ -45,4 +48,8 @@ def _warm_up() -> None:
     """Compile what a first moved slider needs: the usual mechanisms and one more; then what a first network needs."""
     usual = first_question()
     comparing.answered(usual._replace(arms=(*usual.arms, ("more", comparing.shipped(MODEL)[usual.arms[0][0]]))))
-    negotiating.warm_up()
+    first = negotiating.generated(negotiating.FIRST, 0)
+    with tempfile.TemporaryDirectory(prefix="bayesalloc-first-") as folder:
+        readying.job(first, Path(folder)).wait(WAITS)
+    for method in negotiating.AT_ONCE:
+        negotiating.made(first, method)

@@ -10,6 +10,7 @@ from bayesalloc import limits
 from bayesalloc.errors import InputError, visible
 
 POSTERIOR_BYTES = 200_000_000
+POLICY_BYTES = 50_000_000
 
 
 class Kind(NamedTuple):
@@ -27,6 +28,8 @@ KINDS = {
     "posterior": Kind("a posterior", ".nc", POSTERIOR_BYTES, text=False),
     "books": Kind("books", ".csv", limits.CSV_BYTES),
     "knowledge": Kind("knowledge", ".toml", limits.TEXT_BYTES),
+    "actuals": Kind("a table of what happened", ".csv", limits.CSV_BYTES),
+    "policy": Kind("a policy", ".policy", POLICY_BYTES, text=False),
     "projects": Kind("a project table", ".csv", limits.CSV_BYTES),
     "edges": Kind("a table of spill-overs", ".csv", limits.CSV_BYTES),
     "rounds": Kind("a table of past rounds", ".csv", limits.CSV_BYTES),

@@ -29,6 +29,7 @@ STYLE = """<style>
 .answer { overflow-wrap: anywhere; } .answer li { margin: .2rem 0; } .answer .warn { color: #a33b00; }
 .scroll th, .scroll td { padding: .3rem .6rem; text-align: right; white-space: nowrap; font-weight: 400; }
 .scroll thead th { white-space: normal; vertical-align: bottom; font-weight: 600; border-bottom: 1.5px solid; }
+.scroll th.long { min-width: 8.5em; }
 .scroll th.key { text-align: left; padding-left: 0; } .scroll tr.first > * { border-top: 1px solid #d5dae0; }
 </style>"""
 KINDS = {".html": "text/html", ".csv": "text/csv", ".json": "application/json", ".toml": "application/toml"}
@@ -137,7 +138,8 @@ def _jobs(own: Mine, *, running: bool) -> None:
 
 
 def _results(job: Job, place: int) -> None:
-    st.caption(f"Results: {job.out}")
+    if job.out.is_dir():
+        st.caption(f"Results: {job.out}")
     for name, label, kind in (
         ("report.html", "Report", "text/html"),
         ("allocate.json", "Result (JSON)", "application/json"),

@@ -213,10 +213,12 @@ def _tabulate(
     labels: dict[str, Any] = {dim: list(names) for dim, names in coords.items()}
     groups: dict[str, dict[str, Any]] = {name: {} for name in ("outcomes", "values", *_STATISTICS, "posterior")}
 
-    def statistics(arm_group: str, effect_group: str, name: str, value: np.ndarray, dims: Sequence[str]) -> None:
+    def statistics(
+        arm_group: str, effect_group: str, name: str, value: np.ndarray, dims: Sequence[str], size: Any = None
+    ) -> None:
         treated, against = value[:, :, others], value[:, :, [k]]
         groups[arm_group][name] = (("statistic", "arm", *dims), np.stack(describe(value, interval)))
-        effect = contrast(treated, against, interval, minimum)
+        effect = contrast(treated, against, interval, minimum, size)
         groups[effect_group][name] = (("statistic", "treatment", *dims), np.stack(effect))
         if np.prod(value.shape[3:]) <= PER_DRAW:
             per_draw = expected(treated - against)[None]
@@ -232,7 +234,8 @@ def _tabulate(
             if mean is not None and _sums_to_a_constant(value):
                 mean = None
         if mean is not None:
-            statistics("arm_means", "effect_means", name, mean, ())
+            size = None if value is None else np.abs(value[:, :, k]).mean()
+            statistics("arm_means", "effect_means", name, mean, (), size)
         if outcome in simulated.by_period:
             groups["outcomes"][name] = (("draw", "arm", period, *dims), simulated.by_period[outcome])
     axes = {

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 Statistic = np.ndarray | np.floating
+ROUNDING = 1e-5  # of a mean in float32, as a share of what was added up
 
 
 class Description(NamedTuple):
@@ -77,6 +78,7 @@ def contrast(
     control: Float[np.ndarray, "draw future ..."],
     interval: float,
     minimum: float = 0.0,
+    size: Statistic | None = None,
 ) -> Contrast:
     """Statistics of a paired contrast.
 
@@ -84,7 +86,8 @@ def contrast(
     `one_high` the effect in one single future. The variance of a single future's effect is split by analysis of
     variance into `var_parameter` (between draws) and `var_process` (between futures of a draw); `var_monte_carlo` is
     the variance of `ate` itself. `prob_exceeds` is the probability that the average effect is larger in size than
-    `minimum`. Where an effect is not finite in some draw, there is no probability.
+    `minimum`. Where an effect is not finite in some draw, there is no probability. `relative` is NaN where the
+    control's mean is 0 but for rounding, as told by the `size` of the numbers in it: by default that of the values.
     """
     effect = treated - control
     n_draws, n_futures = effect.shape[:2]
@@ -96,8 +99,9 @@ def contrast(
     process = effect.var(1, ddof=1).mean(0) if n_futures > 1 else np.full_like(between, np.nan)
     parameter = np.maximum(between - process / n_futures, 0.0)
     mean, base = effect.mean((0, 1)), control.mean((0, 1))
+    size = np.abs(control).mean((0, 1)) if size is None else size
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative = np.where(np.abs(base) > 1e-12, mean / np.abs(base), np.nan)
+        relative = np.where(np.abs(base) > ROUNDING * size, mean / np.abs(base), np.nan)
     known = np.isfinite(given).all(0)
     positive = np.where(known, (given > 0).mean(0) + 0.5 * (given == 0).mean(0), np.nan)
     exceeds = np.where(known, (np.abs(given) > minimum).mean(0), np.nan)

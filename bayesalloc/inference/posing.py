@@ -25,6 +25,8 @@ from bayesalloc.inference.starting import startable
 from bayesalloc.mechanism import Mechanism
 from bayesalloc.records import Table
 
+ANOTHER_RECORD = "was fitted to another record than it carries"
+
 
 class Problem(NamedTuple):
     """A model together with a record: what is sampled, and what its parts are called.
@@ -155,7 +157,7 @@ def restore(
         mechanisms: the Python mechanisms that were in force, whose code a posterior does not carry.
 
     Raises:
-        InputError: where the data or the posterior are not the model's.
+        InputError: where the data or the posterior are not the model's, or the posterior is of another record.
     """
     file = tree.attrs.get("file", "the posterior")
     if isinstance(model, Environment):
@@ -188,6 +190,8 @@ def restore(
         if data is None and "keywords" not in tree.attrs:
             _agrees(problem, tree, file)
     check_posterior(problem, tree)
+    if isinstance(model, Environment) and data is None:
+        _check_observed(problem, tree, file)
     return problem
 
 
@@ -230,6 +234,18 @@ def _agrees(problem: Problem, tree: xr.DataTree, file: str) -> None:
                 raise InputError(
                     f"{file}: its observed '{name}' is not the keyword '{name}' of the model; give the data"
                 )
+
+
+def _check_observed(problem: Problem, tree: xr.DataTree, file: str) -> None:
+    """Refuse a tree of an environment whose observed data are not what the record that it carries says."""
+    observed = tree["observed_data"].data_vars if "observed_data" in tree.children else {}
+    for name, here in problem.data.items():
+        if (site := escaped(f"{name}_observed")) not in observed:
+            continue
+        there = np.asarray(observed[site].values, float)
+        used = np.isfinite(there)
+        if there.shape != np.shape(here) or not np.allclose(there[used], np.asarray(here, float)[used], rtol=1e-5):
+            raise InputError(f"{file} {ANOTHER_RECORD}: its observed '{name}' is not what that record says")
 
 
 def check_posterior(problem: Problem, tree: xr.DataTree) -> None:

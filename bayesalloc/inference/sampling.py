@@ -27,6 +27,7 @@ from bayesalloc.inference.posing import Problem, keywords, outcomes_of, pose, tr
 from bayesalloc.inference.predicting import predict
 from bayesalloc.inference.starting import for_samplers, improper, samplable
 from bayesalloc.mechanism import Mechanism
+from bayesalloc.programs import whole_products
 
 DENSE_MAX = 40  # parameters in the dense block of the mass matrix
 PRIOR_DRAWS = 500
@@ -52,6 +53,7 @@ class Sampler(NamedTuple):
     progress: bool
 
 
+@whole_products()
 def fit(
     model: Environment | Model,
     record: Record,

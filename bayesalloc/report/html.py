@@ -16,6 +16,7 @@ import bayesalloc
 from bayesalloc.errors import visible
 from bayesalloc.report.tables import Sheet
 
+LONG = 24  # characters of a heading
 LIBRARIES = ("numpyro", "jax", "arviz", "xarray", "numpy")
 STYLE = """
 :root { --ink: #1d2329; --soft: #59636e; --line: #d5dae0; --accent: #0072b2; color-scheme: light; }
@@ -52,6 +53,7 @@ caption b { color: var(--ink); }
 table { border-collapse: collapse; font-size: .84rem; line-height: 1.35; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .75rem; text-align: right; vertical-align: baseline; white-space: nowrap; font-weight: 400; }
 thead th { vertical-align: bottom; white-space: normal; min-width: 5.2em; border-bottom: 1.5px solid var(--ink); }
+thead th.long { min-width: 8.5em; }
 thead th, tbody th[rowspan] { font-weight: 600; }
 th.key { text-align: left; padding-left: 0; }
 tbody tr.first > * { border-top: 1px solid var(--line); }
@@ -128,8 +130,8 @@ def figure(pictures: Sequence[str], caption: str, *, wide: bool = False, full: b
 
 def table(sheet: Sheet, note: str = "") -> str:
     """A table; equal neighbours in its first column become one cell."""
-    key = ['class="key"' if i < sheet.keys else "" for i in range(len(sheet.header))]
-    head = "".join(f'<th scope="col" {k}>{_text(name)}</th>' for k, name in zip(key, sheet.header, strict=True))
+    looks = [_look(name, key=i < sheet.keys) for i, name in enumerate(sheet.header)]
+    head = "".join(f'<th scope="col"{look}>{_text(name)}</th>' for look, name in zip(looks, sheet.header, strict=True))
     body = ""
     for _, same in itertools.groupby(sheet.rows, lambda row: row[0]):
         rows = list(same)
@@ -141,6 +143,12 @@ def table(sheet: Sheet, note: str = "") -> str:
             body += f"<tr{'' if i else ' class="first"'}>{cells}</tr>\n"
     caption = f"<caption><b>{_text(upper(sheet.title))}.</b> {_text(note)}</caption>"
     return f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n'
+
+
+def _look(heading: str, *, key: bool) -> str:
+    """The classes of a heading; a long one needs room, or it is a line for each word."""
+    classes = " ".join(["key"] * key + ["long"] * (len(heading) > LONG))
+    return f' class="{classes}"' if classes else ""
 
 
 def _minus(text: str) -> str:

@@ -82,8 +82,14 @@ class Believing(NamedTuple):
             return draws_of(self.prior, reports, points, keys, n_draws=n_draws, **sizes)
 
 
-def prior_of(world: World, params: Params) -> Prior:
-    """What the centre knows of the projects of several worlds; in double precision."""
+def prior_of(world: World, params: Params, stated: float = 0.0) -> Prior:
+    """What the centre knows of the projects of several worlds; in double precision.
+
+    Args:
+        world: what the worlds are like.
+        params: the projects.
+        stated: standard deviation of the logarithm that every estimate is said to be off by, at least; 0: nothing is.
+    """
 
     def double(leaf: Any) -> Array:
         values = np.asarray(leaf)
@@ -93,7 +99,7 @@ def prior_of(world: World, params: Params) -> Prior:
     shape = known.estimate.shape
     return Prior(
         estimate=known.estimate,
-        stated=jnp.zeros(shape),
+        stated=jnp.full(shape, stated),
         room=known.room_seen,
         domain=jnp.broadcast_to(jnp.asarray(world.domain), shape),
         intervention=jnp.broadcast_to(jnp.asarray(world.intervention), shape),
@@ -122,6 +128,7 @@ def optimiser(
     kappa: float = 0.0,
     sampled: bool = False,
     spillovers: bool = True,
+    stated: float = 0.0,
     watch: Callable[[Believing], None] | None = None,
 ) -> Hosted:
     """Bayesian optimisation as a policy.
@@ -131,13 +138,14 @@ def optimiser(
         kappa: weight of the standard deviation of the impact, beside its mean.
         sampled: whether to give what is best under a single draw of what is believed (Thompson sampling).
         spillovers: whether to know that projects affect each other.
+        stated: see `prior_of`.
         watch: called before the money of each round is given.
     """
     n_draws = 1 if sampled else DRAWS
 
     def start(standing: Standing) -> Memory:
         with double_precision():
-            prior = prior_of(world, standing.params)
+            prior = prior_of(world, standing.params, stated)
             edges = prior.edges
             prior = prior._replace(edges=edges._replace(there=edges.there & spillovers))
             share = jnp.full(prior.estimate.shape, 1.0 / world.n_projects)
@@ -189,6 +197,7 @@ def fund(
     worlds: int,
     rounds: int,
     kappa: float = 0.0,
+    stated: float = 0.0,
     watch: Callable[[Believing], None] | None = None,
 ) -> Funded:
     """Fund several worlds round after round, on the random numbers that `rollout` has for the same key.
@@ -199,12 +208,13 @@ def fund(
         rng_key: a key.
         worlds: how many.
         rounds: how many.
-        kappa: see `optimiser`, as the next.
+        kappa: see `optimiser`, as the others.
+        stated: see there.
         watch: see there.
     """
 
     def kept(happened: Any) -> Funded:
         return Funded(*(getattr(happened, name) for name in Funded._fields))
 
-    policy = optimiser(world, kappa=kappa, watch=watch)
+    policy = optimiser(world, kappa=kappa, stated=stated, watch=watch)
     return played(env, policy, rng_key, replicates=worlds, horizon=rounds, collect=kept)
