@@ -41,9 +41,6 @@ import bayesalloc as ba
 from bayesalloc import programs
 from bayesalloc.cli.main import main
 
-gc.freeze()  # of the modules there is nothing to collect,
-gc.set_threshold(50_000, 20, 20)  # and little of what tracing leaves behind
-
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
