@@ -79,7 +79,10 @@ def unlike(error: Exception, data: bytes) -> str:
     found = UNLIKE.fullmatch(str(error))
     if found is None:
         return ""
-    value = msgspec.json.decode(data)
+    try:
+        value = msgspec.json.decode(data)
+    except msgspec.DecodeError:  # what comes after that value is no JSON: the first fault says enough
+        return ""
     for step in re.findall(r"\w+", found["where"]):
         value = value[int(step) if isinstance(value, list) else step]
     shown = f"'{quoted(value)}'" if isinstance(value, str) else quoted(json.dumps(value, ensure_ascii=False))
