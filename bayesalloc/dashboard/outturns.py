@@ -1,5 +1,6 @@
 """What the Budgets page shows of a later period: what was forecast, given what was decided in it, and what happened."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,7 +68,11 @@ def away(row: Answer) -> float:
 
     >>> away({"happened": 1.5, "forecast": 1.0, "low": 0.5, "high": 3.0})
     0.25
+    >>> round(away({"happened": 3e-15, "forecast": 1e-15, "low": 0.0, "high": 2e-15}), 6)
+    2.0
     """
     apart = row["happened"] - row["forecast"]
     side = row["high"] - row["forecast"] if apart >= 0 else row["forecast"] - row["low"]
-    return apart / max(side, 1e-12)
+    if side > 0:
+        return apart / side
+    return math.copysign(math.inf, apart) if apart else 0.0
