@@ -10,7 +10,8 @@ from bayesalloc.errors import InputError
 
 SHOWN = 200  # characters of an option that a message repeats
 
-REFUSALS = (TypeError, ValueError, AssertionError, AttributeError, NotImplementedError)  # NumPyro's, by distribution
+# What NumPyro's distributions raise where they are given what they cannot take: it depends on the distribution.
+REFUSALS = (TypeError, ValueError, AssertionError, AttributeError, NotImplementedError)
 
 
 def interventions(

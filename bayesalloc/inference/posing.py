@@ -244,7 +244,7 @@ def _check_observed(problem: Problem, tree: xr.DataTree, file: str) -> None:
             continue
         there = np.asarray(observed[site].values, float)
         used = np.isfinite(there)
-        if there.shape != np.shape(here) or not np.allclose(there[used], np.asarray(here, float)[used], rtol=1e-5):
+        if there.shape != np.shape(here) or not np.allclose(there[used], np.asarray(here, float)[used], 1e-5, 0.0):
             raise InputError(f"{file} {ANOTHER_RECORD}: its observed '{name}' is not what that record says")
 
 
